@@ -1,0 +1,52 @@
+"""Output folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tfod.errors import UserError
+
+
+def refuse_existing(folder: Path, overwrite: bool = False) -> None:
+    """Says so where `folder` is there already and may not be replaced.
+
+    Raises:
+      UserError: `folder` exists, unless it is an empty folder or `overwrite` is set.
+    """
+    if folder.is_dir() and not overwrite and any(folder.iterdir()):
+        raise UserError(folder, "exists already", "Choose another --output, or give --overwrite")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(folder, "is a file", "Choose another --output")
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """A new folder `NAME.partial` to write into, which becomes `folder` if the block succeeds.
+
+    A folder that was there is kept until then and replaced whole. On an exception, Ctrl-C too,
+    nothing new is left.
+
+    Raises:
+      UserError: the place cannot be written.
+    """
+    partial = folder.with_name(f"{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise UserError(
+            folder, f"cannot be written: {error.strerror}", "Choose a writable --output"
+        ) from error
+    try:
+        yield partial
+        old = folder.with_name(f"{folder.name}.old")
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.replace(old)
+        partial.replace(folder)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
