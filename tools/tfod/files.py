@@ -33,6 +33,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
       UserError: the place cannot be written.
     """
     partial = folder.with_name(f"{folder.name}.partial")
+    replaced = folder.with_name(f"{folder.name}.replaced.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -42,11 +43,16 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         ) from error
     try:
         yield partial
-        old = folder.with_name(f"{folder.name}.old")
         if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
-            folder.replace(old)
-        partial.replace(folder)
-        shutil.rmtree(old, ignore_errors=True)
+            # rename() cannot replace a folder that holds files, so the old one steps aside.
+            folder.replace(replaced)
+        try:
+            partial.replace(folder)
+        except OSError:
+            if replaced.exists():
+                replaced.replace(folder)
+            raise
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+        if folder.exists():
+            shutil.rmtree(replaced, ignore_errors=True)

@@ -1,0 +1,73 @@
+"""A synthetic PASCAL VOC folder of street scenes with four kinds of road sign.
+
+It lets every stage run, and a small detector learn something real, without a download.
+"""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tfod.errors import UserError
+from tfod.files import replacing_folder
+from tfod.sample_scene import make_scene
+
+
+def _write_scene(folder: Path, seed: int, index: int) -> None:
+    """Writes one picture, and its annotation as LabelImg does but without the absolute path."""
+    picture, boxes = make_scene(seed, index)
+    image = folder / "images" / f"scene{index:04d}.jpg"
+    picture.save(image, quality=92)
+
+    def add(parent: ET.Element, **fields: object) -> None:
+        for tag, value in fields.items():
+            ET.SubElement(parent, tag).text = str(value)
+
+    root = ET.Element("annotation")
+    add(root, folder=image.parent.name, filename=image.name)
+    add(ET.SubElement(root, "size"), width=picture.width, height=picture.height, depth=3)
+    add(root, segmented=0)
+    for box in boxes:
+        entry = ET.SubElement(root, "object")
+        add(entry, name=box.name, pose=box.pose, truncated=int(box.truncated))
+        add(entry, occluded=0, difficult=int(box.difficult))
+        edges = ET.SubElement(entry, "bndbox")
+        add(edges, xmin=box.xmin, ymin=box.ymin, xmax=box.xmax, ymax=box.ymax)
+    ET.indent(root, "    ")
+    xml = ET.tostring(root, encoding="utf-8") + b"\n"
+    (folder / "annotations" / f"{image.stem}.xml").write_bytes(xml)
+
+
+def write_sample(
+    output: Path,
+    count: int = 400,
+    seed: int = 0,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> None:
+    """Writes `count` scenes as `output`/images/*.jpg and `output`/annotations/*.xml.
+
+    The same seed gives the same bytes, and a larger count the same pictures and more.
+
+    Args:
+      output: a folder that does not exist yet, or is empty. It appears once all is written.
+      progress: wraps the picture numbers as they are finished, such as `tqdm.tqdm`.
+
+    Raises:
+      UserError: `output` holds something already, or cannot be written.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(output, "already exists", "Give a new folder, or delete this one first")
+    with replacing_folder(output) as partial:
+        for name in ("images", "annotations"):
+            (partial / name).mkdir()
+        # Threads, since Pillow and NumPy let go of the interpreter for much of the work.
+        pool = ThreadPoolExecutor(os.cpu_count())
+        try:
+            scenes = [pool.submit(_write_scene, partial, seed, index) for index in range(count)]
+            for index in progress(range(count)):
+                scenes[index].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
