@@ -1,0 +1,136 @@
+"""What stands in a record, byte for byte, and that the OD API agrees."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from test_voc import voc_object, write_picture, write_xml
+from tfod.annotation import Annotation, Box
+from tfod.dataset import write_label_map
+from tfod.errors import UserError
+from tfod.images import encode_for_training
+from tfod.records import make_example, read_records, write_shards
+from tfod.voc import list_pictures, read_annotation
+
+CLASS_IDS = {"cross walk": 1, "stop": 2}
+BOXES = (
+    Box("stop", 10, 3, 20, 27.5, difficult=True, pose="Frontal"),
+    Box("cross walk", 0, 0, 40, 30, truncated=True),
+)
+
+
+@pytest.fixture
+def picture(tmp_path) -> Path:
+    return write_picture(tmp_path / "deep/a.png")
+
+
+def example_of(picture: Path, *boxes: Box, source_id: str = "deep/a.png"):
+    annotation = Annotation(picture.with_suffix(".xml"), picture, 40, 30, boxes)
+    return make_example(annotation, encode_for_training(picture), CLASS_IDS, source_id)
+
+
+def test_each_feature_holds_what_the_od_api_expects(picture):
+    features = example_of(picture, *BOXES).features.feature
+    data = picture.read_bytes()
+
+    def column(*values: float) -> list[float]:
+        return [float(np.float32(value)) for value in values]
+
+    assert {key: [*f.bytes_list.value, *f.int64_list.value, *f.float_list.value]
+            for key, f in features.items()} == {
+        "image/height": [30],
+        "image/width": [40],
+        "image/filename": [b"a.png"],
+        "image/source_id": [b"deep/a.png"],
+        "image/key/sha256": [hashlib.sha256(data).hexdigest().encode()],
+        "image/encoded": [data],
+        "image/format": [b"png"],
+        "image/object/bbox/xmin": column(10 / 40, 0),
+        "image/object/bbox/xmax": column(20 / 40, 1),
+        "image/object/bbox/ymin": column(3 / 30, 0),
+        "image/object/bbox/ymax": column(27.5 / 30, 1),
+        "image/object/class/text": [b"stop", b"cross walk"],
+        "image/object/class/label": [2, 1],
+        "image/object/difficult": [1, 0],
+        "image/object/truncated": [0, 1],
+        "image/object/view": [b"Frontal", b"Unspecified"],
+    }  # fmt: skip
+
+
+def test_a_jpeg_gives_the_record_of_the_od_apis_own_script(tmp_path):
+    from lxml import etree
+    from object_detection.dataset_tools.create_pascal_tf_record import dict_to_tf_example
+    from object_detection.utils import dataset_util
+
+    write_picture(tmp_path / "set/images/a.jpg")
+    tags = "<pose>Left</pose><truncated>1</truncated><difficult>0</difficult>"
+    xml = write_xml(
+        tmp_path / "a.xml",
+        "<folder>set</folder>",
+        voc_object("stop", (1, 2, 11, 12), tags),
+        voc_object("cross walk", (0, 7, 40, 29), tags),
+    )
+    fields = dataset_util.recursive_parse_xml_to_dict(etree.fromstring(xml.read_bytes()))
+    theirs = dict_to_tf_example(fields["annotation"], str(tmp_path), CLASS_IDS, False, "images")
+
+    annotation = read_annotation(xml, list_pictures(tmp_path / "set/images"))
+    image = encode_for_training(annotation.image)
+    ours = make_example(annotation, image, CLASS_IDS, "a.jpg")
+    assert ours == theirs
+
+
+def test_the_od_apis_decoder_reads_the_boxes(tmp_path, picture):
+    import tensorflow as tf
+    from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
+
+    label_map = tmp_path / "map.pbtxt"
+    write_label_map(label_map, {1: "cross walk", 2: "stop"})
+    decoder = TfExampleDecoder(label_map_proto_file=str(label_map))
+    decoded = decoder.decode(tf.constant(example_of(picture, *BOXES).SerializeToString()))
+    np.testing.assert_array_equal(decoded["image"], np.full((30, 40, 3), (200, 30, 60)))
+    np.testing.assert_allclose(
+        decoded["groundtruth_boxes"],
+        [[3 / 30, 10 / 40, 27.5 / 30, 20 / 40], [0, 0, 1, 1]],
+        rtol=1e-6,
+    )
+    assert decoded["groundtruth_classes"].numpy().tolist() == [2, 1]
+    assert decoded["groundtruth_difficult"].numpy().tolist() == [True, False]
+    assert decoded["source_id"].numpy() == b"deep/a.png"
+
+    negative = decoder.decode(tf.constant(example_of(picture).SerializeToString()))
+    assert negative["groundtruth_boxes"].shape == (0, 4)
+
+
+def test_shards_keep_order_and_read_back(tmp_path, picture):
+    ids = [f"{number}.png" for number in range(7)]
+    examples = (example_of(picture, *BOXES, source_id=name) for name in ids)
+    shards = write_shards(tmp_path, "train", examples, count=7, shards=3)
+    assert [shard.name for shard in shards] == [
+        "train-00000-of-00003.tfrecord",
+        "train-00001-of-00003.tfrecord",
+        "train-00002-of-00003.tfrecord",
+    ]
+    assert [len(list(read_records([shard]))) for shard in shards] == [2, 2, 3]
+    records = list(read_records(shards))
+    assert [record.source_id for record in records] == ids
+    assert records[0].image == encode_for_training(picture)
+    assert records[0].annotation.objects == BOXES
+
+
+def test_a_shard_that_is_cut_off_says_so(tmp_path, picture):
+    [shard] = write_shards(tmp_path, "val", [example_of(picture)], count=1, shards=1)
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is cut off"):
+        list(read_records([shard]))
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        list(read_records([tmp_path / "none.tfrecord"]))
+
+
+def test_a_file_name_need_not_be_unicode(tmp_path):
+    picture = write_picture(tmp_path / "a\udcff.png")
+    features = example_of(picture).features.feature
+    assert features["image/filename"].bytes_list.value == [b"a\\udcff.png"]

@@ -1,0 +1,159 @@
+"""A PASCAL VOC folder -> a data set: everything is checked first, then it is written whole."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfod import dataset, records
+from tfod.annotation import Annotation
+from tfod.dataset import Dataset, Progress
+from tfod.errors import UserError
+from tfod.files import refuse_existing, replacing_folder
+from tfod.images import EncodedImage, encode_for_training
+from tfod.split import split_annotations, split_fractions
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+TABLE = "annotations.csv"
+COLUMNS = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "split"]
+
+
+def convert(
+    annotations: Path,
+    images: Path,
+    output: Path,
+    *,
+    split: Sequence[float] = (0.8, 0.1, 0.1),
+    label_map: Path | None = None,
+    shards: int | None = None,
+    seed: int = 0,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Makes a data set for training from VOC files and their pictures.
+
+    `output` gets TFRecord shards of each split, `label_map.pbtxt`, `annotations.csv` and
+    `dataset.json`. It appears when all of it is written; on an error, or Ctrl-C, nothing is left.
+    The same files, options and machine give the same bytes.
+
+    Args:
+      annotations: folder of `.xml` files, searched with its subfolders.
+      images: folder of the pictures, likewise.
+      split: fractions of train, val and test, which sum to 1; a split of 0 is left out.
+      label_map: a label map whose classes and ids are kept; None numbers the classes found, sorted
+        by name, from 1.
+      shards: files a split; None for one each 128 MiB of pictures.
+      seed: decides the split and the order of the training records.
+      skip_bad: leaves out annotations with a fault and lists them in `dataset.json`.
+      workers: threads; None for one a processor.
+      overwrite: replaces a data set that is there.
+      progress: called as `progress(stage, done, total)`, with the stages "check" and "write".
+
+    Raises:
+      BadFilesError: the faults of all files; nothing is written.
+      UserError: the folders or options cannot be used.
+    """
+    annotations, images, output = Path(annotations), Path(images), Path(output)
+    fractions = split_fractions(split)
+    for option, number in (("--shards", shards), ("--workers", workers)):
+        if number is not None and number < 1:
+            raise UserError(option, f"is {number}", "Give 1 or more")
+    _check_output(output, overwrite, (annotations, images))
+    given = dataset.read_label_map(Path(label_map)) if label_map else None
+    names = given.values() if given else None
+    with warnings.catch_warnings():
+        # What is wrong with a picture is reported as its fault; Pillow's remarks name no file.
+        warnings.filterwarnings("ignore", module="PIL")
+        checked = dataset.read_folder(
+            annotations,
+            images,
+            classes=names,
+            skip_bad=skip_bad,
+            workers=workers,
+            progress=progress,
+        )
+    found = sorted({box.name for annotation in checked.annotations for box in annotation.objects})
+    if not found:
+        raise UserError(annotations, "no annotation holds an object", "Draw some boxes")
+    classes = given or dict(enumerate(found, 1))
+    parts = split_annotations(checked.annotations, fractions, seed)
+
+    class_ids = {name: class_id for class_id, name in classes.items()}
+    total, written = len(checked.annotations), itertools.count(1)
+
+    def example(annotation: Annotation, image: EncodedImage) -> tf.train.Example:
+        if progress:
+            progress("write", next(written), total)
+        source_id = _source_id(annotation, images)
+        return records.make_example(annotation, image, class_ids, source_id)
+
+    with replacing_folder(output) as partial:
+        splits = {}
+        for name, part in parts.items():
+            if name == "train":  # evaluation reads in file order, training wants classes mixed
+                random.Random(seed).shuffle(part)
+            pairs = zip(part, dataset.ordered_map(_encode, part, workers), strict=True)
+            examples = itertools.starmap(example, pairs)
+            count = min(shards or _shard_count(part), len(part))
+            paths = records.write_shards(partial, name, examples, len(part), count)
+            splits[name] = dataset.describe_split(part, class_ids, paths)
+        dataset.write_label_map(partial / dataset.LABEL_MAP, classes)
+        _write_table(partial / TABLE, parts, images)
+        dataset.write_manifest(partial, splits, fractions, seed, checked)
+    return dataset.load_dataset(output)
+
+
+def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> None:
+    """Refuses an output that is there, or whose replacement would delete what is no data set."""
+    refuse_existing(output, overwrite)
+    if output.name in ("", ".."):
+        raise UserError(output, "has no name of its own", "Name a new folder")
+    if output.is_dir() and any(output.iterdir()) and not (output / dataset.MANIFEST).is_file():
+        what = f"holds other files and no {dataset.MANIFEST}, so it is not overwritten"
+        raise UserError(output, what, "Choose another --output")
+    for source in sources:
+        if source.resolve().is_relative_to(output.resolve()):
+            raise UserError(output, f"would replace {source}", "Choose another --output")
+
+
+def _encode(annotation: Annotation) -> EncodedImage:
+    return encode_for_training(annotation.image, annotation.rotate)
+
+
+def _source_id(annotation: Annotation, images: Path) -> str:
+    return annotation.image.relative_to(images).as_posix()
+
+
+def _shard_count(part: Sequence[Annotation]) -> int:
+    size = sum(annotation.image.stat().st_size for annotation in part)
+    return -(-size // records.SHARD_BYTES)
+
+
+def _write_table(path: Path, parts: Mapping[str, Sequence[Annotation]], images: Path) -> None:
+    """Writes one row a box in pixels; a picture without objects is a row without class and box."""
+    import pandas as pd
+
+    rows = []
+    for split, part in parts.items():
+        for annotation in sorted(part, key=lambda annotation: annotation.image):
+            picture = (_source_id(annotation, images), annotation.width, annotation.height)
+            for box in annotation.objects:
+                corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+                rows.append((*picture, box.name, *corners, split))
+            if not annotation.objects:
+                rows.append((*picture, None, None, None, None, None, split))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    for edge in ("xmin", "ymin", "xmax", "ymax"):
+        if (table[edge].dropna() % 1 == 0).all():  # unless somebody drew between the pixels
+            table[edge] = table[edge].astype("Int64")
+    table.to_csv(
+        path, index=False, encoding="utf-8", errors="backslashreplace", lineterminator="\n"
+    )

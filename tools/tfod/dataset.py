@@ -1,0 +1,310 @@
+"""A folder of annotations -> splits, label map, manifest; and a converted data set read back.
+
+A data set is a folder with TFRecord shards, `label_map.pbtxt` and `dataset.json`, the manifest.
+TensorFlow is not loaded here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf import text_format
+
+from tfod import voc
+from tfod.annotation import Annotation
+from tfod.errors import BadFilesError, FileFault, UserError
+
+MANIFEST = "dataset.json"
+LABEL_MAP = "label_map.pbtxt"
+MANIFEST_VERSION = 1
+
+Progress = Callable[[str, int, int], None]  # what is done ("check", "write"), how many, of how many
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class CheckedFolder:
+    """What a folder of annotations came to.
+
+    Attributes:
+      annotations: the good ones, by the relative path of their files.
+      skipped: the faults of the others.
+      unannotated: how many pictures no annotation file belongs to. They are not used; a picture
+        that shows no object takes part by an annotation without objects.
+    """
+
+    annotations: tuple[Annotation, ...]
+    skipped: tuple[FileFault, ...]
+    unannotated: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Attributes:
+      images: number of pictures.
+      negatives: how many of them show no object.
+      objects: number of boxes.
+      objects_per_class: number of boxes by class name; every class of the label map is in it.
+      shards: TFRecord files.
+    """
+
+    images: int
+    negatives: int
+    objects: int
+    objects_per_class: dict[str, int]
+    shards: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A converted data set.
+
+    Attributes:
+      folder: where it lies.
+      label_map: its label map file.
+      classes: class names by id; ids from 1, in ascending order.
+      splits: by name, of train, val and test those that are not empty.
+    """
+
+    folder: Path
+    label_map: Path
+    classes: dict[int, str]
+    splits: dict[str, Split]
+
+    def split(self, name: str) -> Split:
+        """The split of that name.
+
+        Raises:
+          UserError: there is none.
+        """
+        if name not in self.splits:
+            raise UserError(
+                self.folder,
+                f"has no split {name!r}, only {', '.join(self.splits)}",
+                "Choose one of these, or convert again with another --split",
+            )
+        return self.splits[name]
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Reads a data set that `tfod convert` wrote.
+
+    Raises:
+      UserError: the folder, its manifest, its label map or a shard is missing or damaged.
+    """
+    folder, again = Path(folder), "Run tfod convert again"
+    manifest = folder / MANIFEST
+    if not folder.is_dir():
+        raise UserError(folder, "is no folder", "Name a folder that tfod convert wrote")
+    if not manifest.is_file():
+        raise UserError(
+            folder, f"is no data set: it has no {MANIFEST}", "Name a folder that tfod convert wrote"
+        )
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if content["version"] != MANIFEST_VERSION:
+            raise UserError(manifest, "was written by another version of tfod", again)
+        splits = {
+            name: Split(
+                images=part["images"],
+                negatives=part["negatives"],
+                objects=part["objects"],
+                objects_per_class=part["objects_per_class"],
+                shards=tuple(folder / shard for shard in part["shards"]),
+            )
+            for name, part in content["splits"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(manifest, "is damaged", again) from error
+    missing = [
+        shard.name for split in splits.values() for shard in split.shards if not shard.is_file()
+    ]
+    if missing:
+        raise UserError(folder, f"lacks {', '.join(missing)}", again)
+    return Dataset(folder, folder / LABEL_MAP, read_label_map(folder / LABEL_MAP), splits)
+
+
+def read_folder(
+    annotations: Path,
+    pictures: Path,
+    *,
+    classes: Collection[str] | None = None,
+    skip_bad: bool = False,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> CheckedFolder:
+    """Reads and checks every VOC file below a folder, and the pictures they belong to.
+
+    Args:
+      pictures: folder of the pictures, searched with its subfolders.
+      classes: names that may occur; None for any.
+      skip_bad: goes on without the files that have a fault.
+      workers: threads; None for one a processor.
+
+    Raises:
+      BadFilesError: the faults of all files, unless `skip_bad`.
+      UserError: a folder is missing, or there is no annotation, or none without a fault.
+    """
+    for folder, kind in ((annotations, "VOC annotations"), (pictures, "their pictures")):
+        if not folder.is_dir():
+            raise UserError(folder, "is no folder", f"Name the folder of {kind}")
+    files = voc.list_files(annotations, (".xml",))
+    if not files:
+        raise UserError(annotations, "holds no .xml file", "Name the folder of VOC annotations")
+    listed = voc.list_pictures(pictures)
+
+    def check(xml: Path) -> Annotation | BadFilesError:
+        subfolder = xml.parent.relative_to(annotations)
+        try:
+            return voc.read_annotation(xml, listed, subfolder, classes)
+        except BadFilesError as error:
+            return error
+
+    good: dict[Path, Annotation] = {}
+    faults: list[FileFault] = []
+    bad_stems = set()
+    for done, result in enumerate(ordered_map(check, files, workers), 1):
+        if isinstance(result, BadFilesError):
+            faults += result.errors
+            bad_stems.add(Path(result.path).stem)
+        elif result.image in good:
+            what = f"its picture {result.image} is that of {good[result.image].source} too"
+            remedy = "Remove one of the two"
+            faults.append(FileFault(result.source, "image shared", what, remedy))
+        else:
+            good[result.image] = result
+        if progress:
+            progress("check", done, len(files))
+    if faults and not skip_bad:
+        raise BadFilesError(annotations, faults)
+    if not good:
+        raise UserError(
+            annotations,
+            f"none of its {len(files)} annotations can be used",
+            "Run without --skip-bad to see why",
+        )
+    unannotated = sum(path not in good and path.stem not in bad_stems for path in listed.paths())
+    return CheckedFolder(tuple(good.values()), tuple(faults), unannotated)
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """`function(item)` for each item, in order, worked out by threads a few items ahead.
+
+    Unlike `Executor.map` it holds few results at a time. Threads are enough: Pillow and lxml let
+    go of the interpreter while they decode.
+    """
+    workers = workers or os.cpu_count() or 1
+    ahead: deque[Future[Result]] = deque()
+    pool = ThreadPoolExecutor(workers)
+    try:
+        for item in items:
+            ahead.append(pool.submit(function, item))
+            if len(ahead) > 2 * workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def describe_split(
+    annotations: Sequence[Annotation], classes: Iterable[str], shards: Sequence[Path]
+) -> Split:
+    """Counts what a split holds."""
+    counts = Counter(box.name for annotation in annotations for box in annotation.objects)
+    return Split(
+        images=len(annotations),
+        negatives=sum(not annotation.objects for annotation in annotations),
+        objects=counts.total(),
+        objects_per_class={name: counts[name] for name in classes},
+        shards=tuple(shards),
+    )
+
+
+def write_manifest(
+    folder: Path,
+    splits: Mapping[str, Split],
+    fractions: Mapping[str, float],
+    seed: int,
+    checked: CheckedFolder,
+) -> None:
+    """Writes `dataset.json`: how the data set was made, what is in it and what was left out."""
+    content = {
+        "version": MANIFEST_VERSION,
+        "split": dict(fractions),
+        "seed": seed,
+        "splits": {
+            name: {
+                "images": split.images,
+                "negatives": split.negatives,
+                "objects": split.objects,
+                "objects_per_class": split.objects_per_class,
+                "shards": [shard.name for shard in split.shards],
+            }
+            for name, split in splits.items()
+        },
+        "pictures_without_annotation": checked.unannotated,
+        "skipped": [
+            {"file": str(fault.path), "kind": fault.kind, "reason": fault.what}
+            for fault in checked.skipped
+        ],
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def read_label_map(path: Path) -> dict[int, str]:
+    """Class names by id, ascending, of an OD API label map (`StringIntLabelMap` as text).
+
+    The name of a class is its `display_name` where it has one, as in the OD API. The background,
+    id 0, is left out.
+
+    Raises:
+      UserError: the file is missing or no label map, or a name or an id occurs twice.
+    """
+    from object_detection.protos import string_int_label_map_pb2
+
+    remedy = "Give an OD API label map such as: item { id: 1 name: 'stop' }"
+    try:
+        text = path.read_text(encoding="utf-8")
+        items = text_format.Parse(text, string_int_label_map_pb2.StringIntLabelMap()).item
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}", remedy) from error
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        raise UserError(path, f"is no label map: {error}", remedy) from error
+    classes: dict[int, str] = {}
+    for item in items:
+        name = item.display_name or item.name
+        if item.id == 0 and name == "background":
+            continue
+        if item.id < 1 or not name:
+            raise UserError(path, f"class {name!r} has the id {item.id}", "Number them from 1")
+        if item.id in classes or name in classes.values():
+            raise UserError(path, f"class {name!r} or its id {item.id} occurs twice", remedy)
+        classes[item.id] = name
+    if not classes:
+        raise UserError(path, "holds no class", remedy)
+    return dict(sorted(classes.items()))
+
+
+def write_label_map(path: Path, classes: Mapping[int, str]) -> None:
+    """Writes class names by id as an OD API label map."""
+    from object_detection.protos import string_int_label_map_pb2
+
+    label_map = string_int_label_map_pb2.StringIntLabelMap()
+    for class_id, name in classes.items():
+        label_map.item.add(id=class_id, name=name)
+    text = text_format.MessageToString(label_map, as_utf8=True)
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,145 @@
+"""Which picture goes into train, val and test: deterministic, every class spread alike."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from tfod.annotation import Annotation
+from tfod.errors import UserError
+
+SPLITS = ("train", "val", "test")
+
+
+def split_fractions(split: Sequence[float]) -> dict[str, float]:
+    """The fractions of train, val and test by name, without those that are 0.
+
+    Raises:
+      UserError: they are not three numbers from 0 to 1 that sum to 1.
+    """
+    given = ",".join(f"{fraction:g}" for fraction in split)
+    if len(split) != len(SPLITS) or not all(0 <= fraction <= 1 for fraction in split):
+        remedy = "Give three fractions from 0 to 1: train,val,test"
+        raise UserError("--split", f"is {given}", remedy)
+    if not math.isclose(sum(split), 1, abs_tol=1e-6):
+        raise UserError("--split", f"{given} sums to {sum(split):g}", "Make it sum to 1")
+    return {name: part for name, part in zip(SPLITS, split, strict=True) if part > 0}
+
+
+def split_annotations(
+    annotations: Sequence[Annotation], fractions: Mapping[str, float], seed: int
+) -> dict[str, list[Annotation]]:
+    """Deals annotations to splits so that every class is spread as the whole set is.
+
+    Pictures without objects count as a class of their own. The order within a split is that of
+    `annotations`.
+
+    Raises:
+      UserError: a split gets no picture.
+    """
+    labels = [frozenset(box.name for box in annotation.objects) for annotation in annotations]
+    parts: dict[str, list[Annotation]] = {name: [] for name in fractions}
+    dealt = stratify(labels, list(fractions.values()), seed)
+    for annotation, part in zip(annotations, dealt, strict=True):
+        parts[list(fractions)[part]].append(annotation)
+    for name, part in parts.items():
+        if not part:
+            raise UserError(
+                "--split",
+                f"{name} gets no picture: {fractions[name]:g} of {len(annotations)} is too few",
+                "Add pictures, or give it a larger fraction or 0",
+            )
+    return parts
+
+
+def stratify(labels: Sequence[frozenset[str]], fractions: Sequence[float], seed: int) -> list[int]:
+    """Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011, algorithm 1).
+
+    The rarest label is dealt first, while there is most choice: each of its pictures goes where
+    this label is wanted most, then where most pictures are wanted. Unlike there, a label of more
+    than twice as many examples as there are other subsets (5 of 3) reaches all of them.
+
+    Args:
+      labels: the set of labels of each example; an empty one counts as a label of its own.
+      fractions: of each subset, above 0, summing to 1.
+
+    Returns:
+      The index of each example's subset.
+    """
+    chance = random.Random(seed)
+    order = list(range(len(labels)))
+    chance.shuffle(order)
+    label_sets = [sorted(names) or [""] for names in labels]
+    remaining: dict[str, dict[int, None]] = {}  # dicts for sets that keep their order
+    for example in order:
+        for label in label_sets[example]:
+            remaining.setdefault(label, {})[example] = None
+    members = {label: list(examples) for label, examples in remaining.items()}
+    wanted = {label: _wanted(len(examples), fractions) for label, examples in members.items()}
+    room = [fraction * len(labels) for fraction in fractions]
+    subset_of = [0] * len(labels)
+    while remaining:
+        rarest = min(remaining, key=lambda label: (len(remaining[label]), label))
+        for example in list(remaining[rarest]):
+            subset = max(
+                range(len(fractions)),
+                key=lambda part: (wanted[rarest][part], room[part], chance.random()),
+            )
+            subset_of[example] = subset
+            room[subset] -= 1
+            for label in label_sets[example]:
+                wanted[label][subset] -= 1
+                del remaining[label][example]
+                if not remaining[label]:
+                    del remaining[label]
+    _fill_gaps(subset_of, label_sets, members, fractions)
+    return subset_of
+
+
+def _fill_gaps(
+    subset_of: list[int],
+    label_sets: Sequence[Sequence[str]],
+    members: Mapping[str, Sequence[int]],
+    fractions: Sequence[float],
+) -> None:
+    """Moves single examples where a label that is frequent enough is absent from a subset.
+
+    That happens, once in some hundred labels, where its examples were dealt for rarer labels. They
+    are taken from the largest subset, and only those whose labels it keeps.
+    """
+    largest = fractions.index(max(fractions))
+    held = Counter(
+        (label, subset_of[example]) for label, examples in members.items() for example in examples
+    )
+    for label, examples in members.items():
+        for subset in range(len(fractions)):
+            if held[label, subset] or not _is_frequent(len(examples), fractions):
+                continue
+            for example in examples:
+                labels = label_sets[example]
+                if subset_of[example] == largest and all(held[of, largest] > 1 for of in labels):
+                    subset_of[example] = subset
+                    held.update((of, subset) for of in labels)
+                    held.subtract((of, largest) for of in labels)
+                    break
+
+
+def _is_frequent(examples: int, fractions: Sequence[float]) -> bool:
+    """Whether each subset can have one of a label's examples and the largest still most."""
+    return examples > 2 * (len(fractions) - 1)
+
+
+def _wanted(examples: int, fractions: Sequence[float]) -> list[float]:
+    """How many of a label's examples each subset should get.
+
+    By the paper a label of 5 examples leaves a subset of 0.1 empty. A class that is measured is
+    worth more than a fraction kept exactly, so a frequent label is wanted everywhere.
+    """
+    wanted = [fraction * examples for fraction in fractions]
+    largest = wanted.index(max(wanted))
+    if _is_frequent(examples, fractions):
+        wanted = [max(share, 1.0) for share in wanted]
+        wanted[largest] += examples - sum(wanted)
+    return wanted
