@@ -1,0 +1,63 @@
+"""What a detector found in one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Objects found in one picture, best score first.
+
+    Attributes:
+      boxes: float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized to [0, 1].
+      scores: float32 `[N]` in [0, 1].
+      class_ids: int64 `[N]`, as in the label map (from 1).
+      names: `N` class names.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, threshold: float) -> Detections:
+        """Those with a score of at least `threshold`."""
+        keep = np.flatnonzero(self.scores >= threshold)
+        return Detections(
+            self.boxes[keep],
+            self.scores[keep],
+            self.class_ids[keep],
+            tuple(self.names[index] for index in keep),
+        )
+
+    def to_pixels_xyxy(self, width: int, height: int) -> np.ndarray:
+        """Boxes as float32 `[N, 4]`: xmin, ymin, xmax, ymax in pixels of a picture that size."""
+        return self.boxes[:, [1, 0, 3, 2]] * np.array([width, height] * 2, np.float32)
+
+
+def detections_from_outputs(
+    boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, labels: dict[int, str]
+) -> Detections:
+    """Sorts a model's outputs for one picture, clips boxes to it and names the classes.
+
+    Args:
+      boxes: `[N, 4]` ymin, xmin, ymax, xmax, normalized; may reach over the picture's edge.
+      scores: `[N]`; rows of score 0 are padding and are left out.
+      class_ids: `[N]`, any dtype, as in the label map.
+      labels: label map, id to name.
+    """
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > 0]
+    ids = class_ids[order].astype(np.int64)
+    return Detections(
+        np.clip(boxes[order], 0, 1).astype(np.float32),
+        scores[order].astype(np.float32),
+        ids,
+        tuple(labels.get(class_id, f"class {class_id}") for class_id in ids.tolist()),
+    )
