@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tfod  # noqa: F401  before any test imports TensorFlow
+
 SHARED = Path(__file__).parents[2] / "shared"
 TEMPLATE = "ssd_mobilenet_v2_fpnlite_w050_224x224"
 

@@ -1,0 +1,318 @@
+"""The command line: parses arguments, calls one function, prints."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from tfod.errors import BadFilesError, UserError
+
+FOLDER = click.Path(path_type=Path, file_okay=True)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what lies at --output.")
+
+
+class _Commands(click.Group):
+    """Prints a UserError as one line and exits with 2; Ctrl-C exits with 130."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order people use them
+
+    def invoke(self, ctx: click.Context):
+        try:
+            return super().invoke(ctx)
+        except BadFilesError as error:
+            for fault in error.errors:
+                click.echo(f"tfod: {fault}", err=True)
+            click.echo(f"tfod: {error}", err=True)
+            sys.exit(2)
+        except UserError as error:
+            click.echo(f"tfod: {error}", err=True)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\ntfod: interrupted", err=True)
+            sys.exit(130)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tfod")
+def main() -> None:
+    """Train your own object detector and put it in your pocket.
+
+    \b
+    tfod convert   pictures with PASCAL VOC XML  ->  data/NAME
+    tfod train     data/NAME                     ->  runs/NAME
+    tfod evaluate  runs/NAME                     ->  COCO metrics
+    tfod export    runs/NAME                     ->  exported_models/NAME (SavedModel, TFLite)
+    tfod predict   exported_models/NAME          ->  pictures with boxes
+    """
+    from tfod.quiet import quiet
+
+    quiet()
+
+
+@main.command()
+@click.option("--output", type=FOLDER, required=True, help="Folder to write.")
+@click.option("--count", type=click.IntRange(1), default=400, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def sample(output: Path, count: int, seed: int) -> None:
+    """Make a synthetic road-sign data set, so that everything runs with no download.
+
+    \b
+    Example:
+      tfod sample --output data/sample_voc
+    """
+    from tfod.sample import write_sample
+
+    write_sample(output, count, seed, progress=_bar("scenes", total=count))
+    click.echo(f"{count} scenes: {output}/images, {output}/annotations")
+
+
+@main.command()
+@click.option("--annotations", type=FOLDER, required=True, help="Folder of PASCAL VOC XML files.")
+@click.option("--images", type=FOLDER, required=True, help="Folder of the pictures.")
+@click.option("--output", type=FOLDER, required=True, help="Folder to write, such as data/NAME.")
+@click.option("--split", default="0.8,0.1,0.1", show_default=True, help="Train,val,test fractions.")
+@click.option("--label-map", type=FOLDER, help="Keep the class ids of this label map.")
+@click.option("--shards", type=click.IntRange(1), help="Files a split.  [default: by size]")
+@click.option("--workers", type=click.IntRange(1), help="Threads.  [default: all cores]")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split and order."
+)
+@click.option("--skip-bad", is_flag=True, help="Leave out files with faults; list them.")
+@OVERWRITE
+def convert(split: str, **arguments) -> None:
+    """Check pictures and PASCAL VOC XML, and write them as TFRecord.
+
+    \b
+    Example:
+      tfod convert --annotations signs/annotations --images signs/images --output data/signs
+    """
+    from tfod.convert import convert
+
+    try:
+        fractions = tuple(float(part) for part in split.split(","))
+    except ValueError as error:
+        raise UserError("--split", f"is {split!r}", "Give fractions as 0.8,0.1,0.1") from error
+    with _stages() as progress:
+        data = convert(split=fractions, progress=progress, **arguments)
+    _table(
+        ["split", "images", *data.classes.values()],
+        [
+            [name, s.images, *(s.objects_per_class[c] for c in data.classes.values())]
+            for name, s in data.splits.items()
+        ],
+    )
+    click.echo(f"written: {data.folder}")
+
+
+@main.command()
+@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--pipeline", required=True, help="Template name, or a pipeline.config file.")
+@click.option("--output", type=FOLDER, required=True, help="Run folder; one that is there resumes.")
+@click.option(
+    "--init",
+    default="zoo",
+    show_default=True,
+    help="Weights to start from: zoo, scratch, or a checkpoint (PATH/ckpt-0).",
+)
+@click.option(
+    "--init-type",
+    type=click.Choice(["detection", "full", "classification"]),
+    help="What to take from the checkpoint.  [default: detection or classification, as it holds]",
+)
+@click.option("--steps", type=click.IntRange(1), help="Optimizer steps.  [default: template]")
+@click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.  [default: template]")
+@click.option("--learning-rate", type=float, help="Peak.  [default: template, scaled to the batch]")
+@click.option("--checkpoint-every", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Checkpoints.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@OVERWRITE
+def train(
+    data: Path,
+    pipeline: str,
+    output: Path,
+    init: str,
+    init_type: str | None,
+    steps: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    checkpoint_every: int,
+    keep: int,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Train a detector. The same command goes on with a run that was stopped.
+
+    \b
+    Example:
+      tfod train --data data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 \\
+        --init ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8/checkpoint/ckpt-0 --output runs/signs
+    """
+    from tqdm import tqdm
+
+    from tfod import zoo
+    from tfod.dataset import load_dataset
+    from tfod.pipeline import Options, find_template
+    from tfod.training import RunSettings, Step, train
+
+    dataset, template = load_dataset(data), find_template(pipeline)
+    if init == "zoo":
+        raise zoo.not_yet(template)
+    options = Options(
+        steps=steps,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        init=None if init == "scratch" else Path(init),
+        init_type=init_type,
+    )
+    with tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True) as bar:
+
+        def show(step: Step) -> None:
+            if bar.total is None:
+                bar.reset(step.of)
+                bar.initial = bar.n = step.number - 1
+                bar.set_description("training", refresh=False)
+            bar.set_postfix(loss=f"{step.total_loss:.3f}", refresh=False)
+            bar.update()
+
+        settings = RunSettings(seed=seed, checkpoint_every=checkpoint_every, keep=keep)
+        last = train(dataset, str(template), output, options, settings, overwrite, on_step=show)
+    click.echo(f"trained: {last}")
+
+
+@main.command()
+@click.option("--run", "model", type=FOLDER, help="Run folder: its newest checkpoint.")
+@click.option("--model", "model", type=FOLDER, help="Export folder, or a .tflite file in one.")
+@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--output", type=FOLDER, help="Where metrics.json goes.  [default: beside the model]")
+def evaluate(model: Path | None, data: Path, split: str, output: Path | None) -> None:
+    """Compute COCO metrics on a split, the same for a run, a SavedModel and a .tflite.
+
+    \b
+    Example:
+      tfod evaluate --model exported_models/signs/model.tflite --data data/signs
+    """
+    from tfod.dataset import load_dataset
+    from tfod.detector import Detector
+    from tfod.evaluation import evaluate
+    from tfod.records import read_records
+
+    if model is None:
+        raise UserError("--run or --model", "is missing", "Say what to evaluate")
+    dataset = load_dataset(data)
+    pictures = dataset.split(split)
+    detector = Detector.load(model)
+    progress = _bar("pictures", total=pictures.images)
+    records = progress(read_records(pictures.shards))
+    metrics = evaluate(detector.predict, records, dataset.classes.values())
+    folder = output or (model if model.is_dir() else model.parent)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ("metrics.json" if model.is_dir() else f"{model.stem}_metrics.json")
+    metrics.write(path)
+    _table(["metric", split], [[name, _percent(v)] for name, v in metrics.coco.items()])
+    _table(
+        ["class", "AP", "AP50"],
+        [[name, _percent(v["AP"]), _percent(v["AP50"])] for name, v in metrics.per_class.items()],
+    )
+    click.echo(f"{metrics.images} pictures, {metrics.objects} objects; written: {path}")
+
+
+@main.command()
+@click.option("--run", type=FOLDER, required=True, help="Run folder: its newest checkpoint.")
+@click.option("--output", type=FOLDER, required=True, help="Such as exported_models/NAME.")
+@OVERWRITE
+def export(run: Path, output: Path, overwrite: bool) -> None:
+    """Write a run's newest checkpoint as SavedModel and, for SSD models, TFLite.
+
+    \b
+    Example:
+      tfod export --run runs/signs --output exported_models/signs
+    """
+    from tfod.export import export
+
+    export(run, output, overwrite)
+    for path in sorted(output.iterdir()):
+        size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
+        click.echo(f"{size / 1e6:8.2f} MB  {path}")
+
+
+@main.command()
+@click.option("--model", type=FOLDER, required=True, help="Export folder, .tflite, or run folder.")
+@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option("--output", type=FOLDER, help="Folder for pictures with boxes and a contact sheet.")
+@click.option("--json", "json_file", type=FOLDER, help="File for the detections, in pixels.")
+@OVERWRITE
+@click.argument("inputs", nargs=-1, required=True, type=FOLDER, metavar="IMAGE|DIR...")
+def predict(
+    model: Path,
+    threshold: float,
+    output: Path | None,
+    json_file: Path | None,
+    overwrite: bool,
+    inputs: tuple[Path, ...],
+) -> None:
+    """Find objects in pictures, print them, and draw them with --output.
+
+    \b
+    Example:
+      tfod predict --model exported_models/signs street.jpg --output predictions
+    """
+    from tfod.detector import Detector
+    from tfod.prediction import predict_files
+
+    predictions = predict_files(
+        Detector.load(model), inputs, threshold, output, json_file, overwrite, _bar("pictures")
+    )
+    for found in predictions:
+        detections = found.detections
+        text = ", ".join(
+            f"{name} {score:.0%}"
+            for name, score in zip(detections.names, detections.scores, strict=True)
+        )
+        click.echo(f"{found.path}: {text or 'nothing'}")
+    if output is not None:
+        click.echo(f"written: {output}")
+
+
+def _bar(description: str, total: int | None = None):
+    """Wraps an iteration in a progress bar with ETA."""
+    from tqdm import tqdm
+
+    return lambda items: tqdm(items, desc=description, total=total, dynamic_ncols=True)
+
+
+@contextlib.contextmanager
+def _stages():
+    """A callback of (stage, done, total) that shows a progress bar a stage."""
+    from tqdm import tqdm
+
+    with contextlib.ExitStack() as bars:
+        shown: dict[str, tqdm] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in shown:
+                bar = tqdm(desc=stage, total=total, unit="file", dynamic_ncols=True)
+                shown[stage] = bars.enter_context(bar)
+            shown[stage].update(done - shown[stage].n)
+
+        yield show
+
+
+def _table(header: list[str], rows: list[list]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for index, title in enumerate(header):
+        table.add_column(title, justify="left" if index == 0 else "right")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console().print(table)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
