@@ -1,0 +1,94 @@
+"""What an export folder holds, and that SavedModel, TFLite and checkpoint find the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tfod.detector import Detector
+from tfod.errors import UserError
+from tfod.export import export
+
+pytestmark = pytest.mark.long
+
+
+def test_folder_holds_models_and_labels(exported, run):
+    assert {path.name for path in exported.iterdir()} == {
+        "checkpoint",
+        "label_map.pbtxt",
+        "labels.txt",
+        "model.tflite",
+        "pipeline.config",
+        "saved_model",
+        "tflite_input.json",
+    }
+    assert (exported / "labels.txt").read_text() == "crosswalk\nspeedlimit\nstop\ntrafficlight\n"
+    assert (exported / "checkpoint" / "ckpt-0.index").is_file()
+    assert (exported / "pipeline.config").read_text() == (run / "pipeline.config").read_text()
+
+
+def test_saved_model_has_the_od_api_signature(exported):
+    import tensorflow as tf
+
+    signature = tf.saved_model.load(str(exported / "saved_model")).signatures["serving_default"]
+    ((name, spec),) = signature.structured_input_signature[1].items()
+    assert (name, spec.dtype) == ("input_tensor", tf.uint8)
+    assert spec.shape.as_list() == [1, None, None, 3]
+    assert set(signature.structured_outputs) == {
+        "detection_anchor_indices",
+        "detection_boxes",
+        "detection_classes",
+        "detection_multiclass_scores",
+        "detection_scores",
+        "num_detections",
+        "raw_detection_boxes",
+        "raw_detection_scores",
+    }
+
+
+def test_the_exported_checkpoint_starts_a_new_run(exported):
+    from tfod.checkpoint import checkpoint_type, find_checkpoint
+
+    assert checkpoint_type(find_checkpoint(exported / "checkpoint")) == "detection"
+
+
+def test_saved_model_tflite_and_checkpoint_find_the_same(exported, run, pictures):
+    saved_model, lite = Detector.load(exported), Detector.load(exported / "model.tflite")
+    checkpoint = Detector.load(run)
+    for picture in pictures:
+        expected = saved_model.predict(picture)
+        assert len(expected) == 100
+        for other in (lite.predict(picture), checkpoint.predict(picture)):
+            np.testing.assert_allclose(other.scores, expected.scores, atol=1e-4)
+            # Where scores tie to the last bit, two boxes may change places.
+            for box, score in zip(expected.boxes[:20], expected.scores[:20], strict=True):
+                rivals = other.boxes[np.abs(other.scores - score) < 2e-4]
+                assert np.abs(rivals - box).max(axis=1).min() < 1e-3
+
+
+def test_mobilenet_pixels_go_to_minus_one_and_one(exported):
+    from tfod.tflite import TFLiteInput
+
+    read = TFLiteInput.read(exported / "tflite_input.json")
+    assert (read.height, read.width) == (96, 96)
+    np.testing.assert_allclose(read.scale, 2 / 255, rtol=1e-6)
+    np.testing.assert_allclose(read.offset, -1, rtol=1e-6)
+
+
+def test_an_existing_folder_is_kept(exported, run):
+    before = (exported / "model.tflite").read_bytes()
+    with pytest.raises(UserError, match="exists already"):
+        export(run, exported)
+    assert (exported / "model.tflite").read_bytes() == before
+
+
+def test_a_run_without_a_checkpoint_is_one_line(run, tmp_path):
+    empty = tmp_path / "run"
+    empty.mkdir()
+    for name in ("pipeline.config", "label_map.pbtxt"):
+        (empty / name).write_bytes((run / name).read_bytes())
+    with pytest.raises(UserError, match="is not a checkpoint"):
+        export(empty, tmp_path / "exported")
+    with pytest.raises(UserError, match="is not a run folder"):
+        export(tmp_path / "nothing", tmp_path / "exported")
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

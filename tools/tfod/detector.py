@@ -1,0 +1,116 @@
+"""Detector: loads what export wrote (or a run's checkpoint) and finds objects in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfod.checkpoint import restore_for_inference
+from tfod.dataset import read_label_map
+from tfod.detections import Detections, detections_from_outputs
+from tfod.errors import UserError
+from tfod.images import load_rgb
+from tfod.pipeline import CONFIG_NAME
+from tfod.tflite import load_tflite
+
+LABEL_MAP = "label_map.pbtxt"
+SAVED_MODEL = "saved_model"
+
+# uint8 [H, W, 3] RGB -> boxes [N, 4], scores [N], class ids [N] of the model's own output
+Model = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """Finds objects in pictures.
+
+        detector = Detector.load("exported_models/signs")
+        detections = detector.predict("street.jpg").above(0.5)
+
+    Attributes:
+      labels: label map, id to name.
+      model: the loaded network.
+    """
+
+    labels: dict[int, str]
+    model: Model
+
+    @classmethod
+    def load(cls, path: str | Path) -> Detector:
+        """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
+
+        Of a run folder it takes the newest checkpoint.
+
+        Raises:
+          UserError: there is no model, or it is damaged, or its label map is missing.
+        """
+        path = Path(path)
+        if path.suffix == ".tflite":
+            return cls(_read_labels(path.parent), load_tflite(path))
+        if (path / SAVED_MODEL / "saved_model.pb").is_file():
+            return cls(_read_labels(path), _load_saved_model(path / SAVED_MODEL))
+        if (path / CONFIG_NAME).is_file():
+            return cls(_read_labels(path), _load_checkpoint(path))
+        raise UserError(
+            path,
+            "holds no model",
+            "Name a folder that `tfod export` or `tfod train` wrote, or a .tflite file",
+        )
+
+    def predict(self, image: str | Path | np.ndarray) -> Detections:
+        """Finds the objects in one picture.
+
+        Args:
+          image: a file (any that Pillow reads, turned as its EXIF orientation says), or a uint8
+            array `[H, W, 3]`, RGB.
+
+        Returns:
+          Everything the model reports, weak detections too; see `Detections.above`.
+
+        Raises:
+          UserError: the file does not decode, or the array is of another shape or dtype.
+        """
+        pixels = image if isinstance(image, np.ndarray) else load_rgb(Path(image))
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise UserError(
+                "image",
+                f"is {pixels.dtype} {list(pixels.shape)}",
+                "Give uint8 [height, width, 3], RGB",
+            )
+        return detections_from_outputs(*self.model(pixels), self.labels)
+
+
+def _read_labels(folder: Path) -> dict[int, str]:
+    path = folder / LABEL_MAP
+    if not path.is_file():
+        raise UserError(path, "is missing", "Keep it beside the model, as export wrote it")
+    return read_label_map(path)
+
+
+def _load_saved_model(folder: Path) -> Model:
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        raise UserError(folder, "cannot be loaded as a SavedModel", "Export it again") from error
+    # `loaded` owns the variables and must live as long as the function.
+    return lambda pixels: _outputs(loaded.signatures["serving_default"](tf.constant(pixels[None])))
+
+
+def _load_checkpoint(run: Path) -> Model:
+    import tensorflow as tf
+    from object_detection import exporter_lib_v2
+
+    model = restore_for_inference(run)
+    module = exporter_lib_v2.DetectionFromImageModule(model)
+    return lambda pixels: _outputs(module.__call__(tf.constant(pixels[None])))
+
+
+def _outputs(tensors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    boxes, scores, classes = (tensors[name][0].numpy() for name in names)
+    return boxes, scores, classes
