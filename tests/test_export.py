@@ -87,7 +87,7 @@ def test_a_run_without_a_checkpoint_is_one_line(run, tmp_path):
     empty.mkdir()
     for name in ("pipeline.config", "label_map.pbtxt"):
         (empty / name).write_bytes((run / name).read_bytes())
-    with pytest.raises(UserError, match="is not a checkpoint"):
+    with pytest.raises(UserError, match="has no checkpoint yet"):
         export(empty, tmp_path / "exported")
     with pytest.raises(UserError, match="is not a run folder"):
         export(tmp_path / "nothing", tmp_path / "exported")

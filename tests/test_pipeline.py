@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 
+from conftest import replace
 from tfod.errors import UserError
 from tfod.pipeline import (
     Options,
@@ -88,6 +89,14 @@ def test_configure_points_at_the_data_and_overrides(data):
     assert not train_config.fine_tune_checkpoint
 
 
+def test_a_crowded_picture_keeps_all_its_boxes(data):
+    template = find_template("ssd_mobilenet_v2_320x320")
+    assert configure(template, data, Options()).train_input_reader.max_number_of_boxes == 100
+    crowded = replace(data.splits["train"], most_objects=240)
+    data = replace(data, splits={**data.splits, "train": crowded})
+    assert configure(template, data, Options()).train_input_reader.max_number_of_boxes == 240
+
+
 def test_options_left_out_keep_the_template(data):
     template = find_template("ssd_resnet50_v1_fpn_640x640")
     kept, original = configure(template, data, Options()), read_pipeline(template)
@@ -126,8 +135,6 @@ def test_a_schedule_without_a_base_rate_refuses_options(data, tmp_path):
 
 
 def test_a_label_map_with_a_gap_is_refused(data):
-    from conftest import replace
-
     gap = replace(data, classes={1: "a", 3: "b"})
     with pytest.raises(UserError, match="Number the classes from 1"):
         configure(find_template("ssd_mobilenet_v2_320x320"), gap, Options())

@@ -114,7 +114,9 @@ def restore_for_inference(run: Path):
     import tensorflow as tf
     from object_detection.builders import model_builder
 
-    prefix = find_checkpoint(run)
+    prefix = tf.train.latest_checkpoint(str(run))
+    if prefix is None:
+        raise UserError(run, "has no checkpoint yet", "Train it: repeat its tfod train command")
     model = model_builder.build(read_pipeline(run / CONFIG_NAME).model, is_training=False)
     build_variables(model)
     try:

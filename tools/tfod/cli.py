@@ -32,7 +32,9 @@ class _Commands(click.Group):
             click.echo(f"tfod: {error}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
-            click.echo("\ntfod: interrupted", err=True)
+            click.echo(
+                "\ntfod: interrupted; what was finished is kept, repeat the command", err=True
+            )
             sys.exit(130)
 
 

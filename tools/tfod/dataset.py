@@ -54,6 +54,7 @@ class Split:
       images: number of pictures.
       negatives: how many of them show no object.
       objects: number of boxes.
+      most_objects: number of boxes in the picture that has most.
       objects_per_class: number of boxes by class name; every class of the label map is in it.
       shards: TFRecord files.
     """
@@ -61,6 +62,7 @@ class Split:
     images: int
     negatives: int
     objects: int
+    most_objects: int
     objects_per_class: dict[str, int]
     shards: tuple[Path, ...]
 
@@ -119,6 +121,7 @@ def load_dataset(folder: Path) -> Dataset:
                 images=part["images"],
                 negatives=part["negatives"],
                 objects=part["objects"],
+                most_objects=part["most_objects"],
                 objects_per_class=part["objects_per_class"],
                 shards=tuple(folder / shard for shard in part["shards"]),
             )
@@ -228,6 +231,7 @@ def describe_split(
         images=len(annotations),
         negatives=sum(not annotation.objects for annotation in annotations),
         objects=counts.total(),
+        most_objects=max(len(annotation.objects) for annotation in annotations),
         objects_per_class={name: counts[name] for name in classes},
         shards=tuple(shards),
     )
@@ -250,6 +254,7 @@ def write_manifest(
                 "images": split.images,
                 "negatives": split.negatives,
                 "objects": split.objects,
+                "most_objects": split.most_objects,
                 "objects_per_class": split.objects_per_class,
                 "shards": [shard.name for shard in split.shards],
             }

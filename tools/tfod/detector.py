@@ -9,14 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from tfod.checkpoint import restore_for_inference
-from tfod.dataset import read_label_map
+from tfod.dataset import LABEL_MAP, read_label_map
 from tfod.detections import Detections, detections_from_outputs
 from tfod.errors import UserError
 from tfod.images import load_rgb
 from tfod.pipeline import CONFIG_NAME
 from tfod.tflite import load_tflite
 
-LABEL_MAP = "label_map.pbtxt"
 SAVED_MODEL = "saved_model"
 
 # uint8 [H, W, 3] RGB -> boxes [N, 4], scores [N], class ids [N] of the model's own output

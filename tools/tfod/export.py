@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.checkpoint import restore_for_inference
-from tfod.dataset import read_label_map
+from tfod.dataset import LABEL_MAP, read_label_map
 from tfod.errors import UserError
 from tfod.files import refuse_existing, replacing_folder
 from tfod.pipeline import CONFIG_NAME, read_pipeline
@@ -18,7 +18,6 @@ from tfod.tflite import INPUT_FILE, TFLiteInput
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
-LABEL_MAP = "label_map.pbtxt"
 METRICS = "metrics.json"
 TFLITE_FILE = "model.tflite"
 
@@ -96,10 +95,9 @@ def _convert_to_tflite(model, pipeline: TrainEvalPipelineConfig) -> bytes:
         return dict(zip(names, module.inference_fn(image), strict=True))
 
     spec = tf.TensorSpec(module.input_shape(), tf.float32, name="image")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, native_chatter_held():
         tf.saved_model.save(module, folder, signatures=detect.get_concrete_function(spec))
-        with native_chatter_held():
-            return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
 
 
 def describe_tflite_input(model, pipeline: TrainEvalPipelineConfig) -> TFLiteInput:

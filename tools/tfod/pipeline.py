@@ -108,6 +108,9 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
         reader.label_map_path = str(data.label_map.resolve())
         shards = data.splits[split].shards if split in data.splits else ()
         reader.tf_record_input_reader.input_path[:] = [str(shard.resolve()) for shard in shards]
+        if split in data.splits:  # beyond its maximum the OD API drops boxes without a word
+            most = data.splits[split].most_objects
+            reader.max_number_of_boxes = max(reader.max_number_of_boxes, most)
     _override_training(pipeline.train_config, options, template)
     return pipeline
 

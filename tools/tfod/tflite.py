@@ -98,6 +98,7 @@ def load_tflite(path: Path) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarr
         content = path.read_bytes()
         with native_chatter_held():
             interpreter = Interpreter(model_content=content)
+            interpreter.allocate_tensors()
             run = interpreter.get_signature_runner()
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(path, "cannot be loaded as a TFLite model", "Export it again") from error

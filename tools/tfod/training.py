@@ -18,7 +18,7 @@ from tfod.checkpoint import (
     find_checkpoint,
     restore_fine_tune_checkpoint,
 )
-from tfod.dataset import Dataset
+from tfod.dataset import LABEL_MAP, Dataset
 from tfod.errors import UserError
 from tfod.files import replacing_folder
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
-LABEL_MAP = "label_map.pbtxt"
 SCALARS = "train"
 TOTAL_LOSS = "Loss/total_loss"
 
