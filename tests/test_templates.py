@@ -1,0 +1,67 @@
+"""Every zoo template builds, trains two steps, resumes, and exports a SavedModel that runs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from test_pipeline import ZOO
+from tfod.detector import Detector
+from tfod.export import export
+from tfod.pipeline import Options, architecture, find_template, read_pipeline, write_pipeline
+from tfod.training import RunSettings, train
+
+SIZE = 160  # pixels: the layers are those of the full size, the feature maps are not
+
+
+def at_tiny_size(name, path):
+    """The template with a small input, and where it is a MobileNet a narrow one."""
+    pipeline = read_pipeline(find_template(name))
+    model = architecture(pipeline)
+    resizer = getattr(model.image_resizer, model.image_resizer.WhichOneof("image_resizer_oneof"))
+    for field, _ in resizer.ListFields():
+        if field.name in ("height", "width", "min_dimension", "max_dimension"):
+            setattr(resizer, field.name, SIZE)
+    if "mobilenet" in model.feature_extractor.type:
+        model.feature_extractor.depth_multiplier = 0.35
+    write_pipeline(pipeline, path)
+    return path
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ZOO)
+def test_template(name, data, pictures, tmp_path):
+    template = at_tiny_size(name, tmp_path / "pipeline.config")
+    options, settings = Options(steps=3, batch_size=2), RunSettings(checkpoint_every=2)
+    steps = []
+
+    def stop_after_two(step):
+        steps.append(step)
+        if step.number == 2:
+            raise KeyboardInterrupt
+
+    run = tmp_path / "run"
+    with pytest.raises(KeyboardInterrupt):
+        train(data, str(template), run, options, settings, on_step=stop_after_two)
+    assert [step.number for step in steps] == [1, 2]
+    losses = [loss for step in steps for loss in step.losses.values()]
+    assert np.isfinite(losses).all() and max(losses) < 100
+    tf.config.run_functions_eagerly(True)  # one step is quicker run than traced
+    try:
+        train(data, str(template), run, options, settings, on_step=steps.append)
+    finally:
+        tf.config.run_functions_eagerly(False)
+    assert [step.number for step in steps] == [1, 2, 3]
+
+    exported = export(run, tmp_path / "exported")
+    detector = Detector.load(exported)
+    found = detector.predict(pictures[0])
+    assert found.boxes.shape == (len(found), 4) and len(found) > 0
+    assert set(found.names) <= set(data.classes.values())
+    again = Detector.load(run).predict(pictures[0])
+    assert again.scores == pytest.approx(found.scores, abs=1e-4)
+    assert (exported / "model.tflite").is_file() == name.startswith("ssd")
+    if name.startswith("ssd"):
+        lite = Detector.load(exported / "model.tflite").predict(pictures[0])
+        assert lite.scores[:10] == pytest.approx(found.scores[:10], abs=1e-3)
