@@ -63,12 +63,9 @@ def test_the_od_api_reads_and_trains_for_a_short_run(name):
     assert schedule.total_steps == train_config.num_steps
     assert 0 < schedule.warmup_steps <= train_config.num_steps / 5
     kinds = {o.WhichOneof("preprocessing_step") for o in train_config.data_augmentation_options}
-    assert {
-        "random_horizontal_flip",
-        "random_crop_image",
-        "random_adjust_brightness",
-        "random_adjust_contrast",
-    } <= kinds
+    assert {"random_horizontal_flip", "random_crop_image"} <= kinds
+    if name in ZOO:
+        assert {"random_adjust_brightness", "random_adjust_contrast"} <= kinds
     for batch_norm in batch_norms(configs["model"]):
         assert batch_norm.decay < 0.98  # the zoo's 0.997 needs thousands of steps to follow
 

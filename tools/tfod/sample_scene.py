@@ -38,7 +38,7 @@ from tfod.sample_signs import (
 
 SIGN_COUNT_SHARES = (0.05, 0.47, 0.27, 0.14, 0.07)  # of scenes that show 0, 1, 2, 3, 4 signs
 SIZES = ((400, 300), (300, 400), (400, 400))  # width, height in pixels, before a little jitter
-SIGN_PIXELS = (22, 185)  # longer side of a sign face, before it is turned away from the camera
+SIGN_PIXELS = (30, 190)  # longer side of a sign face, before it is turned away from the camera
 MIN_VISIBLE = 0.6  # of a sign that the border of the picture cuts
 SUPERSAMPLE = 2  # canvas pixels a picture pixel
 FACE = 384  # pixels of the longer side of a sign face as drawn, before it is shrunk and warped
