@@ -37,7 +37,9 @@ def draw_detections(pixels: np.ndarray, detections: Detections) -> np.ndarray:
     thickness = sv.calculate_optimal_line_thickness((width, height))
     scale = max(0.5, sv.calculate_optimal_text_scale((width, height)))  # legible on small pictures
     scene = sv.BoxAnnotator(thickness=thickness).annotate(pixels[..., ::-1].copy(), boxes)
-    drawn = sv.LabelAnnotator(text_scale=scale, text_padding=3).annotate(scene, boxes, labels)
+    # smart_position keeps labels inside the picture and off each other.
+    labeller = sv.LabelAnnotator(text_scale=scale, text_padding=3, smart_position=True)
+    drawn = labeller.annotate(scene, boxes, labels)
     return np.ascontiguousarray(drawn[..., ::-1])
 
 
