@@ -46,13 +46,21 @@ def data(sample_voc, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_template(tmp_path_factory) -> Path:
-    """The demo's template at 96 pixels and a third of the width: quick to trace."""
+    """The demo's template at 96 pixels and a third of the width: quick to trace.
+
+    Its predictor starts with large weights and batch norm follows at once, so that an all but
+    untrained model's scores differ and detections have an order to compare.
+    """
     from tfod.pipeline import find_template, read_pipeline, write_pipeline
 
     pipeline = read_pipeline(find_template(TEMPLATE))
     resizer = pipeline.model.ssd.image_resizer.fixed_shape_resizer
     resizer.height = resizer.width = 96
     pipeline.model.ssd.feature_extractor.depth_multiplier = 0.35
+    predictor = pipeline.model.ssd.box_predictor.weight_shared_convolutional_box_predictor
+    predictor.conv_hyperparams.initializer.random_normal_initializer.stddev = 0.2
+    for batch_norm in batch_norms(pipeline.model):
+        batch_norm.decay = 0.01
     path = tmp_path_factory.mktemp("tiny") / "pipeline.config"
     write_pipeline(pipeline, path)
     return path
@@ -89,6 +97,15 @@ def pictures(sample_voc):
     from tfod.images import load_rgb
 
     return [load_rgb(path) for path in sorted((sample_voc / "images").iterdir())[:8]]
+
+
+def batch_norms(message):
+    """Every `batch_norm` message inside a proto."""
+    for field, value in message.ListFields():
+        if field.name == "batch_norm":
+            yield value
+        elif field.message_type and not field.is_repeated:
+            yield from batch_norms(value)
 
 
 def replace(instance, **changes):

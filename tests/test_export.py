@@ -58,11 +58,12 @@ def test_saved_model_tflite_and_checkpoint_find_the_same(exported, run, pictures
     for picture in pictures:
         expected = saved_model.predict(picture)
         assert len(expected) == 100
+        assert expected.scores[0] > expected.scores[20] + 1e-3  # there is an order to keep
         for other in (lite.predict(picture), checkpoint.predict(picture)):
-            np.testing.assert_allclose(other.scores, expected.scores, atol=1e-4)
-            # Where scores tie to the last bit, two boxes may change places.
+            np.testing.assert_allclose(other.scores[:20], expected.scores[:20], atol=2e-5)
+            # Where scores all but tie, two boxes may change places.
             for box, score in zip(expected.boxes[:20], expected.scores[:20], strict=True):
-                rivals = other.boxes[np.abs(other.scores - score) < 2e-4]
+                rivals = other.boxes[np.abs(other.scores - score) < 4e-5]
                 assert np.abs(rivals - box).max(axis=1).min() < 1e-3
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from google.protobuf import text_format
 
-from conftest import replace
+from conftest import batch_norms, replace
 from tfod.errors import UserError
 from tfod.pipeline import (
     Options,
@@ -43,14 +43,6 @@ def test_architecture_equals_the_model_zoo(name, shared):
         for batch_norm in batch_norms(model):
             batch_norm.ClearField("decay")
     assert ours == zoo
-
-
-def batch_norms(message):
-    for field, value in message.ListFields():
-        if field.name == "batch_norm":
-            yield value
-        elif field.message_type and not field.is_repeated:
-            yield from batch_norms(value)
 
 
 @pytest.mark.parametrize("name", template_names())
