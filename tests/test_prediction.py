@@ -67,6 +67,7 @@ def test_every_broken_picture_is_named_and_nothing_written(detector, folder, tmp
     with pytest.raises(BadFilesError) as error:
         predict_files(detector, [folder], output=output, json_file=tmp_path / "found.json")
     assert [fault.path.name for fault in error.value.errors] == ["broken.png", "cut.jpg"]
+    assert str(error.value).endswith("Mend them, or take them out.")
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 

@@ -25,7 +25,12 @@ class BadFilesError(UserError):
       errors: one `UserError` a fault, in file order.
     """
 
-    def __init__(self, folder: Path | str, errors: Sequence[UserError]) -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        errors: Sequence[UserError],
+        remedy: str = "Mend them, or leave them out with --skip-bad",
+    ) -> None:
         self.errors = tuple(errors)
         kinds = Counter(error.kind if isinstance(error, FileFault) else "other" for error in errors)
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
@@ -33,7 +38,7 @@ class BadFilesError(UserError):
         super().__init__(
             folder,
             f"{files} unusable file{'s' if files > 1 else ''} ({counts})",
-            "Mend them, or leave them out with --skip-bad",
+            remedy,
         )
 
 

@@ -138,7 +138,7 @@ def _check_pictures(pictures: Sequence[Path]) -> None:
         except UserError as error:
             errors.append(error)
     if errors:
-        raise BadFilesError("pictures", errors)
+        raise BadFilesError("pictures", errors, "Mend them, or take them out")
 
 
 def _output_names(pictures: Sequence[Path]) -> dict[Path, str]:
