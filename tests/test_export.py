@@ -58,7 +58,7 @@ def test_saved_model_tflite_and_checkpoint_find_the_same(exported, run, pictures
     for picture in pictures:
         expected = saved_model.predict(picture)
         assert len(expected) == 100
-        assert expected.scores[0] > expected.scores[20] + 1e-3  # there is an order to keep
+        assert expected.scores[0] > expected.scores[20] + 2e-4  # there is an order to keep
         for other in (lite.predict(picture), checkpoint.predict(picture)):
             np.testing.assert_allclose(other.scores[:20], expected.scores[:20], atol=2e-5)
             # Where scores all but tie, two boxes may change places.
