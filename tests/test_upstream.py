@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import subprocess
 import sys
 import textwrap
 
 import pytest
+from google.protobuf import message_factory, text_format
 
 
 def python(code: str, **env) -> subprocess.CompletedProcess:
@@ -45,6 +48,63 @@ def test_protos_are_served_by_the_fast_runtime():
     assert type(pipeline.model).__module__ == "object_detection.protos.model_pb2"
 
 
+def proto_messages():
+    """Every message type of every proto of the OD API, nested ones included."""
+    import object_detection.protos
+
+    def with_nested(descriptor):
+        yield descriptor
+        for nested in descriptor.nested_types:
+            yield from with_nested(nested)
+
+    for module in pkgutil.iter_modules(object_detection.protos.__path__):
+        loaded = importlib.import_module(f"object_detection.protos.{module.name}")
+        for descriptor in loaded.DESCRIPTOR.message_types_by_name.values():
+            yield from with_nested(descriptor)
+
+
+def fill(message, depth: int = 4) -> None:
+    """Sets every field of a message, to values that are not the defaults."""
+    for field in message.DESCRIPTOR.fields:
+        value = getattr(message, field.name)
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            key, content = field.message_type.fields
+            entry = 7 if key.cpp_type == key.CPPTYPE_INT32 else "ä"
+            if content.message_type:
+                fill(value[entry], depth - 1)
+            else:
+                value[entry] = a_value(content)
+        elif field.message_type:
+            if depth:
+                fill(value.add() if field.is_repeated else value, depth - 1)
+        elif field.is_repeated:
+            value.extend([a_value(field)] * 2)
+        else:
+            setattr(message, field.name, a_value(field))
+
+
+def a_value(field):
+    """One for a scalar field that is not its default."""
+    if field.enum_type:
+        return field.enum_type.values[-1].number
+    if field.cpp_type == field.CPPTYPE_STRING:
+        return b"x\0y" if field.type == field.TYPE_BYTES else "ä"
+    if field.cpp_type == field.CPPTYPE_BOOL:
+        return not field.default_value
+    return 1.5 if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE) else 7
+
+
+def test_every_proto_message_round_trips_as_text_and_as_bytes():
+    messages = list(proto_messages())
+    assert len(messages) > 150
+    for descriptor in messages:
+        message = message_factory.GetMessageClass(descriptor)()
+        fill(message)
+        assert message.ByteSize() > 0 or not len(descriptor.fields), descriptor.full_name
+        assert type(message).FromString(message.SerializeToString()) == message
+        assert text_format.Parse(text_format.MessageToString(message), type(message)()) == message
+
+
 def test_tensorflow_imported_first_with_keras_3_is_one_clear_error():
     result = python(
         """
@@ -56,6 +116,22 @@ def test_tensorflow_imported_first_with_keras_3_is_one_clear_error():
     )
     assert result.returncode == 1
     assert "Import tfod first, or set TF_USE_LEGACY_KERAS=1" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("first", "flag"), [("tensorflow", "1"), ("tfod", "0"), ("tfod", "1")])
+def test_either_may_be_imported_first_where_keras_2_is_chosen(first, flag):
+    other = {"tensorflow": "tfod", "tfod": "tensorflow"}[first]
+    result = python(
+        f"""
+        import {first}, {other}
+        import tensorflow as tf
+        from object_detection.builders import model_builder
+        print(tf.keras.layers.Layer.__module__)
+        """,
+        TF_USE_LEGACY_KERAS=flag,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("tf_keras.")
 
 
 def test_install_twice_adds_one_finder():

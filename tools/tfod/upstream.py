@@ -14,6 +14,12 @@ The repairs, by what broke:
 | `tensorflow.compat.v1.estimator` | removed; our path only names it | TensorFlow 2.16 |
 | `tensorflow_io` in `deepmac_meta_arch` | built against TensorFlow 2.16, no wheel for 3.13 | 2024 |
 | `control_flow_ops.case`, `cond`, … in `tf_slim` | moved to modules of their own | 2.13 |
+| `np.float`, `np.int`, `np.string_`, … here and in `lvis` | removed | NumPy 1.24 and 2.0 |
+| `keras.applications.resnet` in `resnet_v1` | is Keras 3's now, without `ResNet` | Keras 3 |
+| `dataset_util.int64_feature`, `int64_list_feature` | int fields refuse booleans | protobuf 7 |
+| `FreeTypeFont.getsize` in `visualization_utils` | removed | Pillow 10 |
+| `canvas.tostring_rgb`, `np.fromstring` of bytes there | removed | Matplotlib 3.10, NumPy 2.3 |
+| `seq_example_util.boxes_to_box_components` | `array != []` is an error | NumPy 1.25 |
 """
 
 from __future__ import annotations
@@ -30,6 +36,17 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 PROTO_MODULE = re.compile(r"object_detection\.protos\.\w+_pb2")
 CONTROL_FLOW = "tensorflow.python.ops.control_flow_ops"
 ESTIMATOR = re.compile(r"tensorflow(\._api\.v2)?\.compat\.v1\.estimator")
+
+# What NumPy used to call by another name, and who still asks for it by that name.
+RENAMED_IN_NUMPY = {
+    "NAN": "nan",
+    "bool": "bool_",
+    "float_": "float64",
+    "string_": "bytes_",
+    "unicode_": "str_",
+}
+BUILTINS_IN_NUMPY = {"float": float, "int": int, "object": object, "str": str}
+OLD_NUMPY_USERS = ("object_detection", "lvis")
 
 # Where TensorFlow 2.13 put what used to be in control_flow_ops, and what 2.20 still serves there.
 MOVED_CONTROL_FLOW = {
@@ -83,6 +100,8 @@ class AfterImport(Loader):
         return self.loader.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
+        # As if it had been loaded without us: importlib.resources and others ask the loader.
+        module.__loader__ = module.__spec__.loader = self.loader
         self.loader.exec_module(module)
         self.repair(module)
 
@@ -149,6 +168,74 @@ def restore_control_flow(module: types.ModuleType) -> None:
     module.__getattr__ = moved
 
 
+def restore_numpy_names(numpy: types.ModuleType) -> None:
+    """Serves removed names of NumPy to the old packages, and to no other caller.
+
+    NumPy asks its module `__getattr__` only for names it does not have.
+    """
+    refuse = numpy.__getattr__
+
+    def removed(name: str):
+        if name in RENAMED_IN_NUMPY or name in BUILTINS_IN_NUMPY:
+            caller = sys._getframe(1).f_globals.get("__name__", "")
+            if caller.partition(".")[0] in OLD_NUMPY_USERS:
+                if name in BUILTINS_IN_NUMPY:
+                    return BUILTINS_IN_NUMPY[name]
+                return getattr(numpy, RENAMED_IN_NUMPY[name])
+        return refuse(name)
+
+    numpy.__getattr__ = removed
+
+
+def use_legacy_resnet(resnet_v1: types.ModuleType) -> None:
+    """Gives `resnet_v1` the Keras 2 module that has the general `ResNet`, for ResNet 18 and 34."""
+    resnet_v1.resnet = importlib.import_module("tf_keras.src.applications.resnet")
+
+
+def allow_booleans(dataset_util: types.ModuleType) -> None:
+    """Lets the record helpers write booleans into int64 features, as 0 and 1."""
+    write_one, write_list = dataset_util.int64_feature, dataset_util.int64_list_feature
+    dataset_util.int64_feature = lambda value: write_one(int(value))
+    dataset_util.int64_list_feature = lambda values: write_list([int(value) for value in values])
+
+
+def allow_box_arrays(seq_example_util: types.ModuleType) -> None:
+    """Lets `boxes_to_box_components` take its frames as arrays: lists compare with `[]`."""
+    split = seq_example_util.boxes_to_box_components
+    seq_example_util.boxes_to_box_components = lambda frames: split(
+        [frame.tolist() if hasattr(frame, "tolist") else frame for frame in frames]
+    )
+
+
+def restore_font_sizes(image_font: types.ModuleType) -> None:
+    """Gives Pillow's fonts `getsize` back: (width, height) of a text in pixels."""
+    for font in (image_font.FreeTypeFont, image_font.ImageFont):
+        if not hasattr(font, "getsize"):
+            font.getsize = lambda self, text: self.getbbox(text)[2:]
+
+
+def restore_plots(visualization_utils: types.ModuleType) -> None:
+    """Lets `add_cdf_image_summary` and its like read their plot from Matplotlib's canvas."""
+    np = visualization_utils.np
+    canvas = importlib.import_module("matplotlib.backends.backend_agg").FigureCanvasAgg
+    if not hasattr(canvas, "tostring_rgb"):
+        canvas.tostring_rgb = lambda self: np.asarray(self.buffer_rgba())[..., :3].tobytes()
+    # NumPy 2.3 reads no bytes with fromstring any more.
+    visualization_utils.np = types.SimpleNamespace(**{**vars(np), "fromstring": np.frombuffer})
+
+
+# Run on a module once it is loaded.
+REPAIRS = {
+    "PIL.ImageFont": restore_font_sizes,
+    "numpy": restore_numpy_names,
+    CONTROL_FLOW: restore_control_flow,
+    "object_detection.dataset_tools.seq_example_util": allow_box_arrays,
+    "object_detection.models.keras_models.resnet_v1": use_legacy_resnet,
+    "object_detection.utils.dataset_util": allow_booleans,
+    "object_detection.utils.visualization_utils": restore_plots,
+}
+
+
 class Finder(MetaPathFinder):
     """Hands out repaired loaders for the few modules that need one, and passes on the rest."""
 
@@ -158,10 +245,10 @@ class Finder(MetaPathFinder):
             if spec and spec.origin:
                 spec.loader = ProtoLoader(name, spec.origin)
             return spec
-        if name == CONTROL_FLOW:
+        if name in REPAIRS:
             spec = PathFinder.find_spec(name, path)
             if spec and spec.loader:
-                spec.loader = AfterImport(spec.loader, restore_control_flow)
+                spec.loader = AfterImport(spec.loader, REPAIRS[name])
             return spec
         if ESTIMATOR.fullmatch(name) and PathFinder.find_spec(name, path) is None:
             gone = StandIn(
@@ -196,8 +283,9 @@ def install() -> None:
     # C++ start-up chatter (CPU features, missing CUDA); errors stay.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.meta_path.insert(0, Finder())
-    if CONTROL_FLOW in sys.modules:
-        restore_control_flow(sys.modules[CONTROL_FLOW])
+    for name, repair in REPAIRS.items():
+        if name in sys.modules:
+            repair(sys.modules[name])
 
 
 def _legacy_keras() -> bool:
