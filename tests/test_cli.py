@@ -53,7 +53,7 @@ def test_every_command_has_help_with_an_example(command):
 
 
 @pytest.mark.long
-def test_from_pictures_to_predictions(tiny_template, tmp_path):
+def test_from_pictures_to_predictions(tiny_template, tmp_path, capfd):
     """The whole way at a small size, as the README tells it."""
     voc, data, run = tmp_path / "voc", tmp_path / "data", tmp_path / "run"
     exported, drawn = tmp_path / "exported", tmp_path / "drawn"
@@ -71,6 +71,8 @@ def test_from_pictures_to_predictions(tiny_template, tmp_path):
     ):
         result = tfod(*arguments)
         assert result.exit_code == 0, (arguments, result.output, result.exception)
+        said = result.output + capfd.readouterr().err
+        assert "WARNING" not in said and "deprecated" not in said, said
     assert "pictures" in result.stderr  # the progress bar
     assert len(list(drawn.iterdir())) == 21
     assert json.loads((run / "metrics.json").read_text())["images"] == 2

@@ -1,26 +1,49 @@
-"""Keeps the chatter of TensorFlow and the OD API off the terminal; errors stay."""
+"""Keeps the chatter of TensorFlow and the OD API off the terminal; real warnings stay."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+# What the OD API's age makes TensorFlow and Keras warn of on every run. None of it is anything the
+# person at the terminal could act on.
+NOISE = re.compile(
+    "|".join(
+        (
+            r"is deprecated and will be removed",
+            r"Model's `__init__\(\)` arguments contain non-serializable objects",
+            r"Skipping full serialization of TF-Keras layer",
+            # Batches come from one file or few; the OD API's default asks for 64 readers.
+            r"num_readers has been reduced",
+        )
+    )
+)
+
 
 def quiet() -> None:
-    """Silences what TensorFlow and the OD API log below errors.
+    """Silences the known chatter, and whatever is said for information only.
 
     For the command line. Libraries should leave logging to the program that uses them.
     """
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    for name in ("tensorflow", "absl"):
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.WARNING)
+        logger.addFilter(_matters)
     # `model_lib_v2.eager_train_step` still calls it, and tf_keras still obeys it.
     warnings.filterwarnings("ignore", message=r"`tf\.keras\.backend\.set_learning_phase`")
+    # Where there is no GPU, TensorFlow's C++ calls it an error. What goes wrong there and matters
+    # comes as an exception.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    return not NOISE.search(record.getMessage())
 
 
 @contextmanager
