@@ -29,6 +29,18 @@ def at_tiny_size(name, path):
     return path
 
 
+@pytest.mark.parametrize("name", ZOO)
+def test_builds_at_full_size(name):
+    from object_detection.builders import model_builder
+
+    model = model_builder.build(read_pipeline(find_template(name)).model, is_training=True)
+    image, true_shape = model.preprocess(tf.zeros([1, 300, 400, 3]))
+    # The zoo's own config contradicts the name of this one.
+    size = 300 if name == "ssd_mobilenet_v2_320x320" else int(name.rpartition("x")[2])
+    assert image.shape == (1, size, size, 3)
+    assert true_shape.numpy()[0].max() == size
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ZOO)
 def test_template(name, data, pictures, tmp_path):
