@@ -77,7 +77,7 @@ def test_the_csv_has_a_row_a_box_and_one_for_a_negative(voc):
     rows = table.set_index("filename").drop(columns="split")
     assert rows.loc["0.jpg"].to_numpy().tolist() == [
         ["40", "30", "stop", "1.5", "2", "11", "12"],
-        ["40", "30", "tram", "1.0", "2", "11", "12"],
+        ["40", "30", "tram", "1", "2", "11", "12"],
     ]
     assert rows.loc["22.png"].tolist() == ["40", "30", "", "", "", "", ""]
     assert set(table["split"]) == {"train", "val", "test"}

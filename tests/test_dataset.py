@@ -13,7 +13,6 @@ from tfod.dataset import (
     CheckedFolder,
     describe_split,
     load_dataset,
-    ordered_map,
     read_folder,
     read_label_map,
     write_label_map,
@@ -180,11 +179,3 @@ def test_folders_that_cannot_be_used(voc):
             read_folder(voc / xml, voc / images)
     with pytest.raises(UserError, match="none of its 4 annotations can be used"):
         read_folder(voc / "xml", voc / "empty", skip_bad=True)
-
-
-def test_work_is_done_few_items_ahead():
-    started = []
-    results = ordered_map(lambda item: started.append(item) or item, range(1000), workers=2)
-    assert next(results) == 0
-    assert len(started) <= 6
-    assert list(results) == list(range(1, 1000))

@@ -13,7 +13,7 @@ from tfod.annotation import Annotation, Box
 from tfod.dataset import write_label_map
 from tfod.errors import UserError
 from tfod.images import encode_for_training
-from tfod.records import make_example, read_records, write_shards
+from tfod.records import make_example, read_records, write_shard
 from tfod.voc import list_pictures, read_annotation
 
 CLASS_IDS = {"cross walk": 1, "stop": 2}
@@ -80,7 +80,9 @@ def test_a_jpeg_gives_the_record_of_the_od_apis_own_script(tmp_path):
     annotation = read_annotation(xml, list_pictures(tmp_path / "set/images"))
     image = encode_for_training(annotation.image)
     ours = make_example(annotation, image, CLASS_IDS, "a.jpg")
-    assert ours == theirs
+    assert ours.SerializeToString(deterministic=True) == theirs.SerializeToString(
+        deterministic=True
+    )
 
 
 def test_the_od_apis_decoder_reads_the_boxes(tmp_path, picture):
@@ -105,27 +107,55 @@ def test_the_od_apis_decoder_reads_the_boxes(tmp_path, picture):
     assert negative["groundtruth_boxes"].shape == (0, 4)
 
 
-def test_shards_keep_order_and_read_back(tmp_path, picture):
+def test_tensorflow_reads_a_shard_and_so_do_we(tmp_path, picture):
+    import tensorflow as tf
+
+    shard = tmp_path / "train.tfrecord"
     ids = [f"{number}.png" for number in range(7)]
-    examples = (example_of(picture, *BOXES, source_id=name) for name in ids)
-    shards = write_shards(tmp_path, "train", examples, count=7, shards=3)
-    assert [shard.name for shard in shards] == [
-        "train-00000-of-00003.tfrecord",
-        "train-00001-of-00003.tfrecord",
-        "train-00002-of-00003.tfrecord",
+    write_shard(shard, (example_of(picture, *BOXES, source_id=name) for name in ids))
+    theirs = tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()
+    names = [
+        tf.train.Example.FromString(data).features.feature["image/source_id"].bytes_list.value[0]
+        for data in theirs
     ]
-    assert [len(list(read_records([shard]))) for shard in shards] == [2, 2, 3]
-    records = list(read_records(shards))
-    assert [record.source_id for record in records] == ids
+    assert names == [name.encode() for name in ids]
+    records = list(read_records([shard, shard]))
+    assert [record.source_id for record in records] == ids * 2
     assert records[0].image == encode_for_training(picture)
     assert records[0].annotation.objects == BOXES
 
 
-def test_a_shard_that_is_cut_off_says_so(tmp_path, picture):
-    [shard] = write_shards(tmp_path, "val", [example_of(picture)], count=1, shards=1)
-    shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(UserError, match="is cut off"):
+def test_a_shard_has_the_bytes_that_tensorflow_writes(tmp_path, picture):
+    import tensorflow as tf
+
+    examples = [example_of(picture, *BOXES), example_of(picture)]
+    write_shard(tmp_path / "ours", examples)
+    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
+        for example in examples:
+            same = tf.train.Example.FromString(example.SerializeToString())
+            writer.write(same.SerializeToString(deterministic=True))
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda data: data[:-1], "is cut off"),
+        (lambda data: data[:7], "is cut off"),
+        (lambda data: data[:50] + b"?" + data[51:], "is damaged: a checksum does not match"),
+        (lambda data: b"\xff" * 8 + data[8:], "is damaged, or no TFRecord file"),
+        (lambda data: b"<annotation></annotation>", "is damaged, or no TFRecord file"),
+    ],
+)
+def test_a_broken_shard_says_so(tmp_path, picture, damage, says):
+    shard = tmp_path / "val.tfrecord"
+    write_shard(shard, [example_of(picture)])
+    shard.write_bytes(damage(shard.read_bytes()))
+    with pytest.raises(UserError, match=says):
         list(read_records([shard]))
+
+
+def test_a_missing_shard_says_so(tmp_path):
     with pytest.raises(UserError, match="cannot be read: No such file"):
         list(read_records([tmp_path / "none.tfrecord"]))
 

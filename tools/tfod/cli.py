@@ -79,13 +79,20 @@ def sample(output: Path, count: int, seed: int) -> None:
 @click.option("--split", default="0.8,0.1,0.1", show_default=True, help="Train,val,test fractions.")
 @click.option("--label-map", type=FOLDER, help="Keep the class ids of this label map.")
 @click.option("--shards", type=click.IntRange(1), help="Files a split.  [default: by size]")
-@click.option("--workers", type=click.IntRange(1), help="Threads.  [default: all cores]")
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores]")
+@click.option(
+    "--verify",
+    type=click.Choice(["decode", "headers"]),
+    default="decode",
+    show_default=True,
+    help="Decode every picture first, or read headers only.",
+)
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the split and order."
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out files with faults; list them.")
 @OVERWRITE
-def convert(split: str, **arguments) -> None:
+def convert(split: str, verify: str, **arguments) -> None:
     """Check pictures and PASCAL VOC XML, and write them as TFRecord.
 
     \b
@@ -99,7 +106,8 @@ def convert(split: str, **arguments) -> None:
     except ValueError as error:
         raise UserError("--split", f"is {split!r}", "Give fractions as 0.8,0.1,0.1") from error
     with _stages() as progress:
-        data = convert(split=fractions, progress=progress, **arguments)
+        decode = verify == "decode"
+        data = convert(split=fractions, decode=decode, progress=progress, **arguments)
     _table(
         ["split", "images", *data.classes.values()],
         [

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import csv
+import functools
 import itertools
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tfod import dataset, records
 from tfod.annotation import Annotation
 from tfod.dataset import Dataset, Progress
 from tfod.errors import UserError
 from tfod.files import refuse_existing, replacing_folder
-from tfod.images import EncodedImage, encode_for_training
+from tfod.images import encode_for_training
+from tfod.parallel import counted_map
 from tfod.split import split_annotations, split_fractions
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from tfod.tf_example import Example
 
 TABLE = "annotations.csv"
+FEW_PICTURES = 1000  # writing so many takes less time than starting processes
 COLUMNS = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "split"]
 
 
@@ -34,6 +35,7 @@ def convert(
     shards: int | None = None,
     seed: int = 0,
     skip_bad: bool = False,
+    decode: bool = True,
     workers: int | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -53,7 +55,9 @@ def convert(
       shards: files a split; None for one each 128 MiB of pictures.
       seed: decides the split and the order of the training records.
       skip_bad: leaves out annotations with a fault and lists them in `dataset.json`.
-      workers: threads; None for one a processor.
+      decode: decodes every picture to learn whether that can be done; else only headers are read.
+      workers: processes; None for one a processor. They start as modules do that import this one,
+        so a script that calls `convert` needs its `if __name__ == "__main__":`.
       overwrite: replaces a data set that is there.
       progress: called as `progress(stage, done, total)`, with the stages "check" and "write".
 
@@ -77,6 +81,7 @@ def convert(
             images,
             classes=names,
             skip_bad=skip_bad,
+            decode=decode,
             workers=workers,
             progress=progress,
         )
@@ -87,28 +92,42 @@ def convert(
     parts = split_annotations(checked.annotations, fractions, seed)
 
     class_ids = {name: class_id for class_id, name in classes.items()}
-    total, written = len(checked.annotations), itertools.count(1)
-
-    def example(annotation: Annotation, image: EncodedImage) -> tf.train.Example:
-        if progress:
-            progress("write", next(written), total)
-        source_id = _source_id(annotation, images)
-        return records.make_example(annotation, image, class_ids, source_id)
-
+    total = len(checked.annotations)
     with replacing_folder(output) as partial:
+        tasks = []
         splits = {}
         for name, part in parts.items():
             if name == "train":  # evaluation reads in file order, training wants classes mixed
                 random.Random(seed).shuffle(part)
-            pairs = zip(part, dataset.ordered_map(_encode, part, workers), strict=True)
-            examples = itertools.starmap(example, pairs)
             count = min(shards or _shard_count(part), len(part))
-            paths = records.write_shards(partial, name, examples, len(part), count)
+            paths = [partial / shard for shard in records.shard_names(name, count)]
+            ends = [len(part) * index // count for index in range(count + 1)]
+            tasks += zip(paths, (part[a:b] for a, b in itertools.pairwise(ends)), strict=True)
             splits[name] = dataset.describe_split(part, class_ids, paths)
+        write = functools.partial(_write_shard, images, class_ids)
+        report = (lambda done: progress("write", done, total)) if progress else lambda done: None
+        counted_map(write, tasks, report, workers if total > FEW_PICTURES else 1)
         dataset.write_label_map(partial / dataset.LABEL_MAP, classes)
         _write_table(partial / TABLE, parts, images)
         dataset.write_manifest(partial, splits, fractions, seed, checked)
     return dataset.load_dataset(output)
+
+
+def _write_shard(
+    images: Path,
+    class_ids: Mapping[str, int],
+    shard: tuple[Path, Sequence[Annotation]],
+    tick: Callable[[], None],
+) -> None:
+    path, annotations = shard
+
+    def examples() -> Iterator[Example]:
+        for annotation in annotations:
+            image = encode_for_training(annotation.image, annotation.rotate)
+            yield records.make_example(annotation, image, class_ids, _source_id(annotation, images))
+            tick()
+
+    records.write_shard(path, examples())
 
 
 def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> None:
@@ -124,10 +143,6 @@ def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> Non
             raise UserError(output, f"would replace {source}", "Choose another --output")
 
 
-def _encode(annotation: Annotation) -> EncodedImage:
-    return encode_for_training(annotation.image, annotation.rotate)
-
-
 def _source_id(annotation: Annotation, images: Path) -> str:
     return annotation.image.relative_to(images).as_posix()
 
@@ -139,21 +154,16 @@ def _shard_count(part: Sequence[Annotation]) -> int:
 
 def _write_table(path: Path, parts: Mapping[str, Sequence[Annotation]], images: Path) -> None:
     """Writes one row a box in pixels; a picture without objects is a row without class and box."""
-    import pandas as pd
-
-    rows = []
-    for split, part in parts.items():
-        for annotation in sorted(part, key=lambda annotation: annotation.image):
-            picture = (_source_id(annotation, images), annotation.width, annotation.height)
-            for box in annotation.objects:
-                corners = (box.xmin, box.ymin, box.xmax, box.ymax)
-                rows.append((*picture, box.name, *corners, split))
-            if not annotation.objects:
-                rows.append((*picture, None, None, None, None, None, split))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    for edge in ("xmin", "ymin", "xmax", "ymax"):
-        if (table[edge].dropna() % 1 == 0).all():  # unless somebody drew between the pixels
-            table[edge] = table[edge].astype("Int64")
-    table.to_csv(
-        path, index=False, encoding="utf-8", errors="backslashreplace", lineterminator="\n"
-    )
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(COLUMNS)
+        for split, part in parts.items():
+            for annotation in sorted(part, key=lambda annotation: annotation.image):
+                picture = (_source_id(annotation, images), annotation.width, annotation.height)
+                for box in annotation.objects:
+                    corners = (box.xmin, box.ymin, box.xmax, box.ymax)
+                    # Whole pixels are whole numbers, unless somebody drew between them.
+                    whole = (int(at) if at.is_integer() else at for at in map(float, corners))
+                    table.writerow((*picture, box.name, *whole, split))
+                if not annotation.objects:
+                    table.writerow((*picture, "", "", "", "", "", split))

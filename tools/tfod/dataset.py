@@ -7,27 +7,24 @@ TensorFlow is not loaded here.
 from __future__ import annotations
 
 import json
-import os
-from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from google.protobuf import text_format
 
 from tfod import voc
 from tfod.annotation import Annotation
 from tfod.errors import BadFilesError, FileFault, UserError
+from tfod.parallel import ordered_map
 
 MANIFEST = "dataset.json"
 LABEL_MAP = "label_map.pbtxt"
 MANIFEST_VERSION = 1
 
 Progress = Callable[[str, int, int], None]  # what is done ("check", "write"), how many, of how many
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -143,6 +140,7 @@ def read_folder(
     *,
     classes: Collection[str] | None = None,
     skip_bad: bool = False,
+    decode: bool = True,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> CheckedFolder:
@@ -152,7 +150,8 @@ def read_folder(
       pictures: folder of the pictures, searched with its subfolders.
       classes: names that may occur; None for any.
       skip_bad: goes on without the files that have a fault.
-      workers: threads; None for one a processor.
+      decode: decodes every picture; else only its header is read.
+      workers: processes; None for one a processor.
 
     Raises:
       BadFilesError: the faults of all files, unless `skip_bad`.
@@ -166,13 +165,7 @@ def read_folder(
         raise UserError(annotations, "holds no .xml file", "Name the folder of VOC annotations")
     listed = voc.list_pictures(pictures)
 
-    def check(xml: Path) -> Annotation | BadFilesError:
-        subfolder = xml.parent.relative_to(annotations)
-        try:
-            return voc.read_annotation(xml, listed, subfolder, classes)
-        except BadFilesError as error:
-            return error
-
+    check = partial(_check, annotations, listed, classes, decode)
     good: dict[Path, Annotation] = {}
     faults: list[FileFault] = []
     bad_stems = set()
@@ -200,26 +193,17 @@ def read_folder(
     return CheckedFolder(tuple(good.values()), tuple(faults), unannotated)
 
 
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Result]:
-    """`function(item)` for each item, in order, worked out by threads a few items ahead.
-
-    Unlike `Executor.map` it holds few results at a time. Threads are enough: Pillow and lxml let
-    go of the interpreter while they decode.
-    """
-    workers = workers or os.cpu_count() or 1
-    ahead: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(workers)
+def _check(
+    root: Path,
+    pictures: voc.PictureFolder,
+    classes: Collection[str] | None,
+    decode: bool,
+    xml: Path,
+) -> Annotation | BadFilesError:
     try:
-        for item in items:
-            ahead.append(pool.submit(function, item))
-            if len(ahead) > 2 * workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        return voc.read_annotation(xml, pictures, xml.parent.relative_to(root), classes, decode)
+    except BadFilesError as error:
+        return error
 
 
 def describe_split(

@@ -17,6 +17,10 @@ class UserError(Exception):
         self.path, self.what, self.remedy = path, what, remedy
         super().__init__(f"{path}: {what}. {remedy}.")
 
+    def __reduce__(self):
+        """Pickles with the arguments of `__init__`; workers hand their errors over that way."""
+        return type(self), (self.path, self.what, self.remedy)
+
 
 class BadFilesError(UserError):
     """Every unusable file of a batch at once.
@@ -41,6 +45,9 @@ class BadFilesError(UserError):
             remedy,
         )
 
+    def __reduce__(self):
+        return type(self), (self.path, self.errors, self.remedy)
+
 
 class FileFault(UserError):
     """A fault of one file that a batch counts by kind, such as "image missing"."""
@@ -48,3 +55,6 @@ class FileFault(UserError):
     def __init__(self, path: Path | str, kind: str, what: str, remedy: str) -> None:
         self.kind = kind
         super().__init__(path, what, remedy)
+
+    def __reduce__(self):
+        return type(self), (self.path, self.kind, self.what, self.remedy)

@@ -14,12 +14,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import ExifTags, Image
 
 from tfod.errors import FileFault
+
+if TYPE_CHECKING:  # converting seldom needs it, and it takes a tenth of a second to load
+    import numpy as np
 
 # Pillow's names of the formats we open. Not all that it knows: it hands EPS to Ghostscript.
 # Its JPEG reader opens the MPO files of phones too.
@@ -77,16 +79,22 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known if name in FORMATS)
 
 
-def check_image(path: Path) -> Header:
-    """Decodes the whole picture once, to learn now whether it can be read.
+def check_image(path: Path, decode: bool = True) -> Header:
+    """Reads a picture's header, and decodes it once to learn now whether it can be read.
+
+    Args:
+      decode: False reads the header only.
 
     Raises:
       FileFault: "image unreadable": it is no picture, is damaged or cut off, or is so large
         (`PIL.Image.MAX_IMAGE_PIXELS`) that it may be a decompression bomb.
     """
-    with _reading(path), _open(path.read_bytes()) as image:
+    with _reading(path), path.open("rb") as file, _open(file) as image:
         header = Header(image.size, _orientation(image))
-        to_rgb(image)
+        if decode:
+            # At an eighth of the size libjpeg reads every coded bit and skips most arithmetic.
+            image.draft(None, (1, 1))
+            to_rgb(image)
         return header
 
 
@@ -100,9 +108,11 @@ def load_rgb(source: Path | bytes, rotate: bool = True) -> np.ndarray:
     Raises:
       FileFault: "image unreadable", see `check_image`.
     """
+    import numpy as np
+
     with _reading("picture" if isinstance(source, bytes) else source):
         data = source if isinstance(source, bytes) else source.read_bytes()
-        with _open(data) as image:
+        with _open(io.BytesIO(data)) as image:
             return np.array(_turned(to_rgb(image), _orientation(image) if rotate else 1))
 
 
@@ -147,7 +157,7 @@ def encode_for_training(path: Path, rotate: bool = False, as_is: bool = True) ->
     """
     with _reading(path):
         data = path.read_bytes()
-        with _open(data) as image:
+        with _open(io.BytesIO(data)) as image:
             orientation = _orientation(image) if rotate else 1
             if as_is and orientation == 1 and _od_api_reads(image, data):
                 kind = b"png" if image.format == "PNG" else b"jpeg"
@@ -162,8 +172,8 @@ def encode_for_training(path: Path, rotate: bool = False, as_is: bool = True) ->
         return EncodedImage(encoded.getvalue(), kind, *pixels.size)
 
 
-def _open(data: bytes) -> Image.Image:
-    image = Image.open(io.BytesIO(data), formats=_formats())
+def _open(file: BinaryIO) -> Image.Image:
+    image = Image.open(file, formats=_formats())
     # Between this limit and twice it Pillow only warns.
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too many")
@@ -209,6 +219,8 @@ def _turned(image: Image.Image, orientation: int) -> Image.Image:
 
 def _gray_to_8_bits(image: Image.Image) -> np.ndarray:
     """uint8 `[height, width]` of a picture in mode I;16, I or F, which `convert` would clip."""
+    import numpy as np
+
     gray = np.asarray(image)
     if image.mode == "F":
         gray = np.nan_to_num(gray, posinf=0, neginf=0)

@@ -1,24 +1,20 @@
 """Annotation and picture bytes <-> `tf.train.Example`, and TFRecord shards of them.
 
 The features are those of the OD API's `create_pascal_tf_record.py`: its input pipeline reads our
-records, and `read_records` reads its.
+records, and `read_records` reads its. TensorFlow is not loaded here.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from tfod import tfrecord
 from tfod.annotation import Annotation, Box
-from tfod.errors import UserError
 from tfod.images import EncodedImage
-
-if TYPE_CHECKING:
-    import tensorflow as tf
+from tfod.tf_example import BytesList, Example, Feature, Features, FloatList, Int64List
 
 SHARD_BYTES = 128 << 20  # large enough to read in one go, small enough to shuffle by
 
@@ -40,7 +36,7 @@ class Record:
 
 def make_example(
     annotation: Annotation, image: EncodedImage, class_ids: Mapping[str, int], source_id: str
-) -> tf.train.Example:
+) -> Example:
     """The Example of one picture.
 
     Boxes are divided by the size of the picture as they stand: float32, 0 at the left and top
@@ -50,24 +46,23 @@ def make_example(
       class_ids: label map ids by class name.
       source_id: unique in the data set.
     """
-    import tensorflow as tf
 
-    def ints(*values: int) -> tf.train.Feature:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+    def ints(*values: int) -> Feature:
+        return Feature(int64_list=Int64List(value=values))
 
-    def floats(*values: float) -> tf.train.Feature:
-        return tf.train.Feature(float_list=tf.train.FloatList(value=values))
+    def floats(*values: float) -> Feature:
+        return Feature(float_list=FloatList(value=values))
 
-    def blobs(*values: bytes) -> tf.train.Feature:
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+    def blobs(*values: bytes) -> Feature:
+        return Feature(bytes_list=BytesList(value=values))
 
-    def texts(*values: str) -> tf.train.Feature:
+    def texts(*values: str) -> Feature:
         # A file name need not be Unicode; such bytes are written as escapes.
         return blobs(*(value.encode(errors="backslashreplace") for value in values))
 
     boxes = annotation.objects
-    return tf.train.Example(
-        features=tf.train.Features(
+    return Example(
+        features=Features(
             feature={
                 "image/height": ints(image.height),
                 "image/width": ints(image.width),
@@ -95,9 +90,7 @@ def read_example(serialized: bytes, shard: Path) -> Record:
 
     Boxes come out to a thousandth of a pixel, about what float32 keeps of them.
     """
-    import tensorflow as tf
-
-    features = tf.train.Example.FromString(serialized).features.feature
+    features = Example.FromString(serialized).features.feature
 
     def ints(key: str) -> Sequence[int]:
         return features[key].int64_list.value
@@ -137,46 +130,22 @@ def shard_names(split: str, count: int) -> list[str]:
     return [f"{split}-{index:05d}-of-{count:05d}.tfrecord" for index in range(count)]
 
 
-def write_shards(
-    folder: Path, split: str, examples: Iterable[tf.train.Example], count: int, shards: int
-) -> list[Path]:
-    """Writes Examples in the order given to shards of equal size, one record more or less.
-
-    The bytes depend on the Examples alone. One Example is held at a time.
-
-    Args:
-      count: how many there are.
-      shards: how many files, at most `count`.
-    """
-    import tensorflow as tf
-
-    paths = [folder / name for name in shard_names(split, shards)]
-    stream = iter(examples)
-    for index, path in enumerate(paths):
-        size = (index + 1) * count // shards - index * count // shards
-        with tf.io.TFRecordWriter(str(path)) as writer:
-            for example in itertools.islice(stream, size):
-                writer.write(example.SerializeToString(deterministic=True))
-    return paths
+def write_shard(path: Path, examples: Iterable[Example]) -> None:
+    """Writes Examples to a TFRecord file, one at a time. The bytes depend on nothing else."""
+    with path.open("wb") as file:
+        for example in examples:
+            # Maps have no order of their own.
+            tfrecord.write_record(file, example.SerializeToString(deterministic=True))
 
 
 def read_records(shards: Iterable[Path]) -> Iterator[Record]:
     """The records of TFRecord files, in order, one at a time.
 
     Raises:
-      UserError: a shard is missing or cut off.
+      UserError: a shard is missing, cut off or damaged.
     """
-    # The file format by hand (length, its checksum, bytes, their checksum): `tf.data` would start
-    # the runtime, which takes hold of the memory of every GPU, even where a training is using it.
+    # Not by `tf.data`, which takes hold of the memory of every GPU, even where a training is
+    # using it.
     for shard in shards:
-        try:
-            with shard.open("rb") as file:
-                while head := file.read(12):
-                    length = int.from_bytes(head[:8], "little")
-                    serialized = file.read(length + 4)
-                    if len(serialized) < length + 4:
-                        raise UserError(shard, "is cut off", "Run tfod convert again")
-                    yield read_example(serialized[:length], shard)
-        except OSError as error:
-            what = f"cannot be read: {error.strerror}"
-            raise UserError(shard, what, "Run tfod convert again") from error
+        for serialized in tfrecord.read_file(shard):
+            yield read_example(serialized, shard)

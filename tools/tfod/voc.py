@@ -69,6 +69,7 @@ def read_annotation(
     pictures: PictureFolder,
     subfolder: Path = Path(),
     classes: Collection[str] | None = None,
+    decode: bool = True,
 ) -> Annotation:
     """Reads and checks one VOC file and the picture it belongs to.
 
@@ -84,6 +85,7 @@ def read_annotation(
     Args:
       subfolder: where below the folder of annotations the XML lies, such as `day/cam1`.
       classes: names that may occur; None for any.
+      decode: decodes the whole picture; else only its header is read.
 
     Raises:
       BadFilesError: all faults found in this file, each a `FileFault` of one of the kinds "broken
@@ -102,7 +104,7 @@ def read_annotation(
     try:
         filename = root.findtext("filename", "").strip()
         picture = _find_picture(xml, filename, pictures, subfolder)
-        size, rotate = _size(root, images.check_image(picture), report)
+        size, rotate = _size(root, images.check_image(picture, decode), report)
     except FileFault as fault:
         faults.append(fault)
     boxes = [
