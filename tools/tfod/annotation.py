@@ -37,6 +37,8 @@ class Annotation:
       objects: the boxes, in file order.
       rotate: the boxes were drawn on the picture turned upright, and its stored pixels are not:
         turn them as the EXIF orientation says before the two are used together.
+      digest: SHA-256 of the picture file; empty where it was not read.
+      mended: what was put right on reading, once for each time: "box clipped", "box repeated".
     """
 
     source: Path
@@ -45,3 +47,5 @@ class Annotation:
     height: int
     objects: tuple[Box, ...]
     rotate: bool = False
+    digest: bytes = b""
+    mended: tuple[str, ...] = ()

@@ -115,6 +115,8 @@ def convert(split: str, verify: str, **arguments) -> None:
             for name, s in data.splits.items()
         ],
     )
+    for remark in data.remarks:
+        click.echo(f"note: {remark.what}", err=True)
     click.echo(f"written: {data.folder}")
 
 
@@ -305,6 +307,8 @@ def _stages():
 
         def show(stage: str, done: int, total: int) -> None:
             if stage not in shown:
+                for finished in shown.values():
+                    finished.close()
                 bar = tqdm(desc=stage, total=total, unit="file", dynamic_ncols=True)
                 shown[stage] = bars.enter_context(bar)
             shown[stage].update(done - shown[stage].n)

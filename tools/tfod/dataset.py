@@ -15,7 +15,7 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
-from tfod import voc
+from tfod import checks, voc
 from tfod.annotation import Annotation
 from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.parallel import ordered_map
@@ -73,12 +73,14 @@ class Dataset:
       label_map: its label map file.
       classes: class names by id; ids from 1, in ascending order.
       splits: by name, of train, val and test those that are not empty.
+      remarks: what a person should know about it.
     """
 
     folder: Path
     label_map: Path
     classes: dict[int, str]
     splits: dict[str, Split]
+    remarks: tuple[checks.Remark, ...] = ()
 
     def split(self, name: str) -> Split:
         """The split of that name.
@@ -124,6 +126,7 @@ def load_dataset(folder: Path) -> Dataset:
             )
             for name, part in content["splits"].items()
         }
+        remarks = tuple(checks.Remark(**remark) for remark in content.get("remarks", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(manifest, "is damaged", again) from error
     missing = [
@@ -131,7 +134,8 @@ def load_dataset(folder: Path) -> Dataset:
     ]
     if missing:
         raise UserError(folder, f"lacks {', '.join(missing)}", again)
-    return Dataset(folder, folder / LABEL_MAP, read_label_map(folder / LABEL_MAP), splits)
+    classes = read_label_map(folder / LABEL_MAP)
+    return Dataset(folder, folder / LABEL_MAP, classes, splits, remarks)
 
 
 def read_folder(
@@ -181,8 +185,9 @@ def read_folder(
             good[result.image] = result
         if progress:
             progress("check", done, len(files))
-    if faults and not skip_bad:
-        raise BadFilesError(annotations, faults)
+    spellings = [] if classes else checks.spellings(annotations, good.values())
+    if spellings or (faults and not skip_bad):
+        raise BadFilesError(annotations, [*faults, *spellings])
     if not good:
         raise UserError(
             annotations,
@@ -228,7 +233,7 @@ def write_manifest(
     seed: int,
     checked: CheckedFolder,
 ) -> None:
-    """Writes `dataset.json`: how the data set was made, what is in it and what was left out."""
+    """Writes `dataset.json`: how it was made, what is in it, left out and worth a remark."""
     content = {
         "version": MANIFEST_VERSION,
         "split": dict(fractions),
@@ -245,6 +250,7 @@ def write_manifest(
             for name, split in splits.items()
         },
         "pictures_without_annotation": checked.unannotated,
+        "remarks": [vars(remark) for remark in checks.remarks(checked.annotations)],
         "skipped": [
             {"file": str(fault.path), "kind": fault.kind, "reason": fault.what}
             for fault in checked.skipped

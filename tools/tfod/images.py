@@ -7,6 +7,7 @@ pass through it, so the two cannot drift apart.
 from __future__ import annotations
 
 import functools
+import hashlib
 import io
 import re
 import zlib
@@ -47,15 +48,17 @@ UPRIGHT = {
 
 @dataclass(frozen=True)
 class Header:
-    """Size of a picture's stored pixels, and its EXIF orientation (1 to 8, 1 where none is given).
+    """What is known of a picture before its pixels are.
 
     Attributes:
       stored: (width, height) of the pixels in the file.
-      orientation: how a viewer turns them.
+      orientation: how a viewer turns them: EXIF's 1 to 8, and 1 where none is given.
+      digest: SHA-256 of the file.
     """
 
     stored: tuple[int, int]
     orientation: int
+    digest: bytes
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -89,13 +92,15 @@ def check_image(path: Path, decode: bool = True) -> Header:
       FileFault: "image unreadable": it is no picture, is damaged or cut off, or is so large
         (`PIL.Image.MAX_IMAGE_PIXELS`) that it may be a decompression bomb.
     """
-    with _reading(path), path.open("rb") as file, _open(file) as image:
-        header = Header(image.size, _orientation(image))
-        if decode:
-            # At an eighth of the size libjpeg reads every coded bit and skips most arithmetic.
-            image.draft(None, (1, 1))
-            to_rgb(image)
-        return header
+    with _reading(path):
+        data = path.read_bytes()
+        with _open(io.BytesIO(data)) as image:
+            header = Header(image.size, _orientation(image), hashlib.sha256(data).digest())
+            if decode:
+                # At an eighth of the size libjpeg reads every coded bit and skips most arithmetic.
+                image.draft(None, (1, 1))
+                to_rgb(image)
+            return header
 
 
 def load_rgb(source: Path | bytes, rotate: bool = True) -> np.ndarray:

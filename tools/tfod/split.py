@@ -33,7 +33,8 @@ def split_annotations(
 ) -> dict[str, list[Annotation]]:
     """Deals annotations to splits so that every class is spread as the whole set is.
 
-    Pictures without objects count as a class of their own. The order within a split is that of
+    Pictures without objects count as a class of their own. Equal pictures go to one split, so that
+    no detector is judged by what it learned from. The order within a split is that of
     `annotations`.
 
     Raises:
@@ -42,7 +43,9 @@ def split_annotations(
     labels = [frozenset(box.name for box in annotation.objects) for annotation in annotations]
     parts: dict[str, list[Annotation]] = {name: [] for name in fractions}
     dealt = stratify(labels, list(fractions.values()), seed)
+    home: dict[bytes, int] = {}
     for annotation, part in zip(annotations, dealt, strict=True):
+        part = home.setdefault(annotation.digest or bytes(annotation.source), part)
         parts[list(fractions)[part]].append(annotation)
     for name, part in parts.items():
         if not part:

@@ -78,9 +78,10 @@ def read_annotation(
     pictures of a name, the one in the same subfolder as the XML is meant.
 
     Boxes stay in the pixels of the file, as floats; one that reaches over the edge by at most a
-    pixel is clipped. Where a picture carries an EXIF orientation, and `<size>` is that of its
-    stored pixels and not that of the picture turned upright, the boxes were drawn on the stored
-    pixels; else (`Annotation.rotate`) on the upright picture.
+    pixel is clipped, and of equal ones the first is kept. Where a picture carries an EXIF
+    orientation, and `<size>` is that of its stored pixels and not that of the picture turned
+    upright, the boxes were drawn on the stored pixels; else (`Annotation.rotate`) on the upright
+    picture.
 
     Args:
       subfolder: where below the folder of annotations the XML lies, such as `day/cam1`.
@@ -100,20 +101,24 @@ def read_annotation(
     root = _parse(xml, report)
     if root is None:
         raise BadFilesError(xml, faults)
-    size = rotate = picture = None
+    size = rotate = picture = header = None
     try:
         filename = root.findtext("filename", "").strip()
         picture = _find_picture(xml, filename, pictures, subfolder)
-        size, rotate = _size(root, images.check_image(picture, decode), report)
+        header = images.check_image(picture, decode)
+        size, rotate = _size(root, header, report)
     except FileFault as fault:
         faults.append(fault)
+    mended: list[str] = []
     boxes = [
-        _read_box(element, f"object {number}", size, classes, report)
+        _read_box(element, f"object {number}", size, classes, report, mended)
         for number, element in enumerate(root.findall("object"), 1)
     ]
     if faults:
         raise BadFilesError(xml, faults)
-    return Annotation(xml, picture, *size, tuple(boxes), rotate)
+    once = tuple(dict.fromkeys(boxes))
+    mended += ["box repeated"] * (len(boxes) - len(once))
+    return Annotation(xml, picture, *size, once, rotate, header.digest, tuple(mended))
 
 
 def _parse(xml: Path, report: Report) -> etree._Element | None:
@@ -232,12 +237,14 @@ def _read_box(
     size: tuple[int, int] | None,
     classes: Collection[str] | None,
     report: Report,
+    mended: list[str],
 ) -> Box | None:
     """One `object` element as a Box, or None with its faults reported.
 
     Args:
       label: how messages call it.
       size: (width, height) to hold the box against; None where the picture is not known.
+      mended: gets "box clipped" where that was done.
     """
     name = _text(element, "name")
     if not name:
@@ -255,7 +262,8 @@ def _read_box(
             report("bad value", what, "Write 0 or 1")
     corners = _corners(element, label, report)
     if corners and size:
-        corners = _clipped(corners, size, label, report)
+        drawn, corners = corners, _clipped(corners, size, label, report)
+        mended += ["box clipped"] * (corners is not None and corners != drawn)
     if corners is None:
         return None
     return Box(name, *corners, **flags, pose=_text(element, "pose") or "Unspecified")
