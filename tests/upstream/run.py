@@ -249,7 +249,8 @@ def main(patterns: tuple[str, ...], chosen: bool, workers: int, output: Path | N
     ran = totals["passed"] + totals["failed"]
     print(", ".join(f"{count} {name}" for name, count in totals.items()), end="; ")
     print(f"{totals['passed'] / max(ran, 1):.2%} of the {ran} that ran passed; output in {output}")
-    print("\n".join(troubles), file=sys.stderr)
+    for trouble in troubles:
+        print(trouble, file=sys.stderr)
     sys.exit(bool(troubles))
 
 

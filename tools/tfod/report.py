@@ -10,12 +10,15 @@ from PIL import Image, ImageOps
 from tfod.detections import Detections
 
 
-def draw_detections(pixels: np.ndarray, detections: Detections) -> np.ndarray:
+def draw_detections(
+    pixels: np.ndarray, detections: Detections, with_scores: bool = True
+) -> np.ndarray:
     """Draws boxes, names and scores, one colour a class.
 
     Args:
       pixels: uint8 `[H, W, 3]` RGB.
       detections: what to draw, all of it.
+      with_scores: False for ground truth.
 
     Returns:
       A new uint8 `[H, W, 3]` RGB.
@@ -31,7 +34,7 @@ def draw_detections(pixels: np.ndarray, detections: Detections) -> np.ndarray:
         class_id=detections.class_ids - 1,
     )
     labels = [
-        f"{name} {score:.0%}"
+        f"{name} {score:.0%}" if with_scores else name
         for name, score in zip(detections.names, detections.scores, strict=True)
     ]
     thickness = sv.calculate_optimal_line_thickness((width, height))
