@@ -11,6 +11,8 @@ import textwrap
 import pytest
 from google.protobuf import message_factory, text_format
 
+from conftest import is_repeated
+
 
 def python(code: str, **env) -> subprocess.CompletedProcess:
     """Runs code in a fresh interpreter that finds tfod as this one does."""
@@ -76,8 +78,8 @@ def fill(message, depth: int = 4) -> None:
                 value[entry] = a_value(content)
         elif field.message_type:
             if depth:
-                fill(value.add() if field.is_repeated else value, depth - 1)
-        elif field.is_repeated:
+                fill(value.add() if is_repeated(field) else value, depth - 1)
+        elif is_repeated(field):
             value.extend([a_value(field)] * 2)
         else:
             setattr(message, field.name, a_value(field))
