@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 
 import numpy as np
@@ -88,9 +94,18 @@ def test_whole_coordinates_are_written_as_such(voc):
     assert text.splitlines()[1].startswith("0.jpg,40,30,stop,1,2,11,12,")
 
 
-def test_the_same_seed_gives_the_same_bytes(voc):
-    first = contents(run(voc, "a", seed=3, shards=3, workers=1).folder)
-    assert contents(run(voc, "b", seed=3, shards=3, workers=4).folder) == first
+def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(voc, monkeypatch):
+    monkeypatch.setattr("tfod.convert.FEW_PICTURES", 0)
+    monkeypatch.setattr("tfod.parallel.CHUNK", 4)
+    label_map, same = run(voc).label_map, {"seed": 3, "shards": 3}
+    for options in ({}, {"label_map": label_map}):
+        first, *others = (
+            contents(
+                run(voc, f"{workers}{len(options)}", workers=workers, **same, **options).folder
+            )
+            for workers in (1, 2, 4)
+        )
+        assert others == [first, first]
     other = contents(run(voc, "c", seed=4, shards=3).folder)
     assert other["train-00000-of-00003.tfrecord"] != first["train-00000-of-00003.tfrecord"]
     assert "val-00002-of-00003.tfrecord" in first
@@ -241,6 +256,51 @@ def test_ctrl_c_leaves_nothing_and_keeps_the_old(voc, stage, overwrite):
         run(voc, seed=1, overwrite=overwrite, progress=interrupt)
     assert sorted(voc.parent.rglob("*")) == before
     assert not overwrite or contents(voc.parent / "data") == old
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_leaves_the_old_set_or_none_and_the_next_run_is_as_if_nothing_was(voc, workers):
+    """Ten runs each, killed at moments spread over the time that one takes."""
+    code = f"""
+        from pathlib import Path
+        from tfod import convert, parallel
+
+        if __name__ == "__main__":
+            convert.FEW_PICTURES, parallel.CHUNK = 0, 4
+            voc = Path({str(voc)!r})
+            convert.convert(
+                voc / "annotations", voc / "images", voc.parent / "data",
+                seed=1, workers={workers}, overwrite=True,
+            )
+    """
+    script = voc.parent / "script.py"
+    script.write_text(textwrap.dedent(code))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, script], env=env)
+
+    old = contents(run(voc, seed=0).folder)
+    new = contents(run(voc, "new", seed=1).folder)
+    began = time.monotonic()
+    assert start().wait() == 0
+    seconds = time.monotonic() - began
+    data = voc.parent / "data"
+    assert contents(data) == new
+    left = set()
+    for moment in range(10):
+        shutil.rmtree(data, ignore_errors=True)
+        run(voc, seed=0, overwrite=True)
+        process = start()
+        time.sleep(seconds * (moment + 1) / 10)
+        process.kill()
+        process.wait()
+        left.add("none" if not data.exists() else "old" if contents(data) == old else "new")
+        assert not data.exists() or contents(data) in (old, new)
+    assert "old" in left
+    assert start().wait() == 0
+    assert contents(data) == new
+    assert not list(voc.parent.glob("*.partial"))
 
 
 def test_a_picture_that_vanishes_while_writing_leaves_nothing(voc):

@@ -169,7 +169,8 @@ def read_folder(
         raise UserError(annotations, "holds no .xml file", "Name the folder of VOC annotations")
     listed = voc.list_pictures(pictures)
 
-    check = partial(_check, annotations, listed, classes, decode)
+    names = None if classes is None else frozenset(classes)
+    check = partial(_check, annotations, listed, names, decode)
     good: dict[Path, Annotation] = {}
     faults: list[FileFault] = []
     bad_stems = set()

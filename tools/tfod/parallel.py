@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from itertools import islice
+from itertools import count, islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -61,14 +61,10 @@ def counted_map(
       workers: processes; None for one a processor.
     """
     workers = min(workers or os.cpu_count() or 1, len(items))
-    counter = _context().Value("Q")
-
-    def tick() -> None:
-        counter.value += 1
-        on_count(counter.value)
-
     if workers <= 1:
-        return [function(item, tick) for item in items]
+        numbers = count(1)
+        return [function(item, lambda: on_count(next(numbers))) for item in items]
+    counter = _context().Value("Q")
     with process_pool(workers, _keep, (function, counter)) as pool:
         futures = [pool.submit(_work_counted, item) for item in items]
         left = set(futures)
