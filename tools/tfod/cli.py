@@ -78,6 +78,16 @@ def sample(output: Path, count: int, seed: int) -> None:
 @click.option("--images", type=FOLDER, required=True, help="Folder of the pictures.")
 @click.option("--output", type=FOLDER, required=True, help="Folder to write, such as data/NAME.")
 @click.option("--split", default="0.8,0.1,0.1", show_default=True, help="Train,val,test fractions.")
+@click.option(
+    "--split-by",
+    type=FOLDER,
+    help="Split as a CSV (filename, split) or a folder of train.txt, val.txt, test.txt says.",
+)
+@click.option(
+    "--group-by",
+    metavar="REGEX",
+    help="Keep pictures together in whose path this finds the same: frames of a video.",
+)
 @click.option("--label-map", type=FOLDER, help="Keep the class ids of this label map.")
 @click.option("--shards", type=click.IntRange(1), help="Files a split.  [default: by size]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores]")

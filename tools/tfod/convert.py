@@ -6,6 +6,7 @@ import csv
 import functools
 import itertools
 import random
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from tfod.files import refuse_existing, replacing_folder
 from tfod.images import encode_for_training
 from tfod.parallel import counted_map
 from tfod.split import split_annotations, split_fractions
+from tfod.split_file import apply_split
 from tfod.tf_example import Example
 
 TABLE = "annotations.csv"
@@ -33,6 +35,8 @@ def convert(
     split: Sequence[float] = (0.8, 0.1, 0.1),
     label_map: Path | None = None,
     shards: int | None = None,
+    split_by: Path | None = None,
+    group_by: str | None = None,
     seed: int = 0,
     skip_bad: bool = False,
     decode: bool = True,
@@ -50,6 +54,9 @@ def convert(
       annotations: folder of `.xml` files, searched with its subfolders.
       images: folder of the pictures, likewise.
       split: fractions of train, val and test, which sum to 1; a split of 0 is left out.
+      split_by: a file or folder that says where each picture goes, see `split_file.read_split`.
+      group_by: a regular expression; pictures in whose relative path it finds the same (its first
+        group, where it has one) go to one split. One that it finds nothing in is on its own.
       label_map: a label map whose classes and ids are kept; None numbers the classes found, sorted
         by name, from 1.
       shards: files a split; None for one each 128 MiB of pictures.
@@ -70,6 +77,9 @@ def convert(
     for option, number in (("--shards", shards), ("--workers", workers)):
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
+    group_of = None if group_by is None else _group_finder(group_by, images)
+    if split_by is not None and group_by is not None:
+        raise UserError("--group-by", "goes with no --split-by", "Give one of the two")
     _check_output(output, overwrite, (annotations, images))
     given = dataset.read_label_map(Path(label_map)) if label_map else None
     names = given.values() if given else None
@@ -89,7 +99,13 @@ def convert(
     if not found:
         raise UserError(annotations, "no annotation holds an object", "Draw some boxes")
     classes = given or dict(enumerate(found, 1))
-    parts = split_annotations(checked.annotations, fractions, seed)
+    if split_by is not None:
+        parts = apply_split(checked.annotations, images, Path(split_by))
+        fractions = {
+            name: round(len(part) / len(checked.annotations), 4) for name, part in parts.items()
+        }
+    else:
+        parts = split_annotations(checked.annotations, fractions, seed, group_of)
 
     class_ids = {name: class_id for class_id, name in classes.items()}
     total = len(checked.annotations)
@@ -128,6 +144,23 @@ def _write_shard(
             tick()
 
     records.write_shard(path, examples())
+
+
+def _group_finder(pattern: str, images: Path) -> Callable[[Annotation], str]:
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        what = f"{pattern!r} is no regular expression: {error}"
+        raise UserError("--group-by", what, r"Give one such as '^(.*)_\d+'") from error
+
+    def group_of(annotation: Annotation) -> str:
+        path = _source_id(annotation, images)
+        found = compiled.search(path)
+        if found is None:
+            return path
+        return found.group(1 if compiled.groups else 0) or path
+
+    return group_of
 
 
 def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> None:

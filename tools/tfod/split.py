@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from tfod.annotation import Annotation
 from tfod.errors import UserError
@@ -29,7 +29,10 @@ def split_fractions(split: Sequence[float]) -> dict[str, float]:
 
 
 def split_annotations(
-    annotations: Sequence[Annotation], fractions: Mapping[str, float], seed: int
+    annotations: Sequence[Annotation],
+    fractions: Mapping[str, float],
+    seed: int,
+    group_of: Callable[[Annotation], str] | None = None,
 ) -> dict[str, list[Annotation]]:
     """Deals annotations to splits so that every class is spread as the whole set is.
 
@@ -37,15 +40,33 @@ def split_annotations(
     no detector is judged by what it learned from. The order within a split is that of
     `annotations`.
 
+    Args:
+      group_of: annotations of one group, such as the frames of a video, go to one split; None for
+        no groups.
+
     Raises:
       UserError: a split gets no picture.
     """
-    labels = [frozenset(box.name for box in annotation.objects) for annotation in annotations]
+    groups: dict[object, list[int]] = {}
+    for index, annotation in enumerate(annotations):
+        groups.setdefault(group_of(annotation) if group_of else index, []).append(index)
+    labels = [
+        frozenset(box.name for index in members for box in annotations[index].objects)
+        for members in groups.values()
+    ]
+    weights = [len(members) for members in groups.values()]
+    dealt = stratify(labels, list(fractions.values()), seed, weights)
+    part_of = {
+        index: part
+        for members, part in zip(groups.values(), dealt, strict=True)
+        for index in members
+    }
     parts: dict[str, list[Annotation]] = {name: [] for name in fractions}
-    dealt = stratify(labels, list(fractions.values()), seed)
     home: dict[bytes, int] = {}
-    for annotation, part in zip(annotations, dealt, strict=True):
-        part = home.setdefault(annotation.digest or bytes(annotation.source), part)
+    for index, annotation in enumerate(annotations):
+        part = part_of[index]
+        if not group_of:
+            part = home.setdefault(annotation.digest or bytes(annotation.source), part)
         parts[list(fractions)[part]].append(annotation)
     for name, part in parts.items():
         if not part:
@@ -57,7 +78,12 @@ def split_annotations(
     return parts
 
 
-def stratify(labels: Sequence[frozenset[str]], fractions: Sequence[float], seed: int) -> list[int]:
+def stratify(
+    labels: Sequence[frozenset[str]],
+    fractions: Sequence[float],
+    seed: int,
+    weights: Sequence[int] | None = None,
+) -> list[int]:
     """Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011, algorithm 1).
 
     The rarest label is dealt first, while there is most choice: each of its pictures goes where
@@ -67,6 +93,7 @@ def stratify(labels: Sequence[frozenset[str]], fractions: Sequence[float], seed:
     Args:
       labels: the set of labels of each example; an empty one counts as a label of its own.
       fractions: of each subset, above 0, summing to 1.
+      weights: how many pictures each example stands for; None for one each.
 
     Returns:
       The index of each example's subset.
@@ -80,8 +107,12 @@ def stratify(labels: Sequence[frozenset[str]], fractions: Sequence[float], seed:
         for label in label_sets[example]:
             remaining.setdefault(label, {})[example] = None
     members = {label: list(examples) for label, examples in remaining.items()}
-    wanted = {label: _wanted(len(examples), fractions) for label, examples in members.items()}
-    room = [fraction * len(labels) for fraction in fractions]
+    weights = weights or [1] * len(labels)
+    wanted = {
+        label: _wanted(sum(weights[example] for example in examples), fractions)
+        for label, examples in members.items()
+    }
+    room = [fraction * sum(weights) for fraction in fractions]
     subset_of = [0] * len(labels)
     while remaining:
         rarest = min(remaining, key=lambda label: (len(remaining[label]), label))
@@ -91,9 +122,9 @@ def stratify(labels: Sequence[frozenset[str]], fractions: Sequence[float], seed:
                 key=lambda part: (wanted[rarest][part], room[part], chance.random()),
             )
             subset_of[example] = subset
-            room[subset] -= 1
+            room[subset] -= weights[example]
             for label in label_sets[example]:
-                wanted[label][subset] -= 1
+                wanted[label][subset] -= weights[example]
                 del remaining[label][example]
                 if not remaining[label]:
                     del remaining[label]
