@@ -92,6 +92,22 @@ def test_frames_of_a_video_stay_together(tmp_path, seed):
     assert all(min(split.objects_per_class.values()) > 0 for split in data.splits.values())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_videos_that_share_a_frame_stay_together(tmp_path, seed):
+    for video in range(12):
+        for frame in range(3):
+            name = f"clip{video:02d}_{frame}"
+            # The last frame of each even video is the first of the next.
+            number = 3 * video + frame - (video % 2 == 1 and frame == 0)
+            write_picture(tmp_path / f"voc/images/{name}.png", colour=(5 * number, 0, 0))
+            write_xml(tmp_path / f"voc/xml/{name}.xml", voc_object(), filename=f"{name}.png")
+    folders = (tmp_path / "voc/xml", tmp_path / "voc/images", tmp_path / "data")
+    splits = split_of(convert(*folders, split=(0.6, 0.2, 0.2), group_by=r"^(.*)_", seed=seed))
+    for pair in range(0, 12, 2):
+        names = [f"clip{video:02d}_{frame}.png" for video in (pair, pair + 1) for frame in range(3)]
+        assert len({splits[name] for name in names}) == 1
+
+
 def test_group_by_must_be_a_regular_expression_and_alone(voc):  # noqa: F811
     with pytest.raises(UserError, match="'\\(' is no regular expression"):
         run(voc, group_by="(")

@@ -78,18 +78,21 @@ def remarks(annotations: Sequence[Annotation]) -> list[Remark]:
 
     mended = Counter(note for annotation in annotations for note in annotation.mended)
     say(
-        *("box clipped", mended["box clipped"]),
+        "box clipped",
+        mended["box clipped"],
         "1 box reached over the edge of its picture by up to a pixel and was clipped",
         "boxes reached over the edge of their picture by up to a pixel and were clipped",
     )
     say(
-        *("box repeated", mended["box repeated"]),
+        "box repeated",
+        mended["box repeated"],
         "1 box was there twice in its picture and is used once",
         "boxes were there before in the same picture and are used once",
     )
     tiny = sum(min(box.xmax - box.xmin, box.ymax - box.ymin) < TINY for box in boxes)
     say(
-        *("box tiny", tiny),
+        "box tiny",
+        tiny,
         f"1 box is less than {TINY} pixels across or down; nothing can be learned from it",
         f"boxes are less than {TINY} pixels across or down; nothing can be learned from them",
     )

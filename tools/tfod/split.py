@@ -47,27 +47,19 @@ def split_annotations(
     Raises:
       UserError: a split gets no picture.
     """
-    groups: dict[object, list[int]] = {}
-    for index, annotation in enumerate(annotations):
-        groups.setdefault(group_of(annotation) if group_of else index, []).append(index)
+    groups = _together(annotations, group_of)
     labels = [
         frozenset(box.name for index in members for box in annotations[index].objects)
-        for members in groups.values()
+        for members in groups
     ]
-    weights = [len(members) for members in groups.values()]
+    weights = [len(members) for members in groups]
     dealt = stratify(labels, list(fractions.values()), seed, weights)
     part_of = {
-        index: part
-        for members, part in zip(groups.values(), dealt, strict=True)
-        for index in members
+        index: part for members, part in zip(groups, dealt, strict=True) for index in members
     }
     parts: dict[str, list[Annotation]] = {name: [] for name in fractions}
-    home: dict[bytes, int] = {}
     for index, annotation in enumerate(annotations):
-        part = part_of[index]
-        if not group_of:
-            part = home.setdefault(annotation.digest or bytes(annotation.source), part)
-        parts[list(fractions)[part]].append(annotation)
+        parts[list(fractions)[part_of[index]]].append(annotation)
     for name, part in parts.items():
         if not part:
             raise UserError(
@@ -76,6 +68,34 @@ def split_annotations(
                 "Add pictures, or give it a larger fraction or 0",
             )
     return parts
+
+
+def _together(
+    annotations: Sequence[Annotation], group_of: Callable[[Annotation], str] | None
+) -> list[list[int]]:
+    """Indices of the annotations that may not be parted: of equal pictures, or of one group.
+
+    One may lead to the other: two videos that share a frame stay together.
+    """
+    leader = list(range(len(annotations)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            index = leader[index]
+        return index
+
+    first: dict[object, int] = {}
+    for index, annotation in enumerate(annotations):
+        keys = [annotation.digest or annotation.source]
+        if group_of:
+            keys.append(group_of(annotation))
+        for key in keys:
+            low, high = sorted((find(index), find(first.setdefault(key, index))))
+            leader[high] = low
+    groups: dict[int, list[int]] = {}
+    for index in range(len(annotations)):
+        groups.setdefault(find(index), []).append(index)
+    return list(groups.values())
 
 
 def stratify(
