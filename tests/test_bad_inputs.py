@@ -68,6 +68,15 @@ def png_of(width: int, height: int) -> bytes:
     )
 
 
+def png_with_a_fallen_bit() -> bytes:
+    """In the stored pixels of an uncompressed picture, so that it decodes, to another one."""
+    buffer = io.BytesIO()
+    Image.effect_noise((40, 30), 50).convert("RGB").save(buffer, "PNG", compress_level=0)
+    data = bytearray(buffer.getvalue())
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
 def second_picture(voc: Path) -> None:
     write_picture(voc / "images/a/bad.jpg")
     write_picture(voc / "images/b/bad.jpg")
@@ -165,8 +174,8 @@ CORPUS: list[tuple[str, Make, str, str]] = [
     ("somewhere else", box(400, 300, 500, 400), "box outside", "leaves the picture"),
     ("just beyond the edge", box(40, 1, 41, 20), "box without area", "lies on the edge"),
     ("the size of another picture", boxed(OBJECT, size=(400, 300)), "size differs",
-     "its <size> is 400 x 300, the picture's 40 x 30"),
-    ("width and height swapped", boxed(OBJECT, size=(30, 40)), "size differs", "is 30 x 40"),
+     "its size is said to be 400 x 300, the picture's is 40 x 30"),
+    ("width and height swapped", boxed(OBJECT, size=(30, 40)), "size differs", "to be 30 x 40"),
     ("a negative size", boxed(OBJECT, size=(-40, 30)), "bad value",
      "<width> of its <size> is '-40'"),
     ("a word for a size", boxed(OBJECT, size=("wide", 30)), "bad value", "is 'wide'"),
@@ -189,6 +198,8 @@ CORPUS: list[tuple[str, Make, str, str]] = [
      "image unreadable", "is no picture"),
     ("a JPEG cut off", picture(encoded("JPEG")[:-200]), "image unreadable", "truncated"),
     ("a JPEG of a header", picture(encoded("JPEG")[:100]), "image unreadable", ""),
+    ("a PNG with a fallen bit", picture(png_with_a_fallen_bit(), "bad.png"), "image unreadable",
+     "its pixels do not match their checksum"),
     ("a PNG cut off", picture(encoded("PNG")[:-200], "bad.png"), "image unreadable", "truncated"),
     ("a GIF cut off", picture(encoded("GIF")[:200], "bad.gif"), "image unreadable", ""),
     ("a BMP cut off", picture(encoded("BMP")[:200], "bad.bmp"), "image unreadable", "truncated"),

@@ -47,7 +47,7 @@ def test_what_was_mended_is_counted(voc):  # noqa: F811
     }
     assert load_dataset(data.folder).remarks == data.remarks
     shards = [shard for split in data.splits.values() for shard in split.shards]
-    (record,) = [r for r in read_records(shards) if r.source_id == "0.jpg"]
+    (record,) = [r for r in read_records(shards) if r.annotation.source_id == "0.jpg"]
     assert [box.xmax for box in record.annotation.objects] == [40, 15, 8]
 
 
@@ -60,7 +60,7 @@ def test_equal_pictures_share_a_split(voc, seed):  # noqa: F811
         write_xml(voc / f"annotations/copy{number}.xml", voc_object("stop"), filename=copy.name)
     data = run(voc, seed=seed)
     split_of = {
-        record.source_id: name
+        record.annotation.source_id: name
         for name, split in data.splits.items()
         for record in read_records(split.shards)
     }

@@ -67,7 +67,9 @@ def test_everything_is_written_and_read_back(voc):
         assert len(records) == images
         assert sum(not record.annotation.objects for record in records) == split.negatives
     everything = [
-        record.source_id for split in data.splits.values() for record in read_records(split.shards)
+        record.annotation.source_id
+        for split in data.splits.values()
+        for record in read_records(split.shards)
     ]
     assert sorted(everything) == sorted(path.name for path in (voc / "images").iterdir())
     assert not list(voc.parent.glob("*.partial"))
@@ -201,7 +203,8 @@ def test_boxes_drawn_on_the_turned_picture_fit_the_record(voc):
     write_picture(voc / "images/0.jpg", exif=exif)
     write_xml(voc / "annotations/0.xml", voc_object(box=(0, 0, 15, 40)), size=(30, 40))
     data = run(voc, split=(1, 0, 0))
-    [record] = [r for r in read_records(data.split("train").shards) if r.source_id == "0.jpg"]
+    records = read_records(data.split("train").shards)
+    [record] = [record for record in records if record.annotation.source_id == "0.jpg"]
     assert load_rgb(record.image.data).shape == (40, 30, 3)
     assert (record.image.width, record.image.height) == (30, 40)
     [box] = record.annotation.objects
@@ -213,7 +216,7 @@ def test_pictures_of_one_name_in_two_folders_stay_apart(tmp_path):
         write_picture(tmp_path / f"voc/images/{folder}/{number}.jpg")
         write_xml(tmp_path / f"voc/annotations/{folder}/{number}.xml", voc_object())
     data = run(tmp_path / "voc", split=(1, 0, 0))
-    ids = [record.source_id for record in read_records(data.split("train").shards)]
+    ids = [record.annotation.source_id for record in read_records(data.split("train").shards)]
     assert sorted(ids) == [f"{folder}/{n}.jpg" for folder in ("day", "night") for n in range(5)]
 
 
@@ -315,6 +318,16 @@ def test_a_picture_that_vanishes_while_writing_leaves_nothing(voc):
     assert sorted(voc.parent.iterdir()) == before
 
 
+def test_a_picture_that_changes_while_writing_leaves_nothing(voc):
+    def change(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("check", total):
+            write_picture(voc / "images/4.png", colour=(1, 2, 3))
+
+    with pytest.raises(UserError, match=r"4.png: was changed since it was checked"):
+        run(voc, progress=change, shards=1)
+    assert not (voc.parent / "data").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "what"),
     [
@@ -363,7 +376,7 @@ def test_roadsign_jpegs_pass_as_they_are_and_rgba_pngs_as_they_look(roadsign):
     formats = {b"jpeg": 0, b"png": 0}
     for split in roadsign.splits.values():
         for record in read_records(split.shards):
-            source = ROADSIGN / "images" / record.source_id
+            source = ROADSIGN / "images" / record.annotation.source_id
             formats[record.image.format] += 1
             if record.image.format == b"jpeg":
                 assert record.image.data == source.read_bytes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tfod.dataset import (
     write_manifest,
 )
 from tfod.errors import BadFilesError, FileFault, UserError
+from tfod.parallel import ordered_map
 
 
 def test_label_maps_are_read_back_and_by_the_od_api(tmp_path):
@@ -146,7 +148,8 @@ def test_faults_of_all_files_are_collected(voc):
         "Mend them, or leave them out with --skip-bad."
     )
     assert [str(error) for error in caught.value.errors] == [
-        f"{voc}/xml/c.xml: no picture 'c.jpg' in {voc}/images. Add the picture, or remove the XML.",
+        f"{voc}/xml/c.xml: no picture 'c.jpg' in {voc}/images. "
+        "Add the picture, or remove its annotation.",
         f"{voc}/xml/d.xml: its picture {voc}/images/a.jpg is that of {voc}/xml/a.xml too. "
         "Remove one of the two.",
     ]
@@ -160,7 +163,7 @@ def test_skip_bad_goes_on_with_the_good_ones(voc, workers, monkeypatch):
         voc / "xml",
         voc / "images",
         skip_bad=True,
-        workers=workers,
+        mapped=partial(ordered_map, workers=workers),
         progress=lambda *step: steps.append(step),
     )
     assert [good.source.name for good in checked.annotations] == ["a.xml", "b.xml"]
@@ -172,9 +175,9 @@ def test_skip_bad_goes_on_with_the_good_ones(voc, workers, monkeypatch):
 def test_folders_that_cannot_be_used(voc):
     (voc / "empty").mkdir()
     for xml, images, what in (
-        ("none", "images", "none: is no folder"),
+        ("none", "images", "none: is no folder or file"),
         ("xml", "none", "none: is no folder"),
-        ("empty", "images", "empty: holds no .xml file"),
+        ("empty", "images", "empty: holds no annotations"),
     ):
         with pytest.raises(UserError, match=what):
             read_folder(voc / xml, voc / images)

@@ -98,3 +98,13 @@ def test_metrics_file_is_plain_json(tmp_path):
     content = json.loads((tmp_path / "metrics.json").read_text())
     assert content["coco"]["AP50"] == 0 and content["per_class"]["dog"]["AP"] is None
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_a_crowd_need_not_be_found_and_hides_what_is_found_in_it():
+    crowd = Box("cat", 100, 0, 200, 100, crowd=True)
+    in_crowd = [("cat", 0.95, 110 + 20 * n, 10, 125 + 20 * n, 60) for n in range(4)]
+    metrics = coco_metrics(
+        [truth(CAT, crowd)], [found(("cat", 0.9, 10, 20, 50, 80), *in_crowd)], CLASSES.values()
+    )
+    assert metrics.per_class["cat"] == pytest.approx({"AP": 1, "AP50": 1})
+    assert metrics.objects == 1

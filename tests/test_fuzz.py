@@ -12,10 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from test_sources import HEADER, coco
 from test_voc import voc_object, write_picture, write_xml
-from tfod.errors import BadFilesError, FileFault
+from tfod.dataset import read_folder
+from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.images import FORMATS, check_image, encode_for_training
-from tfod.voc import list_pictures, read_annotation
+from tfod.pictures import list_pictures
+from tfod.raw_annotation import check as check_annotation
+from tfod.voc import read_xml
 
 MUTANTS = 5000  # of XML files, and of pictures
 CPU_SECONDS = 1
@@ -87,7 +91,7 @@ def test_damaged_xml(tmp_path, limited):
         xml.write_bytes(mutate(whole, steps))
         limited()
         try:
-            used.append(read_annotation(xml, pictures))
+            used.append(check_annotation(read_xml(xml), pictures))
         except BadFilesError as error:
             assert error.errors
             assert all(len(str(fault).splitlines()) == 1 for fault in error.errors)
@@ -97,6 +101,43 @@ def test_damaged_xml(tmp_path, limited):
         for box in annotation.objects:
             assert 0 <= box.xmin < box.xmax <= 40 and 0 <= box.ymin < box.ymax <= 30
     assert 0 < len(used) < MUTANTS  # both outcomes were seen
+
+
+@pytest.mark.parametrize("kind", ["coco.json", "boxes.csv", "yolo.txt"])
+def test_damaged_tables(tmp_path, limited, kind):
+    write_picture(tmp_path / "images/a.jpg")
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    if kind == "coco.json":
+        image = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
+        drawn = {"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 2, 10, 10]}
+        coco(folder / kind, images=[image], annotations=[drawn])
+    elif kind == "boxes.csv":
+        (folder / kind).write_text(f"{HEADER}a.jpg,40,30,stop,1,2,11,12\n" * 2)
+    else:
+        kind = "a.txt"
+        (folder / "classes.txt").write_text("stop\ntram\n")
+        (folder / kind).write_text("1 0.5 0.5 0.5 0.2\n0 0.5 0.5 0.25 0.5\n")
+    path = folder / kind
+    whole, outcomes = path.read_bytes(), set()
+
+    @settings(many, max_examples=1000)
+    @given(changes)
+    def check(steps):
+        path.write_bytes(mutate(whole, steps))
+        limited()
+        try:
+            (annotation,) = read_folder(folder, tmp_path / "images").annotations
+        except UserError as error:
+            assert all(len(str(e).splitlines()) == 1 for e in getattr(error, "errors", [error]))
+            outcomes.add("refused")
+        else:
+            outcomes.add("used")
+            for box in annotation.objects:
+                assert 0 <= box.xmin < box.xmax <= 40 and 0 <= box.ymin < box.ymax <= 30
+
+    check()
+    assert outcomes == {"refused", "used"}
 
 
 def pictures_of_all_formats() -> list[bytes]:

@@ -13,13 +13,15 @@ from tfod.annotation import Annotation, Box
 from tfod.dataset import write_label_map
 from tfod.errors import UserError
 from tfod.images import encode_for_training
+from tfod.pictures import list_pictures
+from tfod.raw_annotation import check
 from tfod.records import make_example, read_records, write_shard
-from tfod.voc import list_pictures, read_annotation
+from tfod.voc import read_xml
 
 CLASS_IDS = {"cross walk": 1, "stop": 2}
 BOXES = (
     Box("stop", 10, 3, 20, 27.5, difficult=True, pose="Frontal"),
-    Box("cross walk", 0, 0, 40, 30, truncated=True),
+    Box("cross walk", 0, 0, 40, 30, truncated=True, crowd=True),
 )
 
 
@@ -29,8 +31,8 @@ def picture(tmp_path) -> Path:
 
 
 def example_of(picture: Path, *boxes: Box, source_id: str = "deep/a.png"):
-    annotation = Annotation(picture.with_suffix(".xml"), picture, 40, 30, boxes)
-    return make_example(annotation, encode_for_training(picture), CLASS_IDS, source_id)
+    annotation = Annotation(picture.with_suffix(".xml"), picture, 40, 30, boxes, source_id)
+    return make_example(annotation, encode_for_training(picture), CLASS_IDS)
 
 
 def test_each_feature_holds_what_the_od_api_expects(picture):
@@ -57,6 +59,7 @@ def test_each_feature_holds_what_the_od_api_expects(picture):
         "image/object/class/label": [2, 1],
         "image/object/difficult": [1, 0],
         "image/object/truncated": [0, 1],
+        "image/object/is_crowd": [0, 1],
         "image/object/view": [b"Frontal", b"Unspecified"],
     }  # fmt: skip
 
@@ -77,9 +80,9 @@ def test_a_jpeg_gives_the_record_of_the_od_apis_own_script(tmp_path):
     fields = dataset_util.recursive_parse_xml_to_dict(etree.fromstring(xml.read_bytes()))
     theirs = dict_to_tf_example(fields["annotation"], str(tmp_path), CLASS_IDS, False, "images")
 
-    annotation = read_annotation(xml, list_pictures(tmp_path / "set/images"))
+    annotation = check(read_xml(xml), list_pictures(tmp_path / "set/images"))
     image = encode_for_training(annotation.image)
-    ours = make_example(annotation, image, CLASS_IDS, "a.jpg")
+    ours = make_example(annotation, image, CLASS_IDS)
     assert ours.SerializeToString(deterministic=True) == theirs.SerializeToString(
         deterministic=True
     )
@@ -101,6 +104,7 @@ def test_the_od_apis_decoder_reads_the_boxes(tmp_path, picture):
     )
     assert decoded["groundtruth_classes"].numpy().tolist() == [2, 1]
     assert decoded["groundtruth_difficult"].numpy().tolist() == [True, False]
+    assert decoded["groundtruth_is_crowd"].numpy().tolist() == [False, True]
     assert decoded["source_id"].numpy() == b"deep/a.png"
 
     negative = decoder.decode(tf.constant(example_of(picture).SerializeToString()))
@@ -120,7 +124,7 @@ def test_tensorflow_reads_a_shard_and_so_do_we(tmp_path, picture):
     ]
     assert names == [name.encode() for name in ids]
     records = list(read_records([shard, shard]))
-    assert [record.source_id for record in records] == ids * 2
+    assert [record.annotation.source_id for record in records] == ids * 2
     assert records[0].image == encode_for_training(picture)
     assert records[0].annotation.objects == BOXES
 

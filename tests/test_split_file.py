@@ -15,7 +15,7 @@ from tfod.records import read_records
 
 def split_of(data) -> dict[str, str]:
     return {
-        record.source_id: name
+        record.annotation.source_id: name
         for name, split in data.splits.items()
         for record in read_records(split.shards)
     }

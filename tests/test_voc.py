@@ -10,7 +10,9 @@ from PIL import Image
 
 from tfod.annotation import Box
 from tfod.errors import BadFilesError
-from tfod.voc import list_files, list_pictures, read_annotation
+from tfod.pictures import list_files, list_pictures
+from tfod.raw_annotation import check
+from tfod.voc import read_xml
 
 OBJECT = """<object><name>{name}</name>{more}<bndbox>
 <xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax>
@@ -45,8 +47,8 @@ def read(tmp_path):
 
     def read(name: str = "a.xml", **options):
         xml = tmp_path / "xml" / name
-        subfolder = xml.parent.relative_to(tmp_path / "xml")
-        return read_annotation(xml, list_pictures(tmp_path / "images"), subfolder, **options)
+        raw = read_xml(xml, tmp_path / "xml")
+        return check(raw, list_pictures(tmp_path / "images"), **options)
 
     return read
 
@@ -184,7 +186,7 @@ def test_etc_passwd_is_a_missing_picture(tmp_path, faults):
         (
             "image missing",
             f"{tmp_path}/xml/a.xml: no picture 'passwd' in {tmp_path}/images. "
-            "Add the picture, or remove the XML.",
+            "Add the picture, or remove its annotation.",
         )
     ]
 
@@ -216,7 +218,7 @@ BOX = "object 1 'stop'"
         (["<object><name>stop</name></object>"], (40, 30), "not VOC", f"{BOX} has no <bndbox>"),
         ([voc_object(more="<difficult>maybe</difficult>")], (40, 30), "bad value",
          f"<difficult> of {BOX} is 'maybe'"),
-        ([], (30, 40), "size differs", "its <size> is 30 x 40, the picture's 40 x 30"),
+        ([], (30, 40), "size differs", "its size is said to be 30 x 40, the picture's is 40 x 30"),
         ([], ("wide", 30), "bad value", "<width> of its <size> is 'wide'"),
         ([voc_object(name="tram")], (40, 30), "unknown class",
          "class 'tram' of object 1 is not in the label map"),
@@ -231,17 +233,19 @@ def test_each_fault_says_what_is_wrong(tmp_path, faults, objects, size, kind, wh
 
 
 def test_all_faults_of_a_file_are_reported(tmp_path, faults):
+    (tmp_path / "images").mkdir()
     write_xml(
         tmp_path / "xml/a.xml",
         voc_object(box=(5, 2, 1, 12)),
-        voc_object("tram", box=("x", "y", 3, 4)),
+        voc_object(box=("x", "y", 3, 4)),
+        voc_object("tram"),
     )
     assert [kind for kind, _ in faults(classes=["stop"])] == [
+        "bad coordinate",
+        "bad coordinate",
         "image missing",
         "box without area",
         "unknown class",
-        "bad coordinate",
-        "bad coordinate",
     ]
 
 

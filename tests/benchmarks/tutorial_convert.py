@@ -83,7 +83,10 @@ def main() -> None:
     table = pd.read_csv(output / "labels.csv")
     ids = {name: number for number, name in enumerate(sorted(table["class"].unique()), 1)}
     with tf.io.TFRecordWriter(str(output / "train.record")) as writer:
-        for name, group in table.groupby("filename"):
+        groups = table.groupby("filename")
+        # One lookup a picture, all of them kept, as their `split` function does.
+        pictures = [(name, groups.get_group(name)) for name in groups.groups]
+        for name, group in pictures:
             example = make_example(name, group, folder / "images", ids)
             writer.write(example.SerializeToString())
 

@@ -67,9 +67,9 @@ def _write_pet_examples(path: Path) -> None:
                 dataclasses.replace(sign, name=PETS[number]) for number, sign in enumerate(signs)
             ]
             name = Path(f"pet{index}.jpg")
-            annotation = Annotation(name, name, *picture.size, tuple(pets))
+            annotation = Annotation(name, name, *picture.size, tuple(pets), str(index))
             image = EncodedImage(jpeg.getvalue(), b"jpeg", *picture.size)
-            writer.write(make_example(annotation, image, ids, str(index)).SerializeToString())
+            writer.write(make_example(annotation, image, ids).SerializeToString())
 
 
 def _write_pet_pipeline(path: Path) -> None:

@@ -14,6 +14,10 @@ class Box:
     VOC's own 2007 set counts pixels from 1 and includes the last one; LabelImg, CVAT and Roboflow
     write edges, and the OD API's `create_pascal_tf_record.py` divides by width and height as they
     stand. So do we, and a box drawn to the border normalizes to exactly 1.
+
+    Attributes:
+      difficult, truncated, occluded, pose: as VOC has them.
+      crowd: the box holds many objects that nobody drew one by one; COCO's `iscrowd`.
     """
 
     name: str
@@ -23,6 +27,8 @@ class Box:
     ymax: float
     difficult: bool = False
     truncated: bool = False
+    occluded: bool = False
+    crowd: bool = False
     pose: str = "Unspecified"
 
 
@@ -35,9 +41,11 @@ class Annotation:
       image: the picture.
       width, height: size in pixels of the picture as the boxes see it.
       objects: the boxes, in file order.
+      source_id: the picture's path below the folder of pictures, with slashes.
       rotate: the boxes were drawn on the picture turned upright, and its stored pixels are not:
         turn them as the EXIF orientation says before the two are used together.
       digest: SHA-256 of the picture file; empty where it was not read.
+      file_size, training_format: see `images.Header`.
       mended: what was put right on reading, once for each time: "box clipped", "box repeated".
     """
 
@@ -46,6 +54,9 @@ class Annotation:
     width: int
     height: int
     objects: tuple[Box, ...]
+    source_id: str = ""
     rotate: bool = False
     digest: bytes = b""
+    file_size: int = 0
+    training_format: bytes | None = None
     mended: tuple[str, ...] = ()

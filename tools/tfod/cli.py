@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import sys
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def main() -> None:
     """Train your own object detector and put it in your pocket.
 
     \b
-    tfod convert   pictures with PASCAL VOC XML  ->  data/NAME
+    tfod convert   annotated pictures            ->  data/NAME
     tfod inspect   data/NAME                     ->  what is in it, what to mend
     tfod train     data/NAME                     ->  runs/NAME
     tfod evaluate  runs/NAME                     ->  COCO metrics
@@ -74,7 +75,12 @@ def sample(output: Path, count: int, seed: int) -> None:
 
 
 @main.command()
-@click.option("--annotations", type=FOLDER, required=True, help="Folder of PASCAL VOC XML files.")
+@click.option(
+    "--annotations",
+    type=FOLDER,
+    required=True,
+    help="Folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file.",
+)
 @click.option("--images", type=FOLDER, required=True, help="Folder of the pictures.")
 @click.option("--output", type=FOLDER, required=True, help="Folder to write, such as data/NAME.")
 @click.option("--split", default="0.8,0.1,0.1", show_default=True, help="Train,val,test fractions.")
@@ -91,6 +97,14 @@ def sample(output: Path, count: int, seed: int) -> None:
 @click.option("--label-map", type=FOLDER, help="Keep the class ids of this label map.")
 @click.option("--shards", type=click.IntRange(1), help="Files a split.  [default: by size]")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: all cores]")
+@click.option("--runner", help="Work on a cluster: DirectRunner, FlinkRunner … of Apache Beam.")
+@click.option(
+    "--runner-option",
+    "runner_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the runner, such as flink_master=host:8081. May be given often.",
+)
 @click.option(
     "--verify",
     type=click.Choice(["decode", "headers"]),
@@ -103,8 +117,13 @@ def sample(output: Path, count: int, seed: int) -> None:
 )
 @click.option("--skip-bad", is_flag=True, help="Leave out files with faults; list them.")
 @OVERWRITE
-def convert(split: str, verify: str, **arguments) -> None:
-    """Check pictures and PASCAL VOC XML, and write them as TFRecord.
+def convert(
+    split: str, verify: str, runner: str | None, runner_options: tuple[str, ...], **arguments
+) -> None:
+    """Check annotated pictures, and write them as TFRecord.
+
+    Annotations are PASCAL VOC XML (LabelImg, CVAT, Roboflow), COCO JSON, YOLO labels, or the CSV
+    of the tutorials; which one is seen from the files.
 
     \b
     Example:
@@ -116,9 +135,14 @@ def convert(split: str, verify: str, **arguments) -> None:
         fractions = tuple(float(part) for part in split.split(","))
     except ValueError as error:
         raise UserError("--split", f"is {split!r}", "Give fractions as 0.8,0.1,0.1") from error
+    if runner_options and not runner:
+        raise UserError("--runner-option", "is for a --runner", "Give both or none")
+    # The annotations stay till the end; looking among them for garbage takes a tenth of the time.
+    gc.disable()
+    beam = [f"--runner={runner}", *(f"--{option}" for option in runner_options)] if runner else ()
     with _stages() as progress:
         decode = verify == "decode"
-        data = convert(split=fractions, decode=decode, progress=progress, **arguments)
+        data = convert(split=fractions, decode=decode, beam=beam, progress=progress, **arguments)
     _table(
         ["split", "images", *data.classes.values()],
         [

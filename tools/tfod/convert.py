@@ -1,9 +1,10 @@
-"""A PASCAL VOC folder -> a data set: everything is checked first, then it is written whole."""
+"""Annotated pictures -> a data set: everything is checked first, then it is written whole."""
 
 from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import itertools
 import random
 import re
@@ -15,15 +16,17 @@ from tfod import dataset, records
 from tfod.annotation import Annotation
 from tfod.dataset import Dataset, Progress
 from tfod.errors import UserError
-from tfod.files import refuse_existing, replacing_folder
-from tfod.images import encode_for_training
-from tfod.parallel import counted_map
+from tfod.files import read_bytes, refuse_existing, replacing_folder
+from tfod.images import EncodedImage, encode_for_training
+from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.split import split_annotations, split_fractions
 from tfod.split_file import apply_split
 from tfod.tf_example import Example
 
 TABLE = "annotations.csv"
 FEW_PICTURES = 1000  # writing so many takes less time than starting processes
+CHANGED = "Convert again when nothing writes there"
+Parts = dict[str, list[Annotation]]  # by split
 COLUMNS = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "split"]
 
 
@@ -41,18 +44,19 @@ def convert(
     skip_bad: bool = False,
     decode: bool = True,
     workers: int | None = None,
+    beam: Sequence[str] = (),
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
-    """Makes a data set for training from VOC files and their pictures.
+    """Makes a data set for training from annotation files and their pictures.
 
     `output` gets TFRecord shards of each split, `label_map.pbtxt`, `annotations.csv` and
     `dataset.json`. It appears when all of it is written; on an error, or Ctrl-C, nothing is left.
     The same files, options and machine give the same bytes.
 
     Args:
-      annotations: folder of `.xml` files, searched with its subfolders.
-      images: folder of the pictures, likewise.
+      annotations: PASCAL VOC, COCO, YOLO or CSV, see `sources.find_source`.
+      images: folder of the pictures, searched with its subfolders.
       split: fractions of train, val and test, which sum to 1; a split of 0 is left out.
       split_by: a file or folder that says where each picture goes, see `split_file.read_split`.
       group_by: a regular expression; pictures in whose relative path it finds the same (its first
@@ -65,6 +69,8 @@ def convert(
       decode: decodes every picture to learn whether that can be done; else only headers are read.
       workers: processes; None for one a processor. They start as modules do that import this one,
         so a script that calls `convert` needs its `if __name__ == "__main__":`.
+      beam: options of an Apache Beam pipeline that does the work in place of local processes, see
+        `beam.beam_map`. The bytes are the same.
       overwrite: replaces a data set that is there.
       progress: called as `progress(stage, done, total)`, with the stages "check" and "write".
 
@@ -73,14 +79,18 @@ def convert(
       UserError: the folders or options cannot be used.
     """
     annotations, images, output = Path(annotations), Path(images), Path(output)
-    fractions = split_fractions(split)
+    prepare_processes(__name__)
     for option, number in (("--shards", shards), ("--workers", workers)):
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
-    group_of = None if group_by is None else _group_finder(group_by, images)
-    if split_by is not None and group_by is not None:
-        raise UserError("--group-by", "goes with no --split-by", "Give one of the two")
+    deal = _dealer(split, split_by, group_by, seed)
     _check_output(output, overwrite, (annotations, images))
+    mapped = functools.partial(ordered_map, workers=workers)
+    if beam:
+        from tfod.beam import beam_map
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        mapped = functools.partial(beam_map, options=beam, scratch=output.parent)
     given = dataset.read_label_map(Path(label_map)) if label_map else None
     names = given.values() if given else None
     with warnings.catch_warnings():
@@ -92,21 +102,14 @@ def convert(
             classes=names,
             skip_bad=skip_bad,
             decode=decode,
-            workers=workers,
+            mapped=mapped,
             progress=progress,
         )
     found = sorted({box.name for annotation in checked.annotations for box in annotation.objects})
     if not found:
         raise UserError(annotations, "no annotation holds an object", "Draw some boxes")
     classes = given or dict(enumerate(found, 1))
-    if split_by is not None:
-        parts = apply_split(checked.annotations, images, Path(split_by))
-        fractions = {
-            name: round(len(part) / len(checked.annotations), 4) for name, part in parts.items()
-        }
-    else:
-        parts = split_annotations(checked.annotations, fractions, seed, group_of)
-
+    parts, fractions = deal(checked.annotations)
     class_ids = {name: class_id for class_id, name in classes.items()}
     total = len(checked.annotations)
     with replacing_folder(output) as partial:
@@ -120,17 +123,38 @@ def convert(
             ends = [len(part) * index // count for index in range(count + 1)]
             tasks += zip(paths, (part[a:b] for a, b in itertools.pairwise(ends)), strict=True)
             splits[name] = dataset.describe_split(part, class_ids, paths)
-        write = functools.partial(_write_shard, images, class_ids)
+        write = functools.partial(_write_shard, class_ids)
         report = (lambda done: progress("write", done, total)) if progress else lambda done: None
-        counted_map(write, tasks, report, workers if total > FEW_PICTURES else 1)
+        if beam:
+            mapped(functools.partial(write, tick=lambda: None), tasks, chunk=1)
+            report(total)
+        else:
+            counted_map(write, tasks, report, workers if total > FEW_PICTURES else 1)
         dataset.write_label_map(partial / dataset.LABEL_MAP, classes)
-        _write_table(partial / TABLE, parts, images)
+        _write_table(partial / TABLE, parts)
         dataset.write_manifest(partial, splits, fractions, seed, checked)
     return dataset.load_dataset(output)
 
 
+def _dealer(
+    split: Sequence[float], split_by: Path | None, group_by: str | None, seed: int
+) -> Callable[[Sequence[Annotation]], tuple[Parts, dict[str, float]]]:
+    """What deals annotations to splits, and tells the fraction of each; its options are checked."""
+    fractions = split_fractions(split)
+    group_of = None if group_by is None else _group_finder(group_by)
+    if split_by is None:
+        return lambda checked: (split_annotations(checked, fractions, seed, group_of), fractions)
+    if group_of:
+        raise UserError("--group-by", "goes with no --split-by", "Give one of the two")
+
+    def deal(checked: Sequence[Annotation]) -> tuple[Parts, dict[str, float]]:
+        parts = apply_split(checked, Path(split_by))
+        return parts, {name: round(len(part) / len(checked), 4) for name, part in parts.items()}
+
+    return deal
+
+
 def _write_shard(
-    images: Path,
     class_ids: Mapping[str, int],
     shard: tuple[Path, Sequence[Annotation]],
     tick: Callable[[], None],
@@ -139,14 +163,29 @@ def _write_shard(
 
     def examples() -> Iterator[Example]:
         for annotation in annotations:
-            image = encode_for_training(annotation.image, annotation.rotate)
-            yield records.make_example(annotation, image, class_ids, _source_id(annotation, images))
+            image, digest = _load(annotation)
+            yield records.make_example(annotation, image, class_ids, digest)
             tick()
 
     records.write_shard(path, examples())
 
 
-def _group_finder(pattern: str, images: Path) -> Callable[[Annotation], str]:
+def _load(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
+    """The picture for a record, as it lies in the file where it may; and its SHA-256 if known."""
+    if annotation.rotate or not annotation.training_format:
+        return encode_for_training(annotation.image, annotation.rotate), None
+    try:
+        data = read_bytes(annotation.image)
+    except OSError as error:
+        raise UserError(annotation.image, f"cannot be read: {error.strerror}", CHANGED) from error
+    digest = hashlib.sha256(data).digest()
+    if digest != annotation.digest:
+        raise UserError(annotation.image, "was changed since it was checked", CHANGED)
+    size = (annotation.width, annotation.height)
+    return EncodedImage(data, annotation.training_format, *size), digest
+
+
+def _group_finder(pattern: str) -> Callable[[Annotation], str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
@@ -154,7 +193,7 @@ def _group_finder(pattern: str, images: Path) -> Callable[[Annotation], str]:
         raise UserError("--group-by", what, r"Give one such as '^(.*)_\d+'") from error
 
     def group_of(annotation: Annotation) -> str:
-        path = _source_id(annotation, images)
+        path = annotation.source_id
         found = compiled.search(path)
         if found is None:
             return path
@@ -176,23 +215,19 @@ def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> Non
             raise UserError(output, f"would replace {source}", "Choose another --output")
 
 
-def _source_id(annotation: Annotation, images: Path) -> str:
-    return annotation.image.relative_to(images).as_posix()
-
-
 def _shard_count(part: Sequence[Annotation]) -> int:
-    size = sum(annotation.image.stat().st_size for annotation in part)
+    size = sum(annotation.file_size for annotation in part)
     return -(-size // records.SHARD_BYTES)
 
 
-def _write_table(path: Path, parts: Mapping[str, Sequence[Annotation]], images: Path) -> None:
+def _write_table(path: Path, parts: Mapping[str, Sequence[Annotation]]) -> None:
     """Writes one row a box in pixels; a picture without objects is a row without class and box."""
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for split, part in parts.items():
-            for annotation in sorted(part, key=lambda annotation: annotation.image):
-                picture = (_source_id(annotation, images), annotation.width, annotation.height)
+            for annotation in sorted(part, key=lambda annotation: annotation.source_id.split("/")):
+                picture = (annotation.source_id, annotation.width, annotation.height)
                 for box in annotation.objects:
                     corners = (box.xmin, box.ymin, box.xmax, box.ymax)
                     # Whole pixels are whole numbers, unless somebody drew between them.

@@ -11,11 +11,9 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from google.protobuf import text_format
-
-from tfod import checks, voc
+from tfod import checks, pictures, raw_annotation, sources
 from tfod.annotation import Annotation
 from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.parallel import ordered_map
@@ -24,6 +22,8 @@ MANIFEST = "dataset.json"
 LABEL_MAP = "label_map.pbtxt"
 MANIFEST_VERSION = 1
 
+# (function, items) to the results in order.
+Mapped = Callable[[Callable, Sequence], Iterable]
 Progress = Callable[[str, int, int], None]  # what is done ("check", "write"), how many, of how many
 
 
@@ -140,76 +140,88 @@ def load_dataset(folder: Path) -> Dataset:
 
 def read_folder(
     annotations: Path,
-    pictures: Path,
+    images: Path,
     *,
     classes: Collection[str] | None = None,
     skip_bad: bool = False,
     decode: bool = True,
-    workers: int | None = None,
+    mapped: Mapped = ordered_map,
     progress: Progress | None = None,
 ) -> CheckedFolder:
-    """Reads and checks every VOC file below a folder, and the pictures they belong to.
+    """Reads and checks annotations, and the pictures they belong to.
 
     Args:
-      pictures: folder of the pictures, searched with its subfolders.
+      annotations: see `sources.find_source`.
+      images: folder of the pictures, searched with its subfolders.
       classes: names that may occur; None for any.
       skip_bad: goes on without the files that have a fault.
       decode: decodes every picture; else only its header is read.
-      workers: processes; None for one a processor.
+      mapped: does the work, like `parallel.ordered_map`.
 
     Raises:
       BadFilesError: the faults of all files, unless `skip_bad`.
       UserError: a folder is missing, or there is no annotation, or none without a fault.
     """
-    for folder, kind in ((annotations, "VOC annotations"), (pictures, "their pictures")):
-        if not folder.is_dir():
-            raise UserError(folder, "is no folder", f"Name the folder of {kind}")
-    files = voc.list_files(annotations, (".xml",))
-    if not files:
-        raise UserError(annotations, "holds no .xml file", "Name the folder of VOC annotations")
-    listed = voc.list_pictures(pictures)
+    if not images.is_dir():
+        raise UserError(images, "is no folder", "Name the folder of the pictures")
+    source = sources.find_source(annotations)
+    listed = pictures.list_pictures(images)
 
     names = None if classes is None else frozenset(classes)
-    check = partial(_check, annotations, listed, names, decode)
-    good: dict[Path, Annotation] = {}
+    check = partial(_check, source.read, listed, names, decode)
+    good: dict[str, Annotation] = {}
     faults: list[FileFault] = []
     bad_stems = set()
-    for done, result in enumerate(ordered_map(check, files, workers), 1):
-        if isinstance(result, BadFilesError):
-            faults += result.errors
-            bad_stems.add(Path(result.path).stem)
-        elif result.image in good:
-            what = f"its picture {result.image} is that of {good[result.image].source} too"
+    total = len(source.items)
+    for done, result in enumerate(mapped(check, source.items), 1):
+        if isinstance(result, _Rejected):
+            faults += result.faults
+            bad_stems.add(result.stem)
+        elif result.source_id in good:
+            what = f"its picture {result.image} is that of {good[result.source_id].source} too"
             remedy = "Remove one of the two"
             faults.append(FileFault(result.source, "image shared", what, remedy))
         else:
-            good[result.image] = result
+            good[result.source_id] = result
         if progress:
-            progress("check", done, len(files))
+            progress("check", done, total)
     spellings = [] if classes else checks.spellings(annotations, good.values())
     if spellings or (faults and not skip_bad):
         raise BadFilesError(annotations, [*faults, *spellings])
     if not good:
         raise UserError(
             annotations,
-            f"none of its {len(files)} annotations can be used",
+            f"none of its {total} annotations can be used",
             "Run without --skip-bad to see why",
         )
-    unannotated = sum(path not in good and path.stem not in bad_stems for path in listed.paths())
+    unannotated = sum(
+        path not in good and PurePosixPath(path).stem not in bad_stems for path in listed
+    )
     return CheckedFolder(tuple(good.values()), tuple(faults), unannotated)
 
 
+@dataclass(frozen=True)
+class _Rejected:
+    """An annotation that cannot be used: its faults, and its picture's name without suffix."""
+
+    faults: tuple[FileFault, ...]
+    stem: str
+
+
 def _check(
-    root: Path,
-    pictures: voc.PictureFolder,
+    read: Callable[..., raw_annotation.RawAnnotation],
+    listed: pictures.PictureFolder,
     classes: Collection[str] | None,
     decode: bool,
-    xml: Path,
-) -> Annotation | BadFilesError:
+    item: object,
+) -> Annotation | _Rejected:
+    stem = ""
     try:
-        return voc.read_annotation(xml, pictures, xml.parent.relative_to(root), classes, decode)
+        raw = read(item)
+        stem = PurePosixPath(raw.filename).stem or raw.other_stem
+        return raw_annotation.check(raw, listed, classes, decode)
     except BadFilesError as error:
-        return error
+        return _Rejected(error.errors, stem or Path(error.path).stem)
 
 
 def describe_split(
@@ -270,6 +282,7 @@ def read_label_map(path: Path) -> dict[int, str]:
     Raises:
       UserError: the file is missing or no label map, or a name or an id occurs twice.
     """
+    from google.protobuf import text_format
     from object_detection.protos import string_int_label_map_pb2
 
     remedy = "Give an OD API label map such as: item { id: 1 name: 'stop' }"
@@ -297,6 +310,7 @@ def read_label_map(path: Path) -> dict[int, str]:
 
 def write_label_map(path: Path, classes: Mapping[int, str]) -> None:
     """Writes class names by id as an OD API label map."""
+    from google.protobuf import text_format
     from object_detection.protos import string_int_label_map_pb2
 
     label_map = string_int_label_map_pb2.StringIntLabelMap()

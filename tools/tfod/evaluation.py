@@ -77,7 +77,7 @@ def coco_metrics(
 
     Args:
       truths: ground truth, a picture each; `difficult` objects count like any other, as in the
-        OD API's evaluation.
+        OD API's evaluation. A crowd need not be found, and what is found in it is not false.
       found: detections in the same pictures, in the same order.
       classes: class names of the data set.
 
@@ -115,7 +115,7 @@ def coco_metrics(
             for index, name in enumerate(ids)
         },
         images=len(truths),
-        objects=sum(len(truth.objects) for truth in truths),
+        objects=sum(not box.crowd for truth in truths for box in truth.objects),
     )
 
 
@@ -123,14 +123,14 @@ def _known(value: float) -> float | None:
     return float(value) if value >= 0 else None
 
 
-# Picture number, class name, score, (xmin, ymin, xmax, ymax) in pixels.
-Row = tuple[int, str, float, tuple[float, float, float, float]]
+# Picture number, class name, score, whether it is a crowd, (xmin, ymin, xmax, ymax) in pixels.
+Row = tuple[int, str, float, bool, tuple[float, float, float, float]]
 
 
 def _truth_rows(truths: Sequence[Annotation]) -> Iterator[Row]:
     for image, truth in enumerate(truths):
         for box in truth.objects:
-            yield image, box.name, 1.0, (box.xmin, box.ymin, box.xmax, box.ymax)
+            yield image, box.name, 1.0, box.crowd, (box.xmin, box.ymin, box.xmax, box.ymax)
 
 
 def _detection_rows(truths: Sequence[Annotation], found: Sequence[Detections]) -> Iterator[Row]:
@@ -139,7 +139,7 @@ def _detection_rows(truths: Sequence[Annotation], found: Sequence[Detections]) -
         for name, score, box in zip(
             detections.names, detections.scores.tolist(), corners, strict=True
         ):
-            yield image, name, score, tuple(box)
+            yield image, name, score, False, tuple(box)
 
 
 def _coco(images: int, ids: dict[str, int], rows: Iterable[Row]):
@@ -157,10 +157,10 @@ def _coco(images: int, ids: dict[str, int], rows: Iterable[Row]):
                 "category_id": ids[name],
                 "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
                 "area": (xmax - xmin) * (ymax - ymin),
-                "iscrowd": 0,
+                "iscrowd": int(crowd),
                 "score": score,
             }
-            for number, (image, name, score, (xmin, ymin, xmax, ymax)) in enumerate(rows, 1)
+            for number, (image, name, score, crowd, (xmin, ymin, xmax, ymax)) in enumerate(rows, 1)
         ],
     }
     coco.createIndex()

@@ -22,6 +22,12 @@ def refuse_existing(folder: Path, overwrite: bool = False) -> None:
         raise UserError(folder, "is a file", "Choose another --output")
 
 
+def read_bytes(path: Path) -> bytes:
+    """As `Path.read_bytes`, without the buffer, which for small files is a third of the time."""
+    with path.open("rb", buffering=0) as file:
+        return file.read()
+
+
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """A new folder `NAME.partial` to write into, which becomes `folder` if the block succeeds.

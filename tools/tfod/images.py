@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from PIL import ExifTags, Image
 
 from tfod.errors import FileFault
+from tfod.files import read_bytes
 
 if TYPE_CHECKING:  # converting seldom needs it, and it takes a tenth of a second to load
     import numpy as np
@@ -33,6 +34,8 @@ JPEG_QUALITY = 95
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Lossless, hierarchical and arithmetic coding, which TensorFlow's libjpeg is built without.
 JPEG_RARE_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})  # chunks that decide the pixels
 
 # What turns the stored pixels upright, by EXIF orientation. 1 is upright.
 UPRIGHT = {
@@ -54,11 +57,16 @@ class Header:
       stored: (width, height) of the pixels in the file.
       orientation: how a viewer turns them: EXIF's 1 to 8, and 1 where none is given.
       digest: SHA-256 of the file.
+      file_size: bytes.
+      training_format: b"jpeg" or b"png" where the OD API's decoder gives the stored pixels from
+        these bytes as `to_rgb` does; None where they have to be encoded anew.
     """
 
     stored: tuple[int, int]
     orientation: int
     digest: bytes
+    file_size: int
+    training_format: bytes | None
 
     @property
     def upright(self) -> tuple[int, int]:
@@ -93,9 +101,20 @@ def check_image(path: Path, decode: bool = True) -> Header:
         (`PIL.Image.MAX_IMAGE_PIXELS`) that it may be a decompression bomb.
     """
     with _reading(path):
-        data = path.read_bytes()
+        data = read_bytes(path)
         with _open(io.BytesIO(data)) as image:
-            header = Header(image.size, _orientation(image), hashlib.sha256(data).digest())
+            # Pillow decodes these nevertheless, and a bit that fell over shows as noise.
+            if image.format == "PNG" and any(
+                name in PNG_PIXELS and not matches for name, matches in _png_chunks(data)
+            ):
+                raise ValueError("its pixels do not match their checksum")
+            header = Header(
+                image.size,
+                _orientation(image),
+                hashlib.sha256(data).digest(),
+                len(data),
+                _training_format(image, data),
+            )
             if decode:
                 # At an eighth of the size libjpeg reads every coded bit and skips most arithmetic.
                 image.draft(None, (1, 1))
@@ -142,7 +161,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, rgba).convert("RGB")
 
 
-def encode_for_training(path: Path, rotate: bool = False, as_is: bool = True) -> EncodedImage:
+def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
     """A picture's bytes for a training record, whose decoder wants 8-bit JPEG or PNG.
 
     JPEGs in colour or gray, and PNGs of 8 bits a channel in colour or gray without transparency,
@@ -152,7 +171,6 @@ def encode_for_training(path: Path, rotate: bool = False, as_is: bool = True) ->
     Args:
       rotate: turns the pixels as the EXIF orientation says. The OD API reads stored pixels, so
         without it they stay as they lie in the file.
-      as_is: False encodes anew in any case.
 
     Returns:
       The bytes, their format, and the width and height in pixels of what they decode to.
@@ -164,9 +182,9 @@ def encode_for_training(path: Path, rotate: bool = False, as_is: bool = True) ->
         data = path.read_bytes()
         with _open(io.BytesIO(data)) as image:
             orientation = _orientation(image) if rotate else 1
-            if as_is and orientation == 1 and _od_api_reads(image, data):
-                kind = b"png" if image.format == "PNG" else b"jpeg"
-                return EncodedImage(data, kind, *image.size)
+            passes = _training_format(image, data) if orientation == 1 else None
+            if passes:
+                return EncodedImage(data, passes, *image.size)
             pixels = _turned(to_rgb(image), orientation)
             kind = b"jpeg" if _is_lossy(image, data) else b"png"
         encoded = io.BytesIO()
@@ -238,20 +256,20 @@ def _gray_to_8_bits(image: Image.Image) -> np.ndarray:
     return bright
 
 
-def _od_api_reads(image: Image.Image, data: bytes) -> bool:
-    """Whether `tf.io.decode_image(channels=3)` gives the pixels that `to_rgb` gives.
+def _training_format(image: Image.Image, data: bytes) -> bytes | None:
+    """b"jpeg" or b"png" if `tf.io.decode_image(channels=3)` gives the pixels that `to_rgb` gives.
 
     Pillow decodes some damaged files that TensorFlow refuses, and one of these in a record would
     end a training in the middle, so these do not count.
     """
     if image.format in ("JPEG", "MPO"):
-        return image.mode in ("RGB", "L") and _is_whole_jpeg(data)
+        return b"jpeg" if image.mode in ("RGB", "L") and _is_whole_jpeg(data) else None
     if image.format == "PNG":
         # Pillow's mode hides 16-bit colour; these two bytes of the IHDR chunk tell.
         bits, colour_type = data[24], data[25]
         plain = bits == 8 and colour_type in (0, 2) and not image.has_transparency_data
-        return plain and _is_whole_png(data)
-    return False
+        return b"png" if plain and _is_whole_png(data) else None
+    return None
 
 
 def _is_whole_jpeg(data: bytes) -> bool:
@@ -269,16 +287,21 @@ def _is_whole_jpeg(data: bytes) -> bool:
 
 def _is_whole_png(data: bytes) -> bool:
     """Whether each chunk of a PNG matches its checksum, up to the one that ends it."""
-    at = 8
-    while at + 12 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        name, body, checksum = data[at + 4 : at + 8], data[at + 4 : end - 4], data[end - 4 : end]
-        if zlib.crc32(body).to_bytes(4, "big") != checksum:
+    for name, matches in _png_chunks(data):
+        if not matches:
             return False
         if name == b"IEND":
             return True
-        at = end
     return False
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bool]]:
+    """The name of each chunk that is there whole, and whether it matches its checksum."""
+    at = 8
+    while (end := at + 12 + int.from_bytes(data[at : at + 4], "big")) <= len(data):
+        crc = zlib.crc32(memoryview(data)[at + 4 : end - 4])
+        yield data[at + 4 : at + 8], data[end - 4 : end] == crc.to_bytes(4, "big")
+        at = end
 
 
 def _is_lossy(image: Image.Image, data: bytes) -> bool:

@@ -15,8 +15,8 @@ from tfod.detector import Detector
 from tfod.errors import BadFilesError, UserError
 from tfod.files import refuse_existing, replacing_folder
 from tfod.images import load_rgb, suffixes
+from tfod.pictures import list_files
 from tfod.report import contact_sheet, draw_detections
-from tfod.voc import list_files
 
 CONTACT_SHEET = "contact_sheet.jpg"
 SHEET_PICTURES = 24

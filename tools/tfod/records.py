@@ -14,7 +14,7 @@ from pathlib import Path
 from tfod import tfrecord
 from tfod.annotation import Annotation, Box
 from tfod.images import EncodedImage
-from tfod.tf_example import BytesList, Example, Feature, Features, FloatList, Int64List
+from tfod.tf_example import Example
 
 SHARD_BYTES = 128 << 20  # large enough to read in one go, small enough to shuffle by
 
@@ -24,18 +24,20 @@ class Record:
     """One picture of a data set.
 
     Attributes:
-      source_id: the picture's path below the folder of pictures; unique in a data set.
-      annotation: its boxes, in pixels; `source` is the shard and `image` the `source_id`.
+      annotation: its boxes, in pixels; `source` is the shard, `source_id` is unique in a data set,
+        and `image` is the same as a path.
       image: its bytes.
     """
 
-    source_id: str
     annotation: Annotation
     image: EncodedImage
 
 
 def make_example(
-    annotation: Annotation, image: EncodedImage, class_ids: Mapping[str, int], source_id: str
+    annotation: Annotation,
+    image: EncodedImage,
+    class_ids: Mapping[str, int],
+    digest: bytes | None = None,
 ) -> Example:
     """The Example of one picture.
 
@@ -44,45 +46,56 @@ def make_example(
 
     Args:
       class_ids: label map ids by class name.
-      source_id: unique in the data set.
+      digest: SHA-256 of `image.data` where it is known; None to compute it.
     """
 
-    def ints(*values: int) -> Feature:
-        return Feature(int64_list=Int64List(value=values))
+    example = Example()
+    features = example.features.feature
 
-    def floats(*values: float) -> Feature:
-        return Feature(float_list=FloatList(value=values))
+    # Filled in place: building each Feature first and then the map of them takes three times as
+    # long. An empty list has to be set all the same.
+    def ints(key: str, *values: int) -> None:
+        part = features[f"image/{key}"].int64_list
+        part.SetInParent()
+        part.value.extend(values)
 
-    def blobs(*values: bytes) -> Feature:
-        return Feature(bytes_list=BytesList(value=values))
+    def floats(key: str, *values: float) -> None:
+        part = features[f"image/{key}"].float_list
+        part.SetInParent()
+        part.value.extend(values)
 
-    def texts(*values: str) -> Feature:
+    def blobs(key: str, *values: bytes) -> None:
+        part = features[f"image/{key}"].bytes_list
+        part.SetInParent()
+        part.value.extend(values)
+
+    def texts(key: str, *values: str) -> None:
         # A file name need not be Unicode; such bytes are written as escapes.
-        return blobs(*(value.encode(errors="backslashreplace") for value in values))
+        blobs(key, *(value.encode(errors="backslashreplace") for value in values))
 
     boxes = annotation.objects
-    return Example(
-        features=Features(
-            feature={
-                "image/height": ints(image.height),
-                "image/width": ints(image.width),
-                "image/filename": texts(annotation.image.name),
-                "image/source_id": texts(source_id),
-                "image/key/sha256": texts(hashlib.sha256(image.data).hexdigest()),
-                "image/encoded": blobs(image.data),
-                "image/format": blobs(image.format),
-                "image/object/bbox/xmin": floats(*(box.xmin / image.width for box in boxes)),
-                "image/object/bbox/xmax": floats(*(box.xmax / image.width for box in boxes)),
-                "image/object/bbox/ymin": floats(*(box.ymin / image.height for box in boxes)),
-                "image/object/bbox/ymax": floats(*(box.ymax / image.height for box in boxes)),
-                "image/object/class/text": texts(*(box.name for box in boxes)),
-                "image/object/class/label": ints(*(class_ids[box.name] for box in boxes)),
-                "image/object/difficult": ints(*(int(box.difficult) for box in boxes)),
-                "image/object/truncated": ints(*(int(box.truncated) for box in boxes)),
-                "image/object/view": texts(*(box.pose for box in boxes)),
-            }
-        )
-    )
+    ints("height", image.height)
+    ints("width", image.width)
+    texts("filename", annotation.image.name)
+    texts("source_id", annotation.source_id)
+    texts("key/sha256", (digest or hashlib.sha256(image.data).digest()).hex())
+    blobs("encoded", image.data)
+    blobs("format", image.format)
+    floats("object/bbox/xmin", *(box.xmin / image.width for box in boxes))
+    floats("object/bbox/xmax", *(box.xmax / image.width for box in boxes))
+    floats("object/bbox/ymin", *(box.ymin / image.height for box in boxes))
+    floats("object/bbox/ymax", *(box.ymax / image.height for box in boxes))
+    texts("object/class/text", *(box.name for box in boxes))
+    ints("object/class/label", *(class_ids[box.name] for box in boxes))
+    ints("object/difficult", *(int(box.difficult) for box in boxes))
+    ints("object/truncated", *(int(box.truncated) for box in boxes))
+    texts("object/view", *(box.pose for box in boxes))
+    # `create_pascal_tf_record.py` does not know these; without them our bytes are its bytes.
+    if any(box.occluded for box in boxes):
+        ints("object/occluded", *(int(box.occluded) for box in boxes))
+    if any(box.crowd for box in boxes):
+        ints("object/is_crowd", *(int(box.crowd) for box in boxes))
+    return example
 
 
 def read_example(serialized: bytes, shard: Path) -> Record:
@@ -106,23 +119,31 @@ def read_example(serialized: bytes, shard: Path) -> Record:
         ]
         for edges, length in ((("xmin", "xmax"), width), (("ymin", "ymax"), height))
     )
+    names = texts("image/object/class/text")
+
+    def flags(name: str) -> list[bool]:
+        # The OD API's own converters write some of them and not the others.
+        return [bool(value) for value in ints(f"image/object/{name}")] or [False] * len(names)
+
     boxes = tuple(
-        Box(name.decode(), xmin, ymin, xmax, ymax, bool(difficult), bool(truncated), pose.decode())
-        for name, xmin, ymin, xmax, ymax, difficult, truncated, pose in zip(
-            texts("image/object/class/text"),
+        Box(name.decode(), *drawn, pose=pose.decode())
+        for name, pose, *drawn in zip(
+            names,
+            texts("image/object/view"),
             across[0],
             down[0],
             across[1],
             down[1],
-            ints("image/object/difficult"),
-            ints("image/object/truncated"),
-            texts("image/object/view"),
+            flags("difficult"),
+            flags("truncated"),
+            flags("occluded"),
+            flags("is_crowd"),
             strict=True,
         )
     )
     source_id = texts("image/source_id")[0].decode()
     image = EncodedImage(texts("image/encoded")[0], texts("image/format")[0], width, height)
-    return Record(source_id, Annotation(shard, Path(source_id), width, height, boxes), image)
+    return Record(Annotation(shard, Path(source_id), width, height, boxes, source_id), image)
 
 
 def shard_names(split: str, count: int) -> list[str]:

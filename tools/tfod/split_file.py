@@ -62,15 +62,12 @@ def _from_table(path: Path) -> list[tuple[str, str]]:
         return [(row["filename"] or "", row["split"] or "") for row in table]
 
 
-def apply_split(
-    annotations: Sequence[Annotation], images: Path, path: Path
-) -> dict[str, list[Annotation]]:
+def apply_split(annotations: Sequence[Annotation], path: Path) -> dict[str, list[Annotation]]:
     """Deals annotations as a file says. The order within a split is that of `annotations`.
 
     Args:
-      images: the folder that names of pictures are relative to; a bare file name, and one without
-        its suffix, is found as well.
-      path: see `read_split`.
+      path: see `read_split`. It may name a picture by its `source_id`, its bare file name, or that
+        without suffix.
 
     Raises:
       BadFilesError: pictures that it does not name, and equal pictures that it puts into two
@@ -83,7 +80,7 @@ def apply_split(
     first: dict[bytes, tuple[Annotation, str]] = {}
     for annotation in annotations:
         picture = annotation.image
-        names = (picture.relative_to(images).as_posix(), picture.name, picture.stem)
+        names = (annotation.source_id, picture.name, picture.stem)
         split = next((named[name] for name in names if name in named), None)
         if split is None:
             what, remedy = f"is in no split of {path}", "Add it there, or remove the picture"

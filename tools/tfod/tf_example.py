@@ -53,10 +53,4 @@ _pool = descriptor_pool.DescriptorPool()
 _pool.Add(_file())
 
 
-def _message(name: str):
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.{name}"))
-
-
-BytesList, FloatList, Int64List, Feature, Features, Example = map(
-    _message, ("BytesList", "FloatList", "Int64List", "Feature", "Features", "Example")
-)
+Example = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.Example"))

@@ -1,144 +1,74 @@
-"""One PASCAL VOC XML file -> `Annotation`, with every check that concerns one file.
+"""One PASCAL VOC XML file -> `RawAnnotation`.
 
-A file comes from anywhere and is believed nothing: a DTD is refused, so that no entity can be
-expanded or fetched; a picture is looked up by its bare name in a list made beforehand, so that no
-`<filename>` leads out of the pictures' folder; each number is read, compared and limited.
+A DTD is refused, so that no entity can be expanded or fetched; each number is read and limited.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import functools
+from collections.abc import Callable
+from pathlib import Path
 
 from lxml import etree
 
-from tfod import images
-from tfod.annotation import Annotation, Box
+from tfod.annotation import Box
 from tfod.errors import BadFilesError, FileFault
+from tfod.files import read_bytes
+from tfod.pictures import quoted
+from tfod.raw_annotation import RawAnnotation, RawBox, number
 
 MAX_XML_BYTES = 4 << 20  # some 10,000 objects; a page of text is what a picture has
-EDGE_SLACK = 1.0  # pixels: VOC's own files count from 1, so their boxes may end one past the edge
+FLAGS = ("difficult", "truncated", "occluded")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 Report = Callable[[str, str, str], None]  # kind, what, remedy
 
 
-@dataclass(frozen=True)
-class PictureFolder:
-    """The pictures below a folder, as they were when it was listed.
+def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
+    """Reads one VOC file.
 
-    Attributes:
-      root: the folder.
-      by_stem: picture files by name without suffix, sorted.
-    """
-
-    root: Path
-    by_stem: Mapping[str, Sequence[Path]]
-
-    def paths(self) -> Iterator[Path]:
-        """Every picture once."""
-        for group in self.by_stem.values():
-            yield from group
-
-
-def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files below `folder` with one of the suffixes (lower case, any case matches), sorted.
-
-    The order is that of their relative paths and the same on every file system. Folders and files
-    whose names begin with a dot are left out: caches, and the `._` twins of archives from macOS.
-    """
-    found = []
-    for path in folder.rglob("*"):
-        parts = path.relative_to(folder).parts
-        if path.suffix.lower() in suffixes and not any(part.startswith(".") for part in parts):
-            found.append((parts, path))
-    return [path for _, path in sorted(found) if path.is_file()]
-
-
-def list_pictures(folder: Path) -> PictureFolder:
-    """Lists the pictures below `folder`, for `read_annotation` to find them by name."""
-    by_stem: dict[str, list[Path]] = {}
-    for path in list_files(folder, images.suffixes()):
-        by_stem.setdefault(path.stem, []).append(path)
-    return PictureFolder(folder, by_stem)
-
-
-def read_annotation(
-    xml: Path,
-    pictures: PictureFolder,
-    subfolder: Path = Path(),
-    classes: Collection[str] | None = None,
-    decode: bool = True,
-) -> Annotation:
-    """Reads and checks one VOC file and the picture it belongs to.
-
-    The picture is looked up by the base name of `<filename>`, then by that name with another
-    picture suffix, then by the XML's own name; `<path>` and `<folder>` are not used. Of two
-    pictures of a name, the one in the same subfolder as the XML is meant.
-
-    Boxes stay in the pixels of the file, as floats; one that reaches over the edge by at most a
-    pixel is clipped, and of equal ones the first is kept. Where a picture carries an EXIF
-    orientation, and `<size>` is that of its stored pixels and not that of the picture turned
-    upright, the boxes were drawn on the stored pixels; else (`Annotation.rotate`) on the upright
-    picture.
+    The picture is named by `<filename>`, or the XML's own name; `<path>` and `<folder>` say where
+    it lay on somebody else's disk and are not used.
 
     Args:
-      subfolder: where below the folder of annotations the XML lies, such as `day/cam1`.
-      classes: names that may occur; None for any.
-      decode: decodes the whole picture; else only its header is read.
+      root: the folder of annotations; its subfolder with this file is where the picture lies in
+        the folder of pictures, if several have its name. None for the file's own folder.
 
     Raises:
-      BadFilesError: all faults found in this file, each a `FileFault` of one of the kinds "broken
-        XML", "not VOC", "bad value", "image missing", "image ambiguous", "image unreadable", "size
-        differs", "bad coordinate", "box outside", "box without area", "unknown class".
+      BadFilesError: it is no VOC file: "broken XML" or "not VOC". What is wrong with its values
+        ("bad value", "bad coordinate", and "not VOC" too) is in the result, beside what is not.
     """
     faults: list[FileFault] = []
 
     def report(kind: str, what: str, remedy: str) -> None:
         faults.append(FileFault(xml, kind, what, remedy))
 
-    root = _parse(xml, report)
-    if root is None:
+    tree = _parse(xml, report)
+    if tree is None:
         raise BadFilesError(xml, faults)
-    size = rotate = picture = header = None
-    try:
-        filename = root.findtext("filename", "").strip()
-        picture = _find_picture(xml, filename, pictures, subfolder)
-        header = images.check_image(picture, decode)
-        size, rotate = _size(root, header, report)
-    except FileFault as fault:
-        faults.append(fault)
-    mended: list[str] = []
-    boxes = [
-        _read_box(element, f"object {number}", size, classes, report, mended)
-        for number, element in enumerate(root.findall("object"), 1)
-    ]
-    if faults:
-        raise BadFilesError(xml, faults)
-    once = tuple(dict.fromkeys(boxes))
-    mended += ["box repeated"] * (len(boxes) - len(once))
-    return Annotation(xml, picture, *size, once, rotate, header.digest, tuple(mended))
+    objects = (
+        _read_object(element, f"object {count}", report)
+        for count, element in enumerate(tree.findall("object"), 1)
+    )
+    subfolder = xml.parent.relative_to(root).as_posix() if root and xml.parent != root else ""
+    return RawAnnotation(
+        source=xml,
+        filename=(tree.findtext("filename") or "").strip(),
+        objects=tuple(drawn for drawn in objects if drawn),
+        other_stem=xml.stem,
+        beside=(subfolder,),
+        size=_read_size(tree, report),
+        faults=tuple(faults),
+    )
 
 
 def _parse(xml: Path, report: Report) -> etree._Element | None:
     """The `annotation` element, or None with the fault reported."""
-    # Comments would split the text around them. Depth and text length keep libxml2's own limits.
-    parser = etree.XMLParser(
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        huge_tree=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        with xml.open("rb") as file:
-            data = file.read(MAX_XML_BYTES + 1)
-        if len(data) > MAX_XML_BYTES:
+        if xml.stat().st_size > MAX_XML_BYTES:
             report("broken XML", f"larger than {MAX_XML_BYTES >> 20} MiB", "Give one VOC file")
             return None
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(read_bytes(xml), _parser())
     except OSError as error:
         report("broken XML", f"cannot be read: {error.strerror}", "Check its permissions")
     except (etree.LxmlError, LookupError, ValueError) as error:
@@ -148,184 +78,86 @@ def _parse(xml: Path, report: Report) -> etree._Element | None:
         if root.getroottree().docinfo.doctype:
             report("broken XML", "has a DOCTYPE, which may name other files", "Delete that line")
         elif root.tag != "annotation":
-            what = f"its root is {_quoted(root.tag)}, not 'annotation'"
+            what = f"its root is {quoted(root.tag)}, not 'annotation'"
             report("not VOC", what, "Export as PASCAL VOC, or move the file away")
         else:
             return root
     return None
 
 
-def _text(element: etree._Element, tag: str) -> str:
-    """Text of a child, spaces and line breaks in a row as one; "" where it is missing or empty."""
-    return " ".join(element.findtext(tag, "").split())
-
-
-def _quoted(text: str) -> str:
-    """Text of a file for a message: in quotes, control characters escaped, not endless."""
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
-
-
-def _find_picture(xml: Path, filename: str, pictures: PictureFolder, subfolder: Path) -> Path:
-    """The one picture that an XML means.
-
-    Raises:
-      FileFault: "image missing" or "image ambiguous".
-    """
-    name = filename.replace("\\", "/").rsplit("/", 1)[-1]
-    suffix = PurePosixPath(name).suffix
-    # "sign.v2" is a name without suffix, not a file of type v2.
-    stem = name.removesuffix(suffix) if suffix.lower() in images.suffixes() else name
-    beside = pictures.root / subfolder
-    for wanted in dict.fromkeys((stem, xml.stem)):
-        named = pictures.by_stem.get(wanted, ())
-        for group in ([path for path in named if path.parent == beside], named):
-            found = (
-                [path for path in group if path.name == name]
-                or [path for path in group if path.suffix.lower() == suffix.lower()]
-                or group
-            )
-            if len(found) == 1:
-                return found[0]
-            if found:
-                names = " and ".join(str(path.relative_to(pictures.root)) for path in found)
-                raise FileFault(
-                    xml,
-                    "image ambiguous",
-                    f"its picture may be {names}",
-                    "Remove or rename all but one",
-                )
-    raise FileFault(
-        xml,
-        "image missing",
-        f"no picture {_quoted(name or xml.stem)} in {pictures.root}",
-        "Add the picture, or remove the XML",
+@functools.cache
+def _parser() -> etree.XMLParser:
+    # Comments would split the text around them. Depth and text length keep libxml2's own limits.
+    return etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        remove_comments=True,
+        remove_pis=True,
     )
 
 
-def _size(
-    root: etree._Element, header: images.Header, report: Report
-) -> tuple[tuple[int, int], bool]:
-    """Size of the picture that the boxes were drawn on, and whether it is the one turned upright.
+def _texts(element: etree._Element | None) -> dict[str, str]:
+    """Texts of the children by tag, spaces and line breaks in a row as one; of twins the first's.
 
-    Some tools write no size, or 0; only a size that is there and another is a fault.
+    One pass: asking an element for one child after the other takes half the time of a conversion.
     """
+    texts: dict[str, str] = {}
+    for child in () if element is None else element:
+        texts.setdefault(child.tag, " ".join((child.text or "").split()))
+    return texts
+
+
+def _read_size(tree: etree._Element, report: Report) -> tuple[float, float] | None:
+    """(width, height), or None: some tools write no size, or 0."""
+    texts = _texts(tree.find("size"))
     said: list[float] = []
     for tag in ("width", "height"):
-        text = _text(root, f"size/{tag}")
-        number = _number(text or "0")
-        if number is None or number < 0:
-            what = f"<{tag}> of its <size> is {_quoted(text)}"
+        value = number(texts.get(tag) or "0")
+        if value is None or value < 0:
+            what = f"<{tag}> of its <size> is {quoted(texts[tag])}"
             report("bad value", what, "Write the picture's size")
-            number = 0
-        said.append(number)
-    known = all(said)
-    if known and tuple(said) == header.stored != header.upright:
-        return header.stored, False
-    if known and tuple(said) != header.upright:
-        report(
-            "size differs",
-            f"its <size> is {said[0]:g} x {said[1]:g}, the picture's "
-            f"{header.upright[0]} x {header.upright[1]}",
-            "Annotate the picture as it is now, or put back the one that was annotated",
-        )
-    return header.upright, header.orientation != 1
+            value = 0
+        said.append(value)
+    width, height = said
+    return (width, height) if width and height else None
 
 
-def _read_box(
-    element: etree._Element,
-    label: str,
-    size: tuple[int, int] | None,
-    classes: Collection[str] | None,
-    report: Report,
-    mended: list[str],
-) -> Box | None:
-    """One `object` element as a Box, or None with its faults reported.
-
-    Args:
-      label: how messages call it.
-      size: (width, height) to hold the box against; None where the picture is not known.
-      mended: gets "box clipped" where that was done.
-    """
-    name = _text(element, "name")
+def _read_object(element: etree._Element, label: str, report: Report) -> RawBox | None:
+    """One `object` element, or None where it has no box; its faults are reported."""
+    texts = _texts(element)
+    name = texts.get("name", "")
     if not name:
         report("not VOC", f"{label} has no <name>", "Name its class")
-    else:
-        if classes is not None and name not in classes:
-            what = f"class {_quoted(name)} of {label} is not in the label map"
-            report("unknown class", what, "Correct the name, or add it to the label map")
-        label = f"{label} {_quoted(name)}"
+    called = f"{label} {quoted(name)}" if name else label
     flags = {}
-    for tag in ("difficult", "truncated"):
-        flags[tag] = _flag(_text(element, tag))
+    for tag in FLAGS:
+        flags[tag] = _flag(texts.get(tag, ""))
         if flags[tag] is None:
-            what = f"<{tag}> of {label} is {_quoted(_text(element, tag))}"
+            what = f"<{tag}> of {called} is {quoted(texts[tag])}"
             report("bad value", what, "Write 0 or 1")
-    corners = _corners(element, label, report)
-    if corners and size:
-        drawn, corners = corners, _clipped(corners, size, label, report)
-        mended += ["box clipped"] * (corners is not None and corners != drawn)
-    if corners is None:
-        return None
-    return Box(name, *corners, **flags, pose=_text(element, "pose") or "Unspecified")
-
-
-def _corners(
-    element: etree._Element, label: str, report: Report
-) -> tuple[float, float, float, float] | None:
     frame = element.find("bndbox")
     if frame is None:
-        report("not VOC", f"{label} has no <bndbox>", "Draw it as an upright box, or remove it")
+        report("not VOC", f"{called} has no <bndbox>", "Draw it as an upright box, or remove it")
         return None
-    values = {tag: _number(_text(frame, tag)) for tag in ("xmin", "ymin", "xmax", "ymax")}
-    for tag, value in values.items():
-        if value is None:
-            what = f"<{tag}> of {label} is {_quoted(_text(frame, tag))}"
-            report("bad coordinate", what, "Draw the box again")
-    if None in values.values():
+    edges = _texts(frame)
+    corners = [number(edges.get(tag, "")) for tag in CORNERS]
+    if None in corners:
+        for tag, value in zip(CORNERS, corners, strict=True):
+            if value is None:
+                what = f"<{tag}> of {called} is {quoted(edges.get(tag, ''))}"
+                report("bad coordinate", what, "Draw the box again")
         return None
-    xmin, ymin, xmax, ymax = values.values()
-    if xmin >= xmax or ymin >= ymax:
-        what = f"{label} spans {xmin:g} to {xmax:g} across and {ymin:g} to {ymax:g} down"
-        report("box without area", what, "Draw it again, or remove it")
-        return None
-    return xmin, ymin, xmax, ymax
-
-
-def _clipped(
-    corners: tuple[float, float, float, float],
-    size: tuple[int, int],
-    label: str,
-    report: Report,
-) -> tuple[float, float, float, float] | None:
-    limits = (*size, *size)
-    clipped = tuple(min(max(at, 0.0), limit) for at, limit in zip(corners, limits, strict=True))
-    over = max(abs(at - kept) for at, kept in zip(corners, clipped, strict=True))
-    box = ", ".join(f"{at:g}" for at in corners)
-    if over > EDGE_SLACK:
-        what = f"{label} at {box} leaves the picture of {size[0]} x {size[1]}"
-        report("box outside", what, "Draw it again, or remove it")
-        return None
-    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        what = f"{label} at {box} lies on the edge of the picture of {size[0]} x {size[1]}"
-        report("box without area", what, "Draw it again, or remove it")
-        return None
-    return clipped
-
-
-def _number(text: str) -> float | None:
-    """A finite number as XML files write it, or None. Unlike `float`, no "1_000" and no "nan"."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None
+    pose = texts.get("pose") or "Unspecified"
+    return RawBox(label, Box(name, *corners, **flags, pose=pose)) if name else None
 
 
 def _flag(text: str) -> bool | None:
     """0, 1, a share of 1 (how much is cut off), true, false; missing counts as no."""
-    if text.lower() in ("", "false", "no", "unspecified"):
+    if text.lower() in ("", "0", "false", "no", "unspecified"):
         return False
-    if text.lower() in ("true", "yes"):
+    if text.lower() in ("1", "true", "yes"):
         return True
-    number = _number(text)
-    return None if number is None or number < 0 else number > 0
+    value = number(text)
+    return None if value is None or value < 0 else value > 0
