@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -15,8 +17,11 @@ import pytest
 
 from conftest import replace
 from tfod.checkpoint import build_variables, checkpoint_type, restore_fine_tune_checkpoint
+from tfod.detector import Detector
 from tfod.errors import UserError
-from tfod.pipeline import Options, find_template, read_pipeline
+from tfod.evaluation import coco_metrics
+from tfod.pipeline import Options, find_template, read_pipeline, write_pipeline
+from tfod.records import read_records
 from tfod.training import RunSettings, train
 
 pytestmark = pytest.mark.long
@@ -58,7 +63,11 @@ def test_a_run_folder_holds_what_repeats_it(run, data):
         "label_map.pbtxt",
         "pipeline.config",
         "run.json",
+        "best",
+        "metrics.csv",
         "train",
+        "training.png",
+        "val",
     }
     assert not list(run.parent.glob("*.partial"))
     pipeline = read_pipeline(run / "pipeline.config")
@@ -100,8 +109,8 @@ def test_the_same_command_on_a_finished_run_does_nothing(run, data, tiny_templat
     before = {path: path.stat().st_mtime_ns for path in run.glob("ckpt*")}
     steps = []
     settings = RunSettings(checkpoint_every=2)
-    last = train(data, str(tiny_template), run, options, settings, on_step=steps.append)
-    assert (last.name, steps) == ("ckpt-2", [])
+    best = train(data, str(tiny_template), run, options, settings, on_step=steps.append)
+    assert (best.parent.name, steps) == ("best", [])
     assert before == {path: path.stat().st_mtime_ns for path in run.glob("ckpt*")}
 
 
@@ -219,3 +228,161 @@ def test_what_is_no_checkpoint_is_one_line(content, data, tiny_template, tmp_pat
     with pytest.raises(UserError, match=r"ckpt-0: (is not|cannot be read as) a checkpoint"):
         train(data, str(tiny_template), tmp_path / "run", options)
     assert not (tmp_path / "run").exists()
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_has_a_row_a_step_and_one_an_evaluation(run):
+    assert [row["step"] for row in rows(run) if row["total_loss"]] == ["1", "2", "3", "4"]
+    judged = [row for row in rows(run) if row["AP"]]
+    assert [row["step"] for row in judged] == ["1", "2", "3", "4"]
+    for row in judged:
+        parts = ("localization", "classification", "regularization")
+        total = sum(float(row[f"val_{part}_loss"]) for part in parts)
+        assert float(row["val_total_loss"]) == pytest.approx(total, rel=1e-4)
+
+
+def test_evaluation_while_training_is_that_of_the_best_checkpoint(run, data):
+    """The AP that chose a checkpoint is what `tfod evaluate` says of it."""
+    import tensorflow as tf
+
+    kept = json.loads((run / "best/metrics.json").read_text())["coco"]
+    detector = Detector.load(run)
+    truths, found = [], []
+    for record in read_records(data.splits["val"].shards):
+        truths.append(record.annotation)
+        # `tfod evaluate` decodes by Pillow, whose JPEG pixels differ by 1 here and there, and an
+        # all but untrained model makes much of that.
+        found.append(detector.predict(tf.io.decode_image(record.image.data).numpy()))
+    again = coco_metrics(truths, found, data.classes.values()).coco
+    assert kept == pytest.approx(again, abs=1e-6)
+    best = max((row for row in rows(run) if row["AP"]), key=lambda row: float(row["AP"]))
+    assert float(best["AP"]) == pytest.approx(kept["AP"], abs=1e-6)
+    assert (run / f"best/ckpt-{best['step']}.index").is_file()
+
+
+def test_tensorboard_gets_pictures_and_ap(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "val"), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"DetectionBoxes/AP", "Loss/total_loss", "ground_truth_and_detections/0"} <= tags
+
+
+def test_patience_ends_a_run_that_gets_no_better(data, tiny_template, tmp_path):
+    options = Options(steps=40, batch_size=2, learning_rate=1e-9)
+    settings = RunSettings(eval_every=2, patience=2)
+    judged, output = [], tmp_path / "run"
+
+    def again():
+        steps = []
+        train(
+            *(data, str(tiny_template), output, options, settings),
+            on_step=lambda step: steps.append(step.number),
+            on_evaluation=judged.append,
+        )
+        return steps
+
+    steps = again()
+    assert [each.best for each in judged][-2:] == [False, False]
+    assert steps[-1] == judged[-1].step < 40
+    assert step_of(Path(tf_latest(output))) == steps[-1]
+    assert again() == []  # it is over, also for who repeats the command
+
+
+def tf_latest(run: Path) -> str:
+    import tensorflow as tf
+
+    return tf.train.latest_checkpoint(str(run))
+
+
+def test_an_exploding_loss_is_one_line_and_the_last_checkpoint_stays(data, tiny_template, tmp_path):
+    options = Options(steps=30, batch_size=2, learning_rate=1e12)
+    output = tmp_path / "run"
+    with pytest.raises(UserError) as caught:
+        settings = RunSettings(checkpoint_every=1, eval_every=30)
+        train(data, str(tiny_template), output, options, settings)
+    line = str(caught.value)
+    assert line.startswith(f"{output}: the loss of step ")
+    assert "Train anew with a --learning-rate below" in line
+    kept = Path(tf_latest(output))
+    assert f"{kept} is from before" in line
+    assert 1 <= step_of(kept) < 30
+
+
+@pytest.fixture
+def deterministic():
+    """Lets a test train deterministically, and those after it not."""
+    from tensorflow.python.framework import config
+
+    yield
+    config.disable_op_determinism()
+
+
+def test_a_full_disk_is_one_line(data, tiny_template, tmp_path):
+    output, kept = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill_up(step):
+        if step.number == 2:  # files end at 100 kB from here on, less than a checkpoint
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, kept[1]))
+
+    settings = RunSettings(checkpoint_every=2, eval_every=5)
+    try:
+        with pytest.raises(UserError) as caught:
+            options = Options(steps=5, batch_size=2)
+            train(data, str(tiny_template), output, options, settings, on_step=fill_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(caught.value).startswith(f"{output}: cannot be written: ")
+    assert "repeat the command: it goes on from there" in str(caught.value)
+
+
+@pytest.mark.usefixtures("deterministic")
+def test_killed_and_resumed_is_the_same_as_never_killed(data, tiny_template, tmp_path):
+    """Weights, momentum, averages and the table are equal to the last bit."""
+    options = Options(steps=12, batch_size=2)
+    settings = RunSettings(checkpoint_every=1, eval_every=4, seed=3, deterministic=True)
+    template = tmp_path / "averaged.config"
+    pipeline = read_pipeline(tiny_template)
+    pipeline.train_config.optimizer.use_moving_average = True
+    pipeline.train_config.optimizer.moving_average_decay = 0.9
+    write_pipeline(pipeline, template)
+
+    class Kill(Exception):
+        pass
+
+    def run(output: Path, kill_at: int = 0) -> None:
+        def on_step(step):
+            if step.number == kill_at:
+                raise Kill
+
+        train(data, str(template), output, options, settings, on_step=on_step)
+
+    run(tmp_path / "whole")
+    for moment in (3, 9):
+        with pytest.raises(Kill):
+            run(tmp_path / "killed", kill_at=moment)
+    run(tmp_path / "killed")
+    whole, killed = (variables(Path(tf_latest(tmp_path / n))) for n in ("whole", "killed"))
+    assert any(name.startswith("average/") for name in whole)
+    assert_same(whole, killed)
+    timeless = [
+        [{k: v for k, v in row.items() if k != "images_per_second"} for row in rows(folder)]
+        for folder in (tmp_path / "whole", tmp_path / "killed")
+    ]
+    assert timeless[0] == timeless[1]
+    best = [variables(Path(tf_latest(tmp_path / name / "best"))) for name in ("whole", "killed")]
+    assert_same(*best)
+
+
+def assert_same(values: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> None:
+    assert values.keys() == others.keys()
+    for name, value in values.items():
+        if not name.startswith("save_counter"):
+            np.testing.assert_array_equal(value, others[name], err_msg=name)

@@ -20,7 +20,7 @@ def continued(run, tmp_path_factory) -> Path:
     from object_detection import model_lib_v2
 
     folder = tmp_path_factory.mktemp("upstream") / "run"
-    shutil.copytree(run, folder)
+    shutil.copytree(run, folder, ignore=shutil.ignore_patterns("best"))
     with tf.distribute.OneDeviceStrategy("/cpu:0").scope():
         model_lib_v2.train_loop(
             str(folder / "pipeline.config"),
@@ -33,7 +33,7 @@ def continued(run, tmp_path_factory) -> Path:
 
 
 def upstream_detections(run: Path, output: Path, pictures) -> list[dict[str, np.ndarray]]:
-    """What the SavedModel says that upstream's exporter makes of a run."""
+    """What the SavedModel says that upstream's exporter makes of a run's best checkpoint."""
     import tensorflow as tf
     from object_detection import exporter_lib_v2
     from object_detection.utils import config_util
@@ -42,7 +42,7 @@ def upstream_detections(run: Path, output: Path, pictures) -> list[dict[str, np.
     exporter_lib_v2.export_inference_graph(
         "image_tensor",
         config_util.create_pipeline_proto_from_configs(configs),
-        str(run),
+        str(run / "best" if (run / "best").is_dir() else run),
         str(output),
     )
     model = tf.saved_model.load(str(output / "saved_model"))

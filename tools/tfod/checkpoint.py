@@ -10,6 +10,7 @@ from tfod.pipeline import CONFIG_NAME, read_pipeline
 # The first path component of a checkpoint's variables tells what saved it.
 BACKBONE_KEY = "feature_extractor/"
 MODEL_KEY = "model/"
+BEST = "best"  # folder in a run folder with the checkpoint of the highest AP
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -106,7 +107,7 @@ def build_variables(model) -> None:
 
 
 def restore_for_inference(run: Path):
-    """The OD API `DetectionModel` of a run's pipeline.config with its newest checkpoint.
+    """The OD API `DetectionModel` of a run with its best checkpoint, or else its newest.
 
     Raises:
       UserError: there is no checkpoint yet, or it belongs to another configuration.
@@ -114,7 +115,7 @@ def restore_for_inference(run: Path):
     import tensorflow as tf
     from object_detection.builders import model_builder
 
-    prefix = tf.train.latest_checkpoint(str(run))
+    prefix = tf.train.latest_checkpoint(str(run / BEST)) or tf.train.latest_checkpoint(str(run))
     if prefix is None:
         raise UserError(run, "has no checkpoint yet", "Train it: repeat its tfod train command")
     model = model_builder.build(read_pipeline(run / CONFIG_NAME).model, is_training=False)

@@ -235,7 +235,12 @@ def inspect(
 @click.option("--learning-rate", type=float, help="Peak.  [default: template, scaled to the batch]")
 @click.option("--checkpoint-every", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Checkpoints.")
+@click.option("--eval-every", type=click.IntRange(1), help="Steps.  [default: a tenth of the run]")
+@click.option(
+    "--patience", type=click.IntRange(1), help="Stop after so many evaluations without a better AP."
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--deterministic", is_flag=True, help="The same weights each time, to the last bit.")
 @OVERWRITE
 def train(
     data: Path,
@@ -248,10 +253,15 @@ def train(
     learning_rate: float | None,
     checkpoint_every: int,
     keep: int,
+    eval_every: int | None,
+    patience: int | None,
     seed: int,
+    deterministic: bool,
     overwrite: bool,
 ) -> None:
     """Train a detector. The same command goes on with a run that was stopped.
+
+    It is judged on the val split as it learns, and the best weights are kept.
 
     \b
     Example:
@@ -263,7 +273,7 @@ def train(
     from tfod import zoo
     from tfod.dataset import load_dataset
     from tfod.pipeline import Options, find_template
-    from tfod.training import RunSettings, Step, train
+    from tfod.training import Evaluation, RunSettings, Step, train
 
     dataset, template = load_dataset(data), find_template(pipeline)
     if init == "zoo":
@@ -275,6 +285,8 @@ def train(
         init=None if init == "scratch" else Path(init),
         init_type=init_type,
     )
+    shown: dict[str, str] = {}
+    judged: list[Evaluation] = []
     with tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True) as bar:
 
         def show(step: Step) -> None:
@@ -282,16 +294,39 @@ def train(
                 bar.reset(step.of)
                 bar.initial = bar.n = step.number - 1
                 bar.set_description("training", refresh=False)
-            bar.set_postfix(loss=f"{step.total_loss:.3f}", refresh=False)
+            shown["loss"] = f"{step.total_loss:.3f}"
+            shown["images/s"] = f"{step.images_per_second:.1f}"
+            bar.set_postfix(shown, refresh=False)
             bar.update()
 
-        settings = RunSettings(seed=seed, checkpoint_every=checkpoint_every, keep=keep)
-        last = train(dataset, str(template), output, options, settings, overwrite, on_step=show)
+        def judge(evaluation: Evaluation) -> None:
+            shown["AP"] = f"{evaluation.ap:.3f}"
+            judged.append(evaluation)
+
+        settings = RunSettings(seed, checkpoint_every, keep, eval_every, patience, deterministic)
+        last = train(
+            *(dataset, str(template), output, options, settings, overwrite),
+            on_step=show,
+            on_evaluation=judge,
+        )
+    if judged:
+        _table(
+            ["step", "AP", "AP50", "AP_small", "val loss", "best"],
+            [
+                [
+                    each.step,
+                    *(_percent(each.metrics[name]) for name in ("AP", "AP50", "AP_small")),
+                    f"{each.losses['Loss/total_loss']:.3f}",
+                    "*" if each.best else "",
+                ]
+                for each in judged
+            ],
+        )
     click.echo(f"trained: {last}")
 
 
 @main.command()
-@click.option("--run", "model", type=FOLDER, help="Run folder: its newest checkpoint.")
+@click.option("--run", "model", type=FOLDER, help="Run folder: its best checkpoint.")
 @click.option("--model", "model", type=FOLDER, help="Export folder, or a .tflite file in one.")
 @click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
 @click.option("--split", default="test", show_default=True)
@@ -329,11 +364,11 @@ def evaluate(model: Path | None, data: Path, split: str, output: Path | None) ->
 
 
 @main.command()
-@click.option("--run", type=FOLDER, required=True, help="Run folder: its newest checkpoint.")
+@click.option("--run", type=FOLDER, required=True, help="Run folder: its best checkpoint.")
 @click.option("--output", type=FOLDER, required=True, help="Such as exported_models/NAME.")
 @OVERWRITE
 def export(run: Path, output: Path, overwrite: bool) -> None:
-    """Write a run's newest checkpoint as SavedModel and, for SSD models, TFLite.
+    """Write a run's best checkpoint as SavedModel and, for SSD models, TFLite.
 
     \b
     Example:

@@ -41,7 +41,7 @@ class Detector:
     def load(cls, path: str | Path) -> Detector:
         """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
 
-        Of a run folder it takes the newest checkpoint.
+        Of a run folder it takes the best checkpoint.
 
         Raises:
           UserError: there is no model, or it is damaged, or its label map is missing.
@@ -52,7 +52,7 @@ class Detector:
         if (path / SAVED_MODEL / "saved_model.pb").is_file():
             return cls(_read_labels(path), _load_saved_model(path / SAVED_MODEL))
         if (path / CONFIG_NAME).is_file():
-            return cls(_read_labels(path), _load_checkpoint(path))
+            return cls(_read_labels(path), detection_function(restore_for_inference(path)))
         raise UserError(
             path,
             "holds no model",
@@ -100,11 +100,11 @@ def _load_saved_model(folder: Path) -> Model:
     return lambda pixels: _outputs(loaded.signatures["serving_default"](tf.constant(pixels[None])))
 
 
-def _load_checkpoint(run: Path) -> Model:
+def detection_function(model) -> Model:
+    """Detection with an OD API DetectionModel that is set to inference."""
     import tensorflow as tf
     from object_detection import exporter_lib_v2
 
-    model = restore_for_inference(run)
     module = exporter_lib_v2.DetectionFromImageModule(model)
     return lambda pixels: _outputs(module.__call__(tf.constant(pixels[None])))
 

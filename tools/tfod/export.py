@@ -1,4 +1,4 @@
-"""A run's newest checkpoint -> a folder with SavedModel, TFLite and label files."""
+"""A run's best checkpoint -> a folder with SavedModel, TFLite and label files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TFLITE_FILE = "model.tflite"
 
 
 def export(run: Path, output: Path, overwrite: bool = False) -> Path:
-    """Exports a run's newest checkpoint.
+    """Exports a run's best checkpoint on the val split, or its newest where there is none.
 
     The folder is laid out as a model-zoo archive, with more beside: checkpoint/ckpt-0,
     saved_model/ (OD API signature: `input_tensor` uint8 `[1, H, W, 3]` in, `detection_boxes`,

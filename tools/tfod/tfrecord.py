@@ -36,20 +36,64 @@ def read_file(path: Path) -> Iterator[bytes]:
     """
     try:
         with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            while head := file.read(12):
-                # Before the length is believed: it says how much memory to take.
-                if len(head) == 12 and head[8:] != _checksum(head[:8]):
-                    raise UserError(path, "is damaged, or no TFRecord file", REMEDY)
-                length = int.from_bytes(head[:8], "little")
-                if len(head) < 12 or file.tell() + length + 4 > size:
-                    raise UserError(path, "is cut off", REMEDY)
+            while (length := _read_length(file, path)) is not None:
                 data = file.read(length)
                 if file.read(4) != _checksum(data):
                     raise UserError(path, "is damaged: a checksum does not match", REMEDY)
                 yield data
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
+
+
+def record_places(path: Path) -> list[tuple[int, int]]:
+    """Where the data of each record begins, and its length, from the lengths alone.
+
+    Raises:
+      UserError: the file is missing, cut off or damaged.
+    """
+    places = []
+    try:
+        with path.open("rb") as file:
+            while (length := _read_length(file, path)) is not None:
+                places.append((file.tell(), length))
+                file.seek(length + 4, os.SEEK_CUR)
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
+    return places
+
+
+def read_record(path: Path, at: int, length: int) -> bytes:
+    """The data of one record.
+
+    Args:
+      at, length: see `record_places`.
+
+    Raises:
+      UserError: the file is missing or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(at)
+            data, checksum = file.read(length), file.read(4)
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
+    if checksum != _checksum(data):
+        raise UserError(path, "is damaged: a checksum does not match", REMEDY)
+    return data
+
+
+def _read_length(file: BinaryIO, path: Path) -> int | None:
+    """Length of the record that begins here, of which all is there; None at the end."""
+    head = file.read(12)
+    if not head:
+        return None
+    # Before the length is believed: it says how much memory to take.
+    if len(head) == 12 and head[8:] != _checksum(head[:8]):
+        raise UserError(path, "is damaged, or no TFRecord file", REMEDY)
+    length = int.from_bytes(head[:8], "little")
+    if len(head) < 12 or file.tell() + length + 4 > os.fstat(file.fileno()).st_size:
+        raise UserError(path, "is cut off", REMEDY)
+    return length
 
 
 def _checksum(data: bytes) -> bytes:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import math
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod import pipeline as pipelines
-from tfod.checkpoint import (
-    build_variables,
-    checkpoint_type,
-    find_checkpoint,
-    restore_fine_tune_checkpoint,
-)
+from tfod.checkpoint import BEST, checkpoint_type, find_checkpoint
 from tfod.dataset import LABEL_MAP, Dataset
+from tfod.detections import detections_from_outputs
 from tfod.errors import UserError
+from tfod.evaluation import Metrics, coco_metrics
 from tfod.files import replacing_folder
+from tfod.images import load_rgb
+from tfod.learner import Learner
+from tfod.records import read_records
+from tfod.run_log import SAMPLES, RunLog, Sample
+from tfod.training_input import training_batches, validation_batches
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -29,8 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
-SCALARS = "train"
-TOTAL_LOSS = "Loss/total_loss"
+METRICS = "metrics.json"
+EVALUATIONS = 10  # in a run, unless another interval is asked for
+# Losses beyond this grew for a while already, and no learning rate brings them back.
+EXPLODED = 1e6
 
 
 @dataclass(frozen=True)
@@ -41,11 +48,19 @@ class RunSettings:
       seed: of weights, input order and augmentation.
       checkpoint_every: steps between checkpoints; the last step is always saved.
       keep: how many of the newest checkpoints stay.
+      eval_every: steps between evaluations on the val split; None for a tenth of the run. The last
+        step is always evaluated.
+      patience: stop after so many evaluations in a row without a better AP; None to never stop.
+      deterministic: the same run has the same weights to the last bit, also where it was killed on
+        its way; some operations are slower for it.
     """
 
     seed: int = 0
     checkpoint_every: int = 100
     keep: int = 3
+    eval_every: int | None = None
+    patience: int | None = None
+    deterministic: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,18 +70,41 @@ class Step:
     Attributes:
       number: 1 for the first.
       of: the last.
-      losses: by OD API name, such as `Loss/localization_loss`; empty where not fetched.
+      losses: by OD API name, such as `Loss/localization_loss`.
       learning_rate: the rate this step used.
+      images_per_second: batch size by the time since the step before.
     """
 
     number: int
     of: int
     losses: dict[str, float]
     learning_rate: float
+    images_per_second: float
 
     @property
     def total_loss(self) -> float:
-        return self.losses[TOTAL_LOSS]
+        return self.losses["Loss/total_loss"]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good a run was at a step, on the val split.
+
+    Attributes:
+      step: after which.
+      losses: means over the split, by OD API name.
+      metrics: COCO's twelve numbers, see `evaluation.Metrics.coco`.
+      best: its AP is the highest so far.
+    """
+
+    step: int
+    losses: dict[str, float]
+    metrics: dict[str, float | None]
+    best: bool
+
+    @property
+    def ap(self) -> float:
+        return self.metrics["AP"] or 0.0
 
 
 def train(
@@ -77,12 +115,15 @@ def train(
     settings: RunSettings | None = None,
     overwrite: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
+    on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
 ) -> Path:
     """Trains a detector into a run folder, or goes on with the run that lies there.
 
     The folder holds pipeline.config and run.json (the run as configured), label_map.pbtxt,
     checkpoints in the OD API's format (`ckpt-N` after N checkpoints, `step`, `model` and
-    `optimizer` inside) and TensorBoard scalars in train/.
+    `optimizer` inside), the best one by AP on the val split in best/ (of the averaged weights,
+    where they are averaged), TensorBoard logs in train/ and val/, metrics.csv and training.png.
+    A run that was killed goes on from its newest checkpoint as if nothing had been.
 
     Args:
       data: a converted data set.
@@ -91,14 +132,18 @@ def train(
       options: overrides of the template.
       settings: seed and checkpointing.
       overwrite: start anew, replacing a run that lies in `output`.
-      on_step: called after each step, with step 0 skipped.
+      on_step: called after each step.
+      on_evaluation: called after each evaluation.
 
     Returns:
-      The prefix of the last checkpoint.
+      The prefix of the best checkpoint; of the newest where there is no val split.
 
     Raises:
-      UserError: an argument, the template, the initial checkpoint or the run folder is unusable.
+      UserError: an argument, the template, the initial checkpoint or the run folder is unusable;
+        the loss exploded; or the disk is full.
     """
+    import tensorflow as tf
+
     options, settings = options or pipelines.Options(), settings or RunSettings()
     if options.init is not None:
         prefix = find_checkpoint(options.init)
@@ -107,14 +152,17 @@ def train(
     pipeline = pipelines.configure(pipelines.find_template(template), data, options)
     if "train" not in data.splits:
         raise UserError(data.folder, "has no train split", "Convert it with a train fraction")
+    if not data.splits["train"].objects:
+        raise UserError(data.folder, "has no object in its train split", "Draw some boxes")
     resume = output.exists() and not overwrite
     if resume:
         _check_same_run(output, pipeline, settings)
-    trainer = _Trainer(pipeline, settings.seed)
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    learner = Learner(pipeline, settings.seed, resumes=resume)
     if not resume:
-        trainer.start_from_checkpoint()
         _write_run_folder(output, pipeline, settings, data.label_map)
-    return trainer.run(output, settings, on_step)
+    return _Run(output, pipeline, settings, data, learner).run(on_step, on_evaluation)
 
 
 def read_settings(run: Path) -> RunSettings:
@@ -152,95 +200,153 @@ def _write_run_folder(
         shutil.copyfile(label_map, folder / LABEL_MAP)
 
 
-class _Trainer:
-    """Model, optimizer and step counter of one run: what a checkpoint holds."""
+class _Run:
+    """A run folder, and the learner that goes on from it."""
 
-    def __init__(self, pipeline: TrainEvalPipelineConfig, seed: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pipeline: TrainEvalPipelineConfig,
+        settings: RunSettings,
+        data: Dataset,
+        learner: Learner,
+    ) -> None:
         import tensorflow as tf
-        from object_detection.builders import model_builder, optimizer_builder
 
-        tf.keras.utils.set_random_seed(seed)
-        self.pipeline = pipeline
-        self.config = pipeline.train_config
-        self.model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
-        self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
-        self.optimizer, (self.learning_rate,) = optimizer_builder.build(
-            self.config.optimizer, global_step=self.step
+        self.folder, self.pipeline, self.settings = folder, pipeline, settings
+        self.data, self.learner = data, learner
+        self.last = pipeline.train_config.num_steps
+        self.eval_every = settings.eval_every or math.ceil(self.last / EVALUATIONS)
+        # Of the evaluations: the best AP, and how many there were since.
+        self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
+        self.stale = tf.Variable(0, trainable=False, dtype=tf.int64)
+        checkpoint = learner.checkpoint()
+        checkpoint.best_ap, checkpoint.stale = self.best_ap, self.stale
+        self.manager = tf.train.CheckpointManager(
+            checkpoint, str(folder), max_to_keep=settings.keep
         )
-        build_variables(self.model)
+        self.best = tf.train.CheckpointManager(
+            tf.train.Checkpoint(step=learner.step, model=learner.model),
+            str(folder / BEST),
+            max_to_keep=1,
+        )
+        if self.manager.latest_checkpoint:
+            checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
+            log.info("resuming %s after step %d", folder, int(learner.step))
+        # Made before anything is traced: the model keeps the anchors of its last trace.
+        self.batches = training_batches(
+            pipeline, learner.model, settings.seed, first_step=int(learner.step)
+        )
+        if "val" in data.splits:
+            self.val_batches = validation_batches(pipeline, learner.model)
 
-    def start_from_checkpoint(self) -> None:
-        if self.config.fine_tune_checkpoint:
-            restore_fine_tune_checkpoint(
-                self.model,
-                Path(self.config.fine_tune_checkpoint),
-                self.config.fine_tune_checkpoint_type,
+    def run(
+        self, on_step: Callable[[Step], None], on_evaluation: Callable[[Evaluation], None]
+    ) -> Path:
+        done = int(self.learner.step)
+        with RunLog(self.folder, done) as run_log:
+            try:
+                self._steps(run_log, on_step, on_evaluation)
+            except KeyboardInterrupt:
+                if int(self.learner.step) > done:
+                    self._save(self.manager)
+                raise
+            except OSError as error:
+                raise self._cannot_write(error.strerror or str(error)) from error
+            run_log.draw()
+        return Path(self.best.latest_checkpoint or self.manager.latest_checkpoint)
+
+    def _steps(
+        self,
+        run_log: RunLog,
+        on_step: Callable[[Step], None],
+        on_evaluation: Callable[[Evaluation], None],
+    ) -> None:
+        before = time.perf_counter()
+        for features, labels in self.batches:
+            if self._is_stale():
+                return
+            rate = float(self.learner.learning_rate())
+            losses = {
+                name: float(loss) for name, loss in self.learner.train(features, labels).items()
+            }
+            now = time.perf_counter()
+            speed = self.pipeline.train_config.batch_size / (now - before)
+            step = Step(int(self.learner.step), self.last, losses, rate, speed)
+            self._check(step)
+            run_log.write_step(step)
+            on_step(step)
+            is_last = step.number == self.last
+            if "val" in self.data.splits and (step.number % self.eval_every == 0 or is_last):
+                evaluation = self._evaluate(run_log)
+                on_evaluation(evaluation)
+                is_last = is_last or self._is_stale()
+            if step.number % self.settings.checkpoint_every == 0 or is_last:
+                run_log.flush()
+                self._save(self.manager)
+            before = time.perf_counter()
+
+    def _save(self, manager: tf.train.CheckpointManager, number: tf.Variable | None = None) -> None:
+        import tensorflow as tf
+
+        try:
+            manager.save(checkpoint_number=number)
+        except tf.errors.OpError as error:
+            raise self._cannot_write(error.message.splitlines()[0]) from error
+
+    def _cannot_write(self, reason: str) -> UserError:
+        remedy = "Make room or give permission, and repeat the command: it goes on from there"
+        return UserError(self.folder, f"cannot be written: {reason}", remedy)
+
+    def _is_stale(self) -> bool:
+        return self.settings.patience is not None and int(self.stale) >= self.settings.patience
+
+    def _check(self, step: Step) -> None:
+        if not step.total_loss < EXPLODED:  # NaN is not less
+            kept = self.manager.latest_checkpoint
+            rate = step.learning_rate
+            raise UserError(
+                self.folder,
+                f"the loss of step {step.number} is {step.total_loss:g}",
+                f"Train anew with a --learning-rate below {rate:g}"
+                + (f"; {kept} is from before" if kept else ""),
             )
 
-    def run(self, output: Path, settings: RunSettings, on_step: Callable[[Step], None]) -> Path:
-        import tensorflow as tf
+    def _evaluate(self, run_log: RunLog) -> Evaluation:
+        """Judges the model on the val split, and keeps it where it is the best so far."""
+        with self.learner.averaged():
+            metrics, losses, samples = self._judge()
+            ap = metrics.coco["AP"] or 0.0
+            best = ap > float(self.best_ap)
+            if best:
+                self.best_ap.assign(ap)
+                self.stale.assign(0)
+                self._save(self.best, self.learner.step)
+                metrics.write(self.folder / BEST / METRICS)
+            else:
+                self.stale.assign_add(1)
+        evaluation = Evaluation(int(self.learner.step), losses, metrics.coco, best)
+        run_log.write_evaluation(evaluation, samples)
+        return evaluation
 
-        manager = tf.train.CheckpointManager(
-            tf.train.Checkpoint(step=self.step, model=self.model, optimizer=self.optimizer),
-            str(output),
-            max_to_keep=settings.keep,
-        )
-        if manager.latest_checkpoint:
-            # Momentum is made at the first step; make it now, so that it is restored now.
-            self.optimizer._create_all_weights(self.model.trainable_variables)
-            manager.checkpoint.restore(manager.latest_checkpoint).assert_existing_objects_matched()
-            log.info("resuming %s after step %d", output, int(self.step))
-        last = self.config.num_steps
-        batches = self._batches()
-        train_step = tf.function(self._train_step, autograph=False)
-        writer = tf.summary.create_file_writer(str(output / SCALARS))
-        try:
-            while int(self.step) < last:
-                rate = float(self.learning_rate())
-                losses = train_step(*next(batches))
-                step = Step(int(self.step), last, {k: float(v) for k, v in losses.items()}, rate)
-                _write_scalars(writer, step)
-                on_step(step)
-                if step.number % settings.checkpoint_every == 0 or step.number == last:
-                    writer.flush()
-                    manager.save()
-        except KeyboardInterrupt:
-            writer.flush()
-            if int(self.step):
-                manager.save()
-            raise
-        return Path(manager.latest_checkpoint)
-
-    def _batches(self) -> Iterator[tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]]:
-        import tensorflow as tf
-        from object_detection import inputs
-
-        dataset = inputs.train_input(
-            self.config, self.pipeline.train_input_reader, self.pipeline.model, model=self.model
-        )
-        return iter(dataset.prefetch(tf.data.AUTOTUNE))
-
-    def _train_step(self, features, labels) -> dict[str, tf.Tensor]:
-        from object_detection import model_lib_v2
-
-        losses = model_lib_v2.eager_train_step(
-            self.model,
-            features,
-            labels,
-            self.config.unpad_groundtruth_tensors,
-            self.optimizer,
-            training_step=self.step,
-            add_regularization_loss=self.config.add_regularization_loss,
-            clip_gradients_value=self.config.gradient_clipping_by_norm or None,
-        )
-        self.step.assign_add(1)
-        return losses
-
-
-def _write_scalars(writer, step: Step) -> None:
-    import tensorflow as tf
-
-    with writer.as_default(step=step.number):
-        for name, value in step.losses.items():
-            tf.summary.scalar(name, value)
-        tf.summary.scalar("learning_rate", step.learning_rate)
+    def _judge(self) -> tuple[Metrics, dict[str, float], list[Sample]]:
+        """Metrics, mean losses, and the first pictures with what was to be found and what was."""
+        records = read_records(self.data.splits["val"].shards)
+        truths, found, samples = [], [], []
+        sums: Counter[str] = Counter()
+        batches = 0
+        for features, labels in self.val_batches:
+            batches += 1
+            losses, outputs = self.learner.judge(features, labels)
+            sums.update({name: float(loss) for name, loss in losses.items()})
+            # The last batch is filled up with the first pictures. Records come last: zip takes one
+            # from each in turn, and must find the batch at its end first.
+            for *output, record in zip(*outputs, records, strict=False):
+                detections = detections_from_outputs(*output, self.data.classes)
+                truths.append(record.annotation)
+                found.append(detections)
+                if len(samples) < SAMPLES:
+                    pixels = load_rgb(record.image.data)
+                    samples.append(Sample(pixels, record.annotation, detections))
+        metrics = coco_metrics(truths, found, self.data.classes.values())
+        return metrics, {name: total / batches for name, total in sums.items()}, samples

@@ -1,0 +1,200 @@
+"""What learns in a run: the OD API's model, its optimizer, and one step of theirs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tfod.checkpoint import build_variables, restore_fine_tune_checkpoint
+from tfod.training_input import TARGETS, assigns_targets
+
+if TYPE_CHECKING:
+    import numpy as np
+    import tensorflow as tf
+    from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+    Outputs = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+TOTAL_LOSS = "Loss/total_loss"
+
+
+class Learner:
+    """Model, optimizer, step counter and averaged weights of a run: what a checkpoint holds.
+
+    The step is upstream's `model_lib_v2.eager_train_step`, traced once and without AutoGraph. Where
+    anchors are matched in the input (`training_input.assigns_targets`) the loss is upstream's with
+    those targets, bit for bit. `freeze_variables` and `update_trainable_variables` are obeyed,
+    which upstream did for TensorFlow 1 only.
+
+    One that resumes is filled from a checkpoint of its own; the one it began with may be gone.
+
+    Attributes:
+      model: the DetectionModel.
+      step: int64 variable: optimizer steps done.
+      learning_rate: called, gives the rate of the next step.
+    """
+
+    def __init__(self, pipeline: TrainEvalPipelineConfig, seed: int, resumes: bool = False) -> None:
+        import tensorflow as tf
+        from object_detection.builders import model_builder, optimizer_builder
+
+        tf.keras.utils.set_random_seed(seed)
+        self._config = pipeline.train_config
+        self._targets_given = assigns_targets(pipeline)
+        self.model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
+        self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
+        plain = deepcopy(self._config.optimizer)
+        plain.use_moving_average = False  # upstream's swaps by sums, which round; ours is below
+        self._optimizer, (self.learning_rate,) = optimizer_builder.build(
+            plain, global_step=self.step
+        )
+        build_variables(self.model)
+        if self._config.fine_tune_checkpoint and not resumes:
+            restore_fine_tune_checkpoint(
+                self.model,
+                Path(self._config.fine_tune_checkpoint),
+                self._config.fine_tune_checkpoint_type,
+            )
+        self._trained = self._trained_variables()
+        # Momentum is made at the first step; make it now, so that a checkpoint restores it.
+        self._optimizer._create_all_weights(self._trained)
+        self._average = []
+        if self._config.optimizer.use_moving_average:
+            self._average = [tf.Variable(variable, trainable=False) for variable in self._trained]
+        self._traced_step = tf.function(self._train, autograph=False)
+        self._traced_judge = tf.function(self._judge, autograph=False)
+
+    def _trained_variables(self) -> list[tf.Variable]:
+        """The trainable variables that the config does not freeze, as TensorFlow 1's loop chose.
+
+        A layer that is frozen whole is set so: its batch norm then uses the running averages.
+        """
+        only, frozen = self._config.update_trainable_variables, self._config.freeze_variables
+
+        def is_trained(variable: tf.Variable) -> bool:
+            return (not only or any(re.match(p, variable.name) for p in only)) and not any(
+                re.match(pattern, variable.name) for pattern in frozen
+            )
+
+        for module in self.model.submodules:
+            variables = getattr(module, "_trainable_weights", ())
+            if variables and not any(map(is_trained, variables)):
+                module.trainable = False
+        return [variable for variable in self.model.trainable_variables if is_trained(variable)]
+
+    def checkpoint(self) -> tf.train.Checkpoint:
+        """All that a run needs to go on, in the OD API's layout, and the averages beside."""
+        import tensorflow as tf
+
+        average = {"average": self._average} if self._average else {}
+        return tf.train.Checkpoint(
+            step=self.step, model=self.model, optimizer=self._optimizer, **average
+        )
+
+    def train(self, features: dict, labels: dict) -> dict[str, tf.Tensor]:
+        """One step on a batch; its losses by the OD API's names, the total too."""
+        return self._traced_step(features, labels)
+
+    def judge(self, features: dict, labels: dict) -> tuple[dict[str, tf.Tensor], Outputs]:
+        """The losses of a batch, and what is detected in it. Nothing is learned.
+
+        Returns:
+          Losses by the OD API's names; and boxes `[B, N, 4]` (ymin, xmin, ymax, xmax, normalized),
+          scores `[B, N]`, class ids `[B, N]` as in the label map.
+        """
+        losses, detections = self._traced_judge(features, labels)
+        boxes, scores, classes = (
+            detections[f"detection_{name}"].numpy() for name in ("boxes", "scores", "classes")
+        )
+        return losses, (boxes, scores, classes + 1)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While it lasts, the model has the averaged weights, where they are kept."""
+        own = [variable.numpy() for variable in self._trained] if self._average else []
+        for variable, average in zip(self._trained, self._average, strict=False):
+            variable.assign(average)
+        try:
+            yield
+        finally:
+            for variable, value in zip(self._trained, own, strict=False):
+                variable.assign(value)
+
+    def _set_training(self, training: bool) -> None:
+        import tensorflow as tf
+
+        self.model._is_training = training
+        tf.keras.backend.set_learning_phase(training)
+
+    def _judge(self, features: dict, labels: dict) -> tuple[dict, dict]:
+        from object_detection.core.standard_fields import InputDataFields as fields
+
+        self._set_training(False)
+        losses, predictions = self._losses(features, labels)
+        return losses, self.model.postprocess(predictions, features[fields.true_image_shape])
+
+    def _train(self, features: dict, labels: dict) -> dict[str, tf.Tensor]:
+        import tensorflow as tf
+
+        self._set_training(True)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._trained)
+            losses, _ = self._losses(features, labels)
+        gradients = tape.gradient(losses[TOTAL_LOSS], self._trained)
+        if self._config.gradient_clipping_by_norm:
+            limit = self._config.gradient_clipping_by_norm
+            gradients, _ = tf.clip_by_global_norm(gradients, limit)
+        self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
+        self.step.assign_add(1)
+        self._follow()
+        return losses
+
+    def _follow(self) -> None:
+        """Moves the averages, fast in the beginning (`tf.train.ExponentialMovingAverage`)."""
+        import tensorflow as tf
+
+        step = tf.cast(self.step, tf.float32)
+        decay = tf.minimum(
+            self._config.optimizer.moving_average_decay, (1.0 + step) / (10.0 + step)
+        )
+        for average, variable in zip(self._average, self._trained, strict=False):
+            average.assign_sub((1.0 - decay) * (average - variable))
+
+    def _losses(self, features: dict, labels: dict) -> tuple[dict[str, tf.Tensor], dict]:
+        """Losses, and the predictions they are of."""
+        import tensorflow as tf
+        from object_detection.core.standard_fields import InputDataFields as fields
+
+        if self._targets_given:
+            self._provide_targets(labels)
+        else:
+            from object_detection import model_lib
+
+            unstacked = model_lib.unstack_batch(
+                labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
+            )
+            model_lib.provide_groundtruth(self.model, unstacked, training_step=self.step)
+        true_shapes = features[fields.true_image_shape]
+        predictions = self.model.predict(features[fields.image], true_shapes)
+        losses = dict(self.model.loss(predictions, true_shapes))
+        if self._config.add_regularization_loss and self.model.regularization_losses():
+            losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
+        losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
+        return losses, predictions
+
+    def _provide_targets(self, labels: dict) -> None:
+        """Lets the model's loss take the targets of the batch in place of assigning them."""
+        import tensorflow as tf
+
+        cls_targets, cls_weights, *rest = (labels[name] for name in TARGETS)
+        cls_weights = tf.broadcast_to(cls_weights, tf.shape(cls_targets))
+        targets = (tf.cast(cls_targets, tf.float32), cls_weights, *rest)
+        self.model._assign_targets = lambda *_: targets
+        # The loss passes these on to the line above.
+        self.model.provide_groundtruth(
+            groundtruth_boxes_list=[tf.zeros([0, 4])], groundtruth_classes_list=[tf.zeros([0, 1])]
+        )
