@@ -45,7 +45,10 @@ def test_builds_at_full_size(name):
 @pytest.mark.parametrize("name", ZOO)
 def test_template(name, data, pictures, tmp_path):
     template = at_tiny_size(name, tmp_path / "pipeline.config")
-    options, settings = Options(steps=3, batch_size=2), RunSettings(checkpoint_every=2)
+    options, settings = (
+        Options(steps=3, batch_size=2),
+        RunSettings(checkpoint_every=2, eval_every=3),
+    )
     steps = []
 
     def stop_after_two(step):

@@ -151,9 +151,7 @@ def _examples(
             labels |= _assign(model, labels)
         return features, labels
 
-    traced = tf.function(example, autograph=False).get_concrete_function(
-        tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string)
-    )
+    traced = trace(example, tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string))
     if left := stateful_operations(traced.graph):
         log.warning("an augmentation draws by %s: a resumed run will differ", ", ".join(left))
 
@@ -166,6 +164,19 @@ def _examples(
         tf.autograph.experimental.do_not_convert(traced),
         tf.data.AUTOTUNE,
     )
+
+
+def trace(function: Callable, *signature: tf.TensorSpec) -> Callable:
+    """The traced function; without AutoGraph, which takes long, unless it cannot be done without.
+
+    Almost all of upstream was written before AutoGraph. `random_square_crop_by_scale` was not.
+    """
+    import tensorflow as tf
+
+    try:
+        return tf.function(function, autograph=False).get_concrete_function(*signature)
+    except tf.errors.OperatorNotAllowedInGraphError:
+        return tf.function(function).get_concrete_function(*signature)
 
 
 def _assign(model, labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
