@@ -10,7 +10,6 @@ with the padding as if it were boxes.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -200,9 +199,3 @@ def _assign(model, labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     targets["cls_targets"] = tf.cast(targets["cls_targets"], tf.uint8)
     targets["cls_weights"] = targets["cls_weights"][:, :1]
     return targets
-
-
-def batches_an_epoch(pipeline: TrainEvalPipelineConfig) -> int:
-    """Steps in which every training picture is seen, rounded up."""
-    records = _Records(pipeline.train_input_reader.tf_record_input_reader.input_path)
-    return math.ceil(len(records) / pipeline.train_config.batch_size)
