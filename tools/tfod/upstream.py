@@ -124,31 +124,6 @@ class StandIn(Loader):
         vars(module).update(self.names, __getattr__=missing)
 
 
-class Deferred(Loader):
-    """A module that loads the real one when a name is first taken from it.
-
-    `importlib.util.LazyLoader` would not do: it loads at any attribute, and `inspect` asks every
-    module in `sys.modules` for its `__file__`.
-    """
-
-    def __init__(self, loader: Loader) -> None:
-        self.loader = loader
-
-    def create_module(self, spec: ModuleSpec) -> None:
-        return None
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        def load(name: str):
-            if name.startswith("__"):
-                raise AttributeError(name)
-            del module.__getattr__
-            module.__spec__.loader = self.loader
-            self.loader.exec_module(module)
-            return getattr(module, name)
-
-        module.__getattr__ = load
-
-
 class Lending(Loader):
     """Loads a module, and lends it others under names that it imports.
 
@@ -287,6 +262,11 @@ REPAIRS = {
 
 # Modules lent to those that import them.
 LENT = {
+    # Loading the real one prints a page about libraries that do not fit and then fails in part.
+    # DeepMAC's colour loss uses it, nothing else.
+    "object_detection.meta_architectures.deepmac_meta_arch": {
+        "tensorflow_io": partial(WhenUsed, "tensorflow_io")
+    },
     "object_detection.models.keras_models.resnet_v1": {"keras.applications": legacy_applications},
     "object_detection.utils.visualization_utils": {
         "matplotlib": matplotlib_to_be,
@@ -318,14 +298,6 @@ class Finder(MetaPathFinder):
                 "tf.estimator was removed in TensorFlow 2.16", ModeKeys=EstimatorModeKeys
             )
             return ModuleSpec(name, gone)
-        if name == "tensorflow_io":
-            # Loading the real one prints a page about libraries that do not fit and then fails in
-            # part, so it waits until somebody uses it: DeepMAC's colour loss, nothing else.
-            spec = PathFinder.find_spec(name, path)
-            if spec and spec.loader:
-                spec.loader = Deferred(spec.loader)
-                return spec
-            return ModuleSpec(name, StandIn("tensorflow-io is not installed"))
         return None
 
 
