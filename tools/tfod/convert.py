@@ -79,7 +79,8 @@ def convert(
       UserError: the folders or options cannot be used.
     """
     annotations, images, output = Path(annotations), Path(images), Path(output)
-    prepare_processes(__name__)
+    if workers != 1 and not beam:
+        prepare_processes(__name__)
     for option, number in (("--shards", shards), ("--workers", workers)):
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
