@@ -26,6 +26,8 @@ from tfod.training import RunSettings, train
 
 pytestmark = pytest.mark.long
 
+SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
 
 def variables(checkpoint: Path) -> dict[str, np.ndarray]:
     import tensorflow as tf
@@ -390,3 +392,33 @@ def assert_same(values: dict[str, np.ndarray], others: dict[str, np.ndarray]) ->
             np.testing.assert_allclose(value, others[name], rtol=1e-6, err_msg=name)
         elif not name.startswith("save_counter"):
             np.testing.assert_array_equal(value, others[name], err_msg=name)
+
+
+def test_frozen_layers_stay_and_the_best_checkpoint_has_the_averages(data, tiny_template, tmp_path):
+    pipeline = read_pipeline(tiny_template)
+    config = pipeline.train_config
+    config.freeze_variables.append("(Conv1|bn_Conv1|expanded_conv)")
+    config.optimizer.use_moving_average = True
+    config.optimizer.moving_average_decay = 0.9
+    write_pipeline(pipeline, tmp_path / "frozen.config")
+    options, settings = Options(steps=2, batch_size=2), RunSettings(checkpoint_every=1)
+    train(data, str(tmp_path / "frozen.config"), tmp_path / "run", options, settings)
+    first, last = (variables(tmp_path / f"run/ckpt-{number}") for number in (1, 2))
+    backbone = "model/_feature_extractor/classification_backbone/layer_with_weights-"
+    same = {name for name in first if np.array_equal(first[name], last[name])}
+    # Conv1, bn_Conv1 and the five of expanded_conv: a convolution and its batch norm in turns.
+    frozen = {name for name in first if name.startswith(tuple(f"{backbone}{n}/" for n in range(6)))}
+    assert len(frozen) > 10 and frozen <= same
+    assert not any(name.startswith(f"{backbone}6/") for name in same)
+    assert not any("momentum" in name for name in frozen)
+
+    steps = {1: first, 2: last}
+    (index,) = (tmp_path / "run/best").glob("*.index")
+    best = variables(index.with_suffix(""))
+    then = steps[int(index.stem.removeprefix("ckpt-"))]
+    averages = [value for name, value in then.items() if name.startswith("average/")]
+    kept = [value for name, value in best.items() if name.endswith("kernel" + SUFFIX)]
+    trained = [v for v in kept if not any(np.array_equal(v, then[n]) for n in frozen)]
+    assert trained
+    for value in trained:
+        assert any(np.array_equal(value, average) for average in averages)
