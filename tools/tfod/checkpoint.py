@@ -101,6 +101,8 @@ def build_variables(model) -> None:
 
     is_training = model._is_training
     model._is_training = False  # in training, Faster R-CNN's predict asks for ground truth
+    # Where a model was trained in this process, batch norm would average the blank picture in.
+    tf.keras.backend.set_learning_phase(False)
     images, true_shapes = model.preprocess(tf.zeros([1, 64, 64, 3]))
     model.predict(images, true_shapes)
     model._is_training = is_training
