@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
 from tfod.checkpoint import build_variables
 from tfod.pipeline import Options, configure, read_pipeline
+from tfod.records import read_records
+from tfod.sampling import balanced_epoch
 from tfod.training_input import TARGETS, training_batches, validation_batches
 
 pytestmark = pytest.mark.long
@@ -55,6 +59,23 @@ def test_each_epoch_has_every_picture_once_in_another_order(pipeline, model, dat
     assert len(epochs[-1]) == len(set(epochs[-1])) == size
     assert len({tuple(sorted(epoch)) for epoch in epochs}) == 1
     assert len({tuple(epoch) for epoch in epochs}) == 3
+
+
+def test_a_balanced_epoch_shows_rare_classes_more_often(data, tiny_template, model):
+    shown = [
+        {b.name for b in r.annotation.objects} for r in read_records(data.splits["train"].shards)
+    ]
+    expected = Counter(balanced_epoch(shown).tolist())
+    size = expected.total()
+    assert size > len(shown)
+    pipeline = configure(tiny_template, data, Options(steps=2 * size, batch_size=1))
+    hashes = [
+        int(labels["hash"][0])
+        for labels, _ in training_batches(pipeline, model, seed=0, balance=True)
+    ]
+    for epoch in (hashes[:size], hashes[size:]):
+        assert sorted(Counter(epoch).values()) == sorted(expected.values())
+    assert hashes[:size] != hashes[size:]
 
 
 def test_targets_are_upstreams_of_the_padded_boxes(pipeline, model):

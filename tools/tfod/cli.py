@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from tfod.errors import BadFilesError, UserError
+from tfod.precision import AUTO, PRECISIONS
 
 FOLDER = click.Path(path_type=Path, file_okay=True)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what lies at --output.")
@@ -241,6 +242,14 @@ def inspect(
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--deterministic", is_flag=True, help="The same weights each time, to the last bit.")
+@click.option("--balance", is_flag=True, help="Show pictures with rare classes more often.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default=AUTO,
+    show_default=True,
+    help="Of convolutions: auto takes bfloat16 where the processor has it.",
+)
 @OVERWRITE
 def train(
     data: Path,
@@ -257,6 +266,8 @@ def train(
     patience: int | None,
     seed: int,
     deterministic: bool,
+    balance: bool,
+    precision: str,
     overwrite: bool,
 ) -> None:
     """Train a detector. The same command goes on with a run that was stopped.
@@ -303,7 +314,9 @@ def train(
             shown["AP"] = f"{evaluation.ap:.3f}"
             judged.append(evaluation)
 
-        settings = RunSettings(seed, checkpoint_every, keep, eval_every, patience, deterministic)
+        settings = RunSettings(
+            *(seed, checkpoint_every, keep, eval_every, patience, deterministic, precision, balance)
+        )
         last = train(
             *(dataset, str(template), output, options, settings, overwrite),
             on_step=show,

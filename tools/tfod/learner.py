@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.checkpoint import build_variables, restore_fine_tune_checkpoint
+from tfod.precision import FLOAT32, convolutions_in
+from tfod.quiet import native_chatter_held
 from tfod.training_input import TARGETS, assigns_targets
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ class Learner:
     those targets, bit for bit. `freeze_variables` and `update_trainable_variables` are obeyed,
     which upstream did for TensorFlow 1 only.
 
+    Steps have their convolutions in `precision`, judging is in float32 as the exported model is.
+
     One that resumes is filled from a checkpoint of its own; the one it began with may be gone.
 
     Attributes:
@@ -38,12 +42,19 @@ class Learner:
       learning_rate: called, gives the rate of the next step.
     """
 
-    def __init__(self, pipeline: TrainEvalPipelineConfig, seed: int, resumes: bool = False) -> None:
+    def __init__(
+        self,
+        pipeline: TrainEvalPipelineConfig,
+        seed: int,
+        resumes: bool = False,
+        precision: str = FLOAT32,
+    ) -> None:
         import tensorflow as tf
         from object_detection.builders import model_builder, optimizer_builder
 
         tf.keras.utils.set_random_seed(seed)
         self._config = pipeline.train_config
+        self._precision = precision
         self._targets_given = assigns_targets(pipeline)
         self.model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
         self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
@@ -65,6 +76,7 @@ class Learner:
         self._average = []
         if self._config.optimizer.use_moving_average:
             self._average = [tf.Variable(variable, trainable=False) for variable in self._trained]
+        self._traced = False
         self._traced_step = tf.function(self._train, autograph=False)
         self._traced_judge = tf.function(self._judge, autograph=False)
 
@@ -97,7 +109,12 @@ class Learner:
 
     def train(self, features: dict, labels: dict) -> dict[str, tf.Tensor]:
         """One step on a batch; its losses by the OD API's names, the total too."""
-        return self._traced_step(features, labels)
+        # What rewrites the graph says so, in the middle of a progress bar.
+        chatter = nullcontext() if self._traced else native_chatter_held()
+        with chatter, convolutions_in(self._precision):
+            losses = self._traced_step(features, labels)
+        self._traced = True
+        return losses
 
     def judge(self, features: dict, labels: dict) -> tuple[dict[str, tf.Tensor], Outputs]:
         """The losses of a batch, and what is detected in it. Nothing is learned.

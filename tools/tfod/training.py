@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod import pipeline as pipelines
+from tfod import precision
 from tfod.checkpoint import BEST, checkpoint_type, find_checkpoint
 from tfod.dataset import LABEL_MAP, Dataset
 from tfod.detections import detections_from_outputs
@@ -53,6 +54,8 @@ class RunSettings:
       patience: stop after so many evaluations in a row without a better AP; None to never stop.
       deterministic: the same run has the same weights to the last bit, also where it was killed on
         its way; some operations are slower for it.
+      precision: float32 or bfloat16 of the convolutions in a step, or auto for the faster one.
+      balance: show pictures with rare classes more often (`sampling.balanced_epoch`).
     """
 
     seed: int = 0
@@ -61,6 +64,8 @@ class RunSettings:
     eval_every: int | None = None
     patience: int | None = None
     deterministic: bool = False
+    precision: str = precision.AUTO
+    balance: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ def train(
         _check_same_run(output, pipeline, settings)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    learner = Learner(pipeline, settings.seed, resumes=resume)
+    learner = Learner(pipeline, settings.seed, resume, precision.chosen(settings.precision))
     if not resume:
         _write_run_folder(output, pipeline, settings, data.label_map)
     return _Run(output, pipeline, settings, data, learner).run(on_step, on_evaluation)
@@ -235,7 +240,7 @@ class _Run:
             log.info("resuming %s after step %d", folder, int(learner.step))
         # Made before anything is traced: the model keeps the anchors of its last trace.
         self.batches = training_batches(
-            pipeline, learner.model, settings.seed, first_step=int(learner.step)
+            pipeline, learner.model, settings.seed, int(learner.step), settings.balance
         )
         if "val" in data.splits:
             self.val_batches = validation_batches(pipeline, learner.model)

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfod import tfrecord
+from tfod.records import read_records
+from tfod.sampling import balanced_epoch
 from tfod.stateless_random import seeded, stateful_operations
 
 if TYPE_CHECKING:
@@ -31,16 +33,22 @@ TARGETS = ("cls_targets", "cls_weights", "reg_targets", "reg_weights", "match")
 
 
 def training_batches(
-    pipeline: TrainEvalPipelineConfig, model, seed: int, first_step: int = 0
+    pipeline: TrainEvalPipelineConfig,
+    model,
+    seed: int,
+    first_step: int = 0,
+    balance: bool = False,
 ) -> tf.data.Dataset:
     """The batches of a run from a step on, up to its last.
 
-    Each epoch has every record once, in an order of its own.
+    Each epoch has every record once, in an order of its own; with `balance` those with rare
+    classes come more often (`sampling.balanced_epoch`).
 
     Args:
       model: the OD API's DetectionModel, built.
       seed: of order and augmentation.
       first_step: how many batches to leave out.
+      balance: whether to show rare classes more often.
 
     Returns:
       (features, labels) as `inputs.train_input` gives them; labels has the `TARGETS` too where
@@ -50,13 +58,13 @@ def training_batches(
 
     config = pipeline.train_config
     records = _Records(pipeline.train_input_reader.tf_record_input_reader.input_path)
-    size = len(records)
+    epoch = balanced_epoch(records.classes()) if balance else np.arange(len(records))
+    size = len(epoch)
 
     def record_at(turn: tf.Tensor) -> tf.Tensor:
         key = tf.stack([tf.constant(seed, tf.int64), turn // size])
-        return tf.random.experimental.index_shuffle(
-            turn % size, key, tf.constant(size - 1, tf.int64)
-        )
+        at = tf.random.experimental.index_shuffle(turn % size, key, tf.constant(size - 1, tf.int64))
+        return tf.gather(epoch, at)
 
     turns = tf.data.Dataset.range(
         first_step * config.batch_size, config.num_steps * config.batch_size
@@ -111,6 +119,12 @@ class _Records:
 
     def __len__(self) -> int:
         return len(self.places)
+
+    def classes(self) -> list[set[str]]:
+        """For each record, the classes it shows."""
+        return [
+            {box.name for box in record.annotation.objects} for record in read_records(self.shards)
+        ]
 
     def read(self, number: np.int64) -> bytes:
         shard, at, length = self.places[number]
