@@ -56,7 +56,7 @@ def test_every_command_has_help_with_an_example(command):
 def test_from_pictures_to_predictions(tiny_template, tmp_path, capfd):
     """The whole way at a small size, as the README tells it."""
     voc, data, run = tmp_path / "voc", tmp_path / "data", tmp_path / "run"
-    exported, drawn = tmp_path / "exported", tmp_path / "drawn"
+    exported, drawn, report = (tmp_path / name for name in ("exported", "drawn", "report"))
     folders = ["--annotations", voc / "annotations", "--images", voc / "images"]
     training = ["--pipeline", tiny_template, "--init", "scratch", "--steps", 2, "--batch-size", 2]
     for arguments in (
@@ -67,6 +67,8 @@ def test_from_pictures_to_predictions(tiny_template, tmp_path, capfd):
         ["export", "--run", run, "--output", exported],
         ["evaluate", "--model", exported, "--data", data],
         ["evaluate", "--model", exported / "model.tflite", "--data", data],
+        ["evaluate", "--model", exported / "model.tflite", "--data", data, "--output", report],
+        ["evaluate", "--detections", report / "detections.json", "--data", data],
         ["predict", "--model", exported / "model.tflite", "--output", drawn, voc / "images"],
     ):
         result = tfod(*arguments)
@@ -80,6 +82,9 @@ def test_from_pictures_to_predictions(tiny_template, tmp_path, capfd):
         json.loads((exported / name).read_text()) for name in ("metrics.json", "model_metrics.json")
     )
     assert lite["coco"]["AP50"] == pytest.approx(saved_model["coco"]["AP50"], abs=0.01)
+    assert json.loads((report / "metrics.json").read_text()) == lite
+    again = json.loads((report / "detections_metrics.json").read_text())
+    assert again["coco"] == pytest.approx(lite["coco"], abs=1e-3)
     assert not list(tmp_path.rglob("*.partial"))
 
 
@@ -157,6 +162,18 @@ def test_missing_folders_are_one_line(tmp_path):
     ):
         assert str(nowhere) in only_line(tfod(*arguments))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_to_evaluate_is_said_once(data, tmp_path):
+    given = ["--data", data.folder]
+    assert "Say what to evaluate" in only_line(tfod("evaluate", *given))
+    twice = ["--model", tmp_path, "--detections", tmp_path / "a.json"]
+    assert "is given twice" in only_line(tfod("evaluate", *given, *twice))
+    (tmp_path / "a.json").write_text(
+        '[{"image_id": "x", "category_id": 1, "bbox": [], "score": 1}]'
+    )
+    line = only_line(tfod("evaluate", *given, "--detections", tmp_path / "a.json"))
+    assert line.startswith(f"tfod: {tmp_path / 'a.json'}: entry 1 names the image 'x'")
 
 
 def test_the_zoo_says_how_to_do_without(data, tmp_path):

@@ -19,7 +19,7 @@ from conftest import replace
 from tfod.checkpoint import build_variables, checkpoint_type, restore_fine_tune_checkpoint
 from tfod.detector import Detector
 from tfod.errors import UserError
-from tfod.evaluation import coco_metrics
+from tfod.evaluation import judge
 from tfod.pipeline import Options, find_template, read_pipeline, write_pipeline
 from tfod.records import read_records
 from tfod.training import RunSettings, train
@@ -259,7 +259,7 @@ def test_evaluation_while_training_is_that_of_the_best_checkpoint(run, data):
         # `tfod evaluate` decodes by Pillow, whose JPEG pixels differ by 1 here and there, and an
         # all but untrained model makes much of that.
         found.append(detector.predict(tf.io.decode_image(record.image.data).numpy()))
-    again = coco_metrics(truths, found, data.classes.values()).coco
+    again = judge(truths, found, data.classes.values())[0].coco
     assert kept == pytest.approx(again, abs=1e-6)
     best = max((row for row in rows(run) if row["AP"]), key=lambda row: float(row["AP"]))
     assert float(best["AP"]) == pytest.approx(kept["AP"], abs=1e-6)

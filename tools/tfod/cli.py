@@ -341,39 +341,98 @@ def train(
 @main.command()
 @click.option("--run", "model", type=FOLDER, help="Run folder: its best checkpoint.")
 @click.option("--model", "model", type=FOLDER, help="Export folder, or a .tflite file in one.")
+@click.option(
+    "--detections", type=FOLDER, help="COCO results file: what was found, on a phone or elsewhere."
+)
 @click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
 @click.option("--split", default="test", show_default=True)
-@click.option("--output", type=FOLDER, help="Where metrics.json goes.  [default: beside the model]")
-def evaluate(model: Path | None, data: Path, split: str, output: Path | None) -> None:
-    """Compute COCO metrics on a split, the same for a run, a SavedModel and a .tflite.
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Score from which on a detection counts.  [default: the one with the best F1]",
+)
+@click.option(
+    "--output", type=FOLDER, help="Folder for report.html, galleries and detections.json."
+)
+@OVERWRITE
+def evaluate(
+    model: Path | None,
+    detections: Path | None,
+    data: Path,
+    split: str,
+    threshold: float | None,
+    output: Path | None,
+    overwrite: bool,
+) -> None:
+    """Measure how good a model is on a split, and show what it gets wrong.
+
+    The same for a run, a SavedModel, a .tflite and a file of detections. metrics.json goes beside
+    the model, or with all the rest into --output.
 
     \b
     Example:
-      tfod evaluate --model exported_models/signs/model.tflite --data data/signs
+      tfod evaluate --model exported_models/signs/model.tflite --data data/signs \\
+        --output reports/signs
     """
+    from tfod.coco_results import read_results
     from tfod.dataset import load_dataset
     from tfod.detector import Detector
-    from tfod.evaluation import evaluate
+    from tfod.evaluation import judge
+    from tfod.evaluation_report import write_report
+    from tfod.files import refuse_existing
+    from tfod.images import load_rgb
     from tfod.records import read_records
 
-    if model is None:
-        raise UserError("--run or --model", "is missing", "Say what to evaluate")
+    if (model is None) == (detections is None):
+        raise UserError(
+            "--run, --model or --detections",
+            "is missing" if model is None else "is given twice",
+            "Say what to evaluate, by one of them",
+        )
     dataset = load_dataset(data)
     pictures = dataset.split(split)
-    detector = Detector.load(model)
-    progress = _bar("pictures", total=pictures.images)
-    records = progress(read_records(pictures.shards))
-    metrics = evaluate(detector.predict, records, dataset.classes.values())
-    folder = output or (model if model.is_dir() else model.parent)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / ("metrics.json" if model.is_dir() else f"{model.stem}_metrics.json")
-    metrics.write(path)
+    if output is not None:
+        refuse_existing(output, overwrite)
+    truths, found = [], []
+    if detections is not None:
+        truths = [record.annotation for record in read_records(pictures.shards)]
+        found = read_results(detections, truths, dataset.classes)
+    else:
+        detector = Detector.load(model)
+        for record in _bar("pictures", total=pictures.images)(read_records(pictures.shards)):
+            truths.append(record.annotation)
+            found.append(detector.predict(load_rgb(record.image.data)))
+    metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
+    source = model or detections
+    if output is not None:
+        write_report(output, source, dataset, split, found, metrics, matching)
+        written = output / "report.html"
+    else:
+        folder, stem = (source, "") if source.is_dir() else (source.parent, f"{source.stem}_")
+        metrics.write(written := folder / f"{stem}metrics.json")
+    _print_metrics(metrics, split)
+    click.echo(f"written: {written}")
+
+
+def _print_metrics(metrics, split: str) -> None:
     _table(["metric", split], [[name, _percent(v)] for name, v in metrics.coco.items()])
+    columns = ("AP", "AP50", "VOC_AP50", "precision", "recall", "threshold")
     _table(
-        ["class", "AP", "AP50"],
-        [[name, _percent(v["AP"]), _percent(v["AP50"])] for name, v in metrics.per_class.items()],
+        ["class", *columns[:-1], "at score"],
+        [
+            [name, *(_percent(of_class[column]) for column in columns)]
+            for name, of_class in metrics.per_class.items()
+        ],
     )
-    click.echo(f"{metrics.images} pictures, {metrics.objects} objects; written: {path}")
+    click.echo(
+        f"{metrics.images} pictures, {metrics.objects} objects. At score {metrics.threshold:.2f}: "
+        f"{metrics.identified} identified ({_part(metrics.identified, metrics.objects)}), "
+        f"{metrics.missed} missed, {metrics.false} false ({_part(metrics.false, metrics.objects)})"
+    )
+
+
+def _part(count: int, of: int) -> str:
+    return f"{count / of:.1%}" if of else "-"
 
 
 @main.command()

@@ -1,21 +1,32 @@
-"""Ground truth + detections -> COCO metrics, computed by pycocotools."""
+"""Ground truth + detections -> metrics, computed by pycocotools and the OD API's VOC evaluation."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfod.annotation import Annotation
+from tfod.counts import best_count, count
 from tfod.detections import Detections
-from tfod.errors import UserError
-from tfod.images import load_rgb
-from tfod.records import Record
+from tfod.matching import (
+    BOX,
+    IOU,
+    Matching,
+    coco_evaluation,
+    detections_table,
+    matching_of,
+    objects_table,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # In the order of pycocotools' COCOeval.stats.
 COCO_NAMES = (
@@ -23,22 +34,36 @@ COCO_NAMES = (
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
 
+NOTHING_FOUND = 0.5  # the threshold to count at where none is best
+
 
 @dataclass(frozen=True)
 class Metrics:
-    """COCO detection metrics of a split.
+    """How good detections of a split are.
 
     Attributes:
       coco: the twelve numbers by name (`COCO_NAMES`), in [0, 1]; None where the split has no
         object of that size.
-      per_class: class name to its AP (mean over IoU 0.50:0.95) and AP50; None without objects.
-      images, objects: how many were judged.
+      voc_ap50: mean over the classes of PASCAL VOC's AP at IoU 0.5 (area under the curve, as from
+        2010 on; difficult objects left out); None without objects.
+      per_class: class name to AP (mean over IoU 0.50:0.95), AP50, VOC_AP50, and at the class's own
+        best threshold: threshold, precision, recall, f1. None where there is no object, or no
+        detection.
+      images, objects: how many were judged; crowds are no objects.
+      threshold: the one with the best F1 over all classes, or the one asked for.
+      identified, missed, false: objects found with the right class and IoU >= 0.5, objects not
+        found, and detections that are no object, at that threshold.
     """
 
     coco: dict[str, float | None]
+    voc_ap50: float | None
     per_class: dict[str, dict[str, float | None]]
     images: int
     objects: int
+    threshold: float
+    identified: int
+    missed: int
+    false: int
 
     def write(self, path: Path) -> None:
         """Writes metrics.json, beside and then renamed."""
@@ -47,121 +72,101 @@ class Metrics:
         partial.replace(path)
 
 
-def evaluate(
-    predict: Callable[[np.ndarray], Detections], records: Iterable[Record], classes: Collection[str]
-) -> Metrics:
-    """Runs a detector over the pictures of a split and judges what it finds.
-
-    Args:
-      predict: uint8 `[H, W, 3]` RGB to detections, such as `Detector.predict`.
-      records: pictures with ground truth, as `records.read_records` yields them.
-      classes: class names of the data set.
-
-    Raises:
-      UserError: the detector reports a class that the data set does not have.
-    """
-    truths, found = [], []
-    for record in records:
-        found.append(predict(load_rgb(record.image.data)))
-        truths.append(record.annotation)
-    return coco_metrics(truths, found, classes)
-
-
-def coco_metrics(
-    truths: Sequence[Annotation], found: Sequence[Detections], classes: Collection[str]
-) -> Metrics:
-    """COCO's twelve numbers and AP per class (pycocotools `COCOeval`, IoU type `bbox`).
+def judge(
+    truths: Sequence[Annotation],
+    found: Sequence[Detections],
+    classes: Collection[str],
+    threshold: float | None = None,
+) -> tuple[Metrics, Matching]:
+    """Metrics of detections, and the matches at IoU 0.5 that they are made of.
 
     Areas, which tell small, medium and large objects apart, are in pixels of the picture as it
     is, not as the model sees it. Classes are matched by name.
 
     Args:
       truths: ground truth, a picture each; `difficult` objects count like any other, as in the
-        OD API's evaluation. A crowd need not be found, and what is found in it is not false.
+        OD API's COCO evaluation. A crowd need not be found, and what is found in it is not false.
       found: detections in the same pictures, in the same order.
       classes: class names of the data set.
+      threshold: to count at; None for the one with the best F1.
 
     Raises:
       UserError: a detection is of a class that is not among `classes`.
     """
-    from pycocotools.cocoeval import COCOeval
-
-    ids = {name: class_id for class_id, name in enumerate(classes, 1)}
-    unknown = {name for detections in found for name in detections.names} - set(ids)
-    if unknown:
-        raise UserError(
-            "model",
-            f"finds classes that the data set does not have: {', '.join(sorted(unknown))}",
-            "Evaluate it on a data set with its own classes",
-        )
-    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluation = COCOeval(
-            _coco(len(truths), ids, _truth_rows(truths)),
-            _coco(len(truths), ids, _detection_rows(truths, found)),
-            "bbox",
-        )
-        evaluation.evaluate()
-        evaluation.accumulate()
+    objects, detections = objects_table(truths), detections_table(truths, found)
+    evaluation = coco_evaluation(objects, detections, classes, len(truths))
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluation.summarize()
+    matching = matching_of(evaluation, objects, detections, classes)
     # [IoU threshold, recall threshold, class, area range, detections a picture]; -1: no objects
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    voc = _voc_ap50(objects, detections, classes)
+    best = best_count(matching) if threshold is None else count(matching, threshold)
+    counted = best or count(matching, NOTHING_FOUND)
     return Metrics(
         coco=dict(zip(COCO_NAMES, map(_known, evaluation.stats), strict=True)),
+        voc_ap50=_known(np.mean(present)) if (present := [ap for ap in voc if ap >= 0]) else None,
         per_class={
             name: {
                 "AP": _known(precision[:, :, index].mean()),
                 "AP50": _known(precision[0, :, index].mean()),
+                "VOC_AP50": _known(voc[index]),
+                **_best_of_class(matching, name),
             }
-            for index, name in enumerate(ids)
+            for index, name in enumerate(classes)
         },
         images=len(truths),
-        objects=sum(not box.crowd for truth in truths for box in truth.objects),
-    )
+        objects=counted.objects,
+        threshold=counted.threshold,
+        identified=counted.identified,
+        missed=counted.missed,
+        false=counted.false,
+    ), matching
+
+
+def _best_of_class(matching: Matching, name: str) -> dict[str, float | None]:
+    best = best_count(matching, name)
+    return {key: getattr(best, key, None) for key in ("threshold", "precision", "recall", "f1")}
 
 
 def _known(value: float) -> float | None:
     return float(value) if value >= 0 else None
 
 
-# Picture number, class name, score, whether it is a crowd, (xmin, ymin, xmax, ymax) in pixels.
-Row = tuple[int, str, float, bool, tuple[float, float, float, float]]
+def _voc_ap50(
+    objects: pd.DataFrame, detections: pd.DataFrame, classes: Collection[str]
+) -> list[float]:
+    """AP at IoU 0.5 of each class by the OD API's PASCAL VOC evaluation; -1 without objects."""
+    from object_detection.utils.metrics import compute_average_precision, compute_precision_recall
+    from object_detection.utils.per_image_evaluation import PerImageEvaluation
 
-
-def _truth_rows(truths: Sequence[Annotation]) -> Iterator[Row]:
-    for image, truth in enumerate(truths):
-        for box in truth.objects:
-            yield image, box.name, 1.0, box.crowd, (box.xmin, box.ymin, box.xmax, box.ymax)
-
-
-def _detection_rows(truths: Sequence[Annotation], found: Sequence[Detections]) -> Iterator[Row]:
-    for image, (truth, detections) in enumerate(zip(truths, found, strict=True)):
-        corners = detections.to_pixels_xyxy(truth.width, truth.height).tolist()
-        for name, score, box in zip(
-            detections.names, detections.scores.tolist(), corners, strict=True
-        ):
-            yield image, name, score, False, tuple(box)
-
-
-def _coco(images: int, ids: dict[str, int], rows: Iterable[Row]):
-    """Boxes as pycocotools holds them. Not by its `loadRes`, which fails where nothing is found."""
-    from pycocotools.coco import COCO
-
-    coco = COCO()
-    coco.dataset = {
-        "images": [{"id": image} for image in range(images)],
-        "categories": [{"id": class_id, "name": name} for name, class_id in ids.items()],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": image,
-                "category_id": ids[name],
-                "bbox": [xmin, ymin, xmax - xmin, ymax - ymin],
-                "area": (xmax - xmin) * (ymax - ymin),
-                "iscrowd": int(crowd),
-                "score": score,
-            }
-            for number, (image, name, score, crowd, (xmin, ymin, xmax, ymax)) in enumerate(rows, 1)
-        ],
-    }
-    coco.createIndex()
-    return coco
+    ids = {name: class_id for class_id, name in enumerate(classes)}
+    evaluation = PerImageEvaluation(len(ids), IOU)
+    scores, right = ([[] for _ in ids] for _ in range(2))
+    truths = dict(tuple(objects.groupby("picture")))
+    for picture, found in detections.groupby("picture"):
+        truth = truths.get(picture, objects[:0])
+        of_classes = evaluation.compute_object_detection_metrics(
+            *(found[BOX].to_numpy(float), found["score"].to_numpy(float)),
+            *(found["name"].map(ids).to_numpy(int), truth[BOX].to_numpy(float)),
+            truth["name"].map(ids).to_numpy(int),
+            truth["difficult"].to_numpy(bool),
+            truth["crowd"].to_numpy(bool),
+        )[:2]
+        for kept, of_picture in zip((scores, right), of_classes, strict=True):
+            for of_class, values in zip(kept, of_picture, strict=True):
+                of_class.append(values)
+    counting = objects[~(objects["difficult"] | objects["crowd"]).astype(bool)]
+    aps = []
+    for name, class_id in ids.items():
+        total = int((counting["name"] == name).sum())
+        if not total:
+            aps.append(-1.0)
+        elif not scores[class_id]:
+            aps.append(0.0)
+        else:
+            curve = compute_precision_recall(
+                *(np.concatenate(scores[class_id]), np.concatenate(right[class_id])), total
+            )
+            aps.append(float(compute_average_precision(*curve)))
+    return aps

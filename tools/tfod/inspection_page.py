@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
+from tfod import html_page
 from tfod.inspection import Inspection, class_counts, size_table
 from tfod.report import contact_sheet, draw_detections
 
-STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto;
-  padding: 0 1rem; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right; }
-th:first-child, td:first-child { text-align: left; }
-thead th { border-bottom: 2px solid #888; }
-li { margin: .25rem 0; }
-img { max-width: 100%; }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(28rem, 1fr)); gap: 1rem; }
-"""
 MOST_CLASSES = 30  # in a plot; a hundred bars are not read
 
 
@@ -45,31 +32,27 @@ def write_page(
       anchor_table: see `inspection.anchor_table`; None leaves the chapter out.
     """
     parts = [
-        f"<h1>{html.escape(title)}</h1>",
         f"<p>{len(found.pictures)} pictures, {len(found.boxes)} objects, "
         f"{len(found.classes)} classes.</p>",
     ]
     if warnings:
         items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
         parts.append(f"<h2>Before you train</h2><ul>{items}</ul>")
-    parts += ["<h2>Classes</h2>", class_counts(found).to_html(border=0)]
+    parts += ["<h2>Classes</h2>", html_page.table(class_counts(found))]
     figures = (_objects(found), _shapes(found), _crowds(found), _places(found))
-    plots = "".join(_figure(figure) for figure in figures)
+    plots = "".join(map(html_page.plot, figures))
     parts.append(f'<div class="plots">{plots}</div>')
-    parts += ["<h2>Sizes</h2>", size_table(found).to_html(border=0, float_format="{:.4g}".format)]
+    parts += ["<h2>Sizes</h2>", html_page.table(size_table(found))]
     if anchor_table is not None:
-        parts += ["<h2>Anchors</h2>", anchor_table.to_html(border=0)]
+        parts += ["<h2>Anchors</h2>", html_page.table(anchor_table)]
     if found.samples:
         drawn = [
             draw_detections(sample.pixels, sample.objects, with_scores=False)
             for sample in found.samples
         ]
-        sheet = _picture(contact_sheet(drawn, columns=4, tile=400), "jpeg", "boxes as drawn")
+        sheet = html_page.picture(contact_sheet(drawn, columns=4, tile=400), "boxes as drawn")
         parts += ["<h2>Samples</h2>", sheet]
-    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{STYLE}</style>'
-    body = "\n".join(parts)
-    page = f'<!doctype html>\n<html lang="en">{head}\n{body}\n</html>\n'
-    path.write_text(page, encoding="utf-8")
+    html_page.write_page(path, title, parts)
 
 
 def _objects(found: Inspection) -> Figure:
@@ -133,20 +116,3 @@ def _places(found: Inspection) -> Figure:
     )
     figure.colorbar(drawn[3], label="boxes")
     return figure
-
-
-def _figure(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return _embed(buffer.getvalue(), "png", figure.axes[0].get_title())
-
-
-def _picture(image: Image.Image, kind: str, text: str) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=90)
-    return _embed(buffer.getvalue(), kind, text)
-
-
-def _embed(data: bytes, kind: str, text: str) -> str:
-    encoded = base64.b64encode(data).decode()
-    return f'<img alt="{html.escape(text)}" src="data:image/{kind};base64,{encoded}">'

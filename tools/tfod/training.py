@@ -20,7 +20,7 @@ from tfod.checkpoint import BEST, checkpoint_type, find_checkpoint
 from tfod.dataset import LABEL_MAP, Dataset
 from tfod.detections import detections_from_outputs
 from tfod.errors import UserError
-from tfod.evaluation import Metrics, coco_metrics
+from tfod.evaluation import Metrics, judge
 from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.learner import Learner
@@ -353,5 +353,5 @@ class _Run:
                 if len(samples) < SAMPLES:
                     pixels = load_rgb(record.image.data)
                     samples.append(Sample(pixels, record.annotation, detections))
-        metrics = coco_metrics(truths, found, self.data.classes.values())
+        metrics, _ = judge(truths, found, self.data.classes.values())
         return metrics, {name: total / batches for name, total in sums.items()}, samples

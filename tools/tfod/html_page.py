@@ -1,0 +1,70 @@
+"""A page that is one file: tables, plots and pictures inside, for screen and paper."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto;
+  padding: 0 1rem; overflow-wrap: break-word; }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .75rem; border-bottom: 1px solid #ddd; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+thead th { border-bottom: 2px solid #888; }
+li { margin: .25rem 0; }
+img { max-width: 100%; height: auto; }
+figure { margin: 0; }
+figcaption { font-size: .85rem; color: #555; }
+.wide { overflow-x: auto; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr));
+  gap: 1rem; }
+.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr));
+  gap: 1rem; }
+.figures { display: flex; flex-wrap: wrap; gap: 1rem 3rem; margin: 1rem 0; }
+.figures b { display: block; font-size: 2rem; line-height: 1.2; }
+@media print { body { max-width: none; margin: 0; } figure, table { break-inside: avoid; } }
+"""
+
+
+def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
+    """Writes the page; `parts` are HTML that follows the title."""
+    title = html.escape(title)
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>{STYLE}</style>"
+    )
+    body = "\n".join((f"<h1>{title}</h1>", *parts))
+    path.write_text(f'<!doctype html>\n<html lang="en">{head}\n{body}\n</html>\n', encoding="utf-8")
+
+
+def plot(figure: Figure) -> str:
+    """A plot as an image element; its text is the first axes' title."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return embed(buffer.getvalue(), "png", figure.axes[0].get_title())
+
+
+def picture(image: Image.Image, text: str) -> str:
+    """A photograph as an image element."""
+    buffer = io.BytesIO()
+    image.save(buffer, "jpeg", quality=85)
+    return embed(buffer.getvalue(), "jpeg", text)
+
+
+def embed(data: bytes, kind: str, text: str) -> str:
+    """An image file as an image element; `text` says what it shows."""
+    encoded = base64.b64encode(data).decode()
+    return f'<img alt="{html.escape(text)}" src="data:image/{kind};base64,{encoded}">'
+
+
+def table(frame) -> str:
+    """A pandas table, numbers to four digits; what is not known is a dash."""
+    shown = frame.to_html(border=0, float_format="{:.4g}".format, na_rep="-")
+    return f'<div class="wide">{shown}</div>'
