@@ -14,7 +14,7 @@ from PIL import Image
 
 from tfod.cli import main
 
-COMMANDS = ("sample", "convert", "inspect", "train", "evaluate", "export", "predict")
+COMMANDS = ("sample", "convert", "inspect", "train", "evaluate", "compare", "export", "predict")
 
 
 def tfod(*arguments):

@@ -436,6 +436,43 @@ def _part(count: int, of: int) -> str:
 
 
 @main.command()
+@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--output", type=FOLDER, help="Folder for comparison.csv and comparison.png.")
+@OVERWRITE
+@click.argument("models", nargs=-1, required=True, type=FOLDER, metavar="RUN_OR_MODEL...")
+def compare(
+    data: Path, split: str, output: Path | None, overwrite: bool, models: tuple[Path, ...]
+) -> None:
+    """Put models side by side: accuracy, size, and time for a picture on this machine.
+
+    Run folders, export folders (their SavedModel and every .tflite) and single .tflite files.
+
+    \b
+    Example:
+      tfod compare --data data/signs exported_models/signs runs/signs_640 --output reports/all
+    """
+    from tfod import comparison
+    from tfod.dataset import load_dataset
+    from tfod.files import refuse_existing
+
+    dataset = load_dataset(data)
+    total = dataset.split(split).images
+    if output is not None:
+        refuse_existing(output, overwrite)
+
+    def progress(name: str, records):
+        return _bar(name, total)(records)
+
+    table = comparison.compare(comparison.contestants(models), dataset, split, progress)
+    for header, rows in comparison.shown(table):
+        _table(header, rows)
+    if output is not None:
+        comparison.write_comparison(table, output)
+        click.echo(f"written: {output}")
+
+
+@main.command()
 @click.option("--run", type=FOLDER, required=True, help="Run folder: its best checkpoint.")
 @click.option("--output", type=FOLDER, required=True, help="Such as exported_models/NAME.")
 @OVERWRITE

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +31,7 @@ LOSSES = ("total_loss", "localization_loss", "classification_loss", "regularizat
 METRICS = ("AP", "AP50", "AP_small", "AP_medium", "AP_large", "AR_100")
 COLUMNS = (
     "step",
+    "seconds",
     *LOSSES,
     "learning_rate",
     "images_per_second",
@@ -65,7 +68,10 @@ class Sample:
 
 
 class RunLog:
-    """Open while a run goes on; what was written after the step it resumes from is dropped."""
+    """Open while a run goes on; what was written after the step it resumes from is dropped.
+
+    In the table `seconds` is how long the run had been learning, breaks left out.
+    """
 
     def __init__(self, folder: Path, done: int) -> None:
         import tensorflow as tf
@@ -73,6 +79,7 @@ class RunLog:
         self._folder = folder
         self._open = contextlib.ExitStack()
         self._rows = _rows_up_to(folder / TABLE, done)
+        self._started = time.monotonic() - (training_seconds(folder, done) or 0.0)
         partial = folder / f"{TABLE}.partial"
         with partial.open("w", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -93,10 +100,13 @@ class RunLog:
     def __exit__(self, *_) -> None:
         self._open.close()
 
+    def _row(self, step: int) -> dict[str, int | str]:
+        return {"step": step, "seconds": f"{time.monotonic() - self._started:.1f}"}
+
     def write_step(self, step: Step) -> None:
         import tensorflow as tf
 
-        row = {"step": step.number, "learning_rate": f"{step.learning_rate:.6g}"}
+        row = self._row(step.number) | {"learning_rate": f"{step.learning_rate:.6g}"}
         row["images_per_second"] = f"{step.images_per_second:.1f}"
         row |= _columns(step.losses)
         self._table.writerow(row)
@@ -109,7 +119,7 @@ class RunLog:
     def write_evaluation(self, evaluation: Evaluation, samples: list[Sample]) -> None:
         import tensorflow as tf
 
-        row = {"step": evaluation.step}
+        row = self._row(evaluation.step)
         row |= {f"val_{name}": value for name, value in _columns(evaluation.losses).items()}
         row |= {name: _text(evaluation.metrics[name]) for name in METRICS}
         self._table.writerow(row)
@@ -179,6 +189,12 @@ def _rows_up_to(path: Path, step: int) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if None not in row.values()]
     return [row for row in rows if row["step"].isdigit() and int(row["step"]) <= step]
+
+
+def training_seconds(run: Path, step: int = sys.maxsize) -> float | None:
+    """How long a run had been learning at a step, by its table; None where that does not say."""
+    rows = _rows_up_to(run / TABLE, step)
+    return float(rows[-1]["seconds"]) if rows and rows[-1].get("seconds") else None
 
 
 def _columns(losses: dict[str, float]) -> dict[str, str]:
