@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One cell of the README's matrix: tests/matrix.sh PYTHON TENSORFLOW [TEMPLATES]
-#   tests/matrix.sh python3.13 2.21                      imports, seven templates, upstream's tests
+#   tests/matrix.sh python3.13 2.21                      imports, the architectures, upstream's tests
 #   tests/matrix.sh python3.13 2.21 'faster_rcnn or ssd' the templates that pytest -k picks
 # Needs uv. The environment is runs/matrix/VERSIONS; what each check printed lies beside it.
 set -euo pipefail

@@ -45,6 +45,18 @@ def test_architecture_equals_the_model_zoo(name, shared):
     assert ours == zoo
 
 
+def test_sizes_of_an_architecture_have_the_same_model():
+    for small, large in (
+        ("ssd_mobilenet_v2_fpnlite_320x320", "ssd_mobilenet_v2_fpnlite_640x640"),
+        ("ssd_resnet50_v1_fpn_640x640", "ssd_resnet50_v1_fpn_1024x1024"),
+        ("faster_rcnn_resnet50_v1_640x640", "faster_rcnn_resnet50_v1_1024x1024"),
+    ):
+        models = [architecture(read_pipeline(find_template(name))) for name in (small, large)]
+        for model in models:
+            model.ClearField("image_resizer")
+        assert models[0] == models[1]
+
+
 @pytest.mark.parametrize("name", template_names())
 def test_the_od_api_reads_and_trains_for_a_short_run(name):
     from object_detection.utils import config_util

@@ -1,4 +1,4 @@
-"""Every zoo template builds, trains two steps, resumes, and exports a SavedModel that runs."""
+"""Every zoo template builds; each architecture trains, resumes, and exports a model that runs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from tfod.pipeline import Options, architecture, find_template, read_pipeline, w
 from tfod.training import RunSettings, train
 
 SIZE = 160  # pixels: the layers are those of the full size, the feature maps are not
+# Templates of one architecture differ in input size and schedule, which is the same here.
+ARCHITECTURES = {name.rpartition("_")[0]: name for name in reversed(ZOO)}
 
 
 def at_tiny_size(name, path):
@@ -42,7 +44,7 @@ def test_builds_at_full_size(name):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ZOO)
+@pytest.mark.parametrize("name", ARCHITECTURES.values(), ids=ARCHITECTURES)
 def test_template(name, data, pictures, tmp_path):
     template = at_tiny_size(name, tmp_path / "pipeline.config")
     options, settings = (
