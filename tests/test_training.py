@@ -123,15 +123,22 @@ def test_other_settings_are_refused_and_the_run_is_kept(run, data, tiny_template
     assert before == sorted(path.name for path in run.iterdir())
 
 
-def test_ctrl_c_saves_the_step_it_reached(data, tiny_template, tmp_path):
-    def stop_after_two(step):
+def test_ctrl_c_saves_the_step_it_reached_and_its_evaluation_follows(data, tiny_template, tmp_path):
+    def stop_at_two(step):
         if step.number == 2:
             raise KeyboardInterrupt
 
-    output, options = tmp_path / "run", Options(steps=5, batch_size=2)
+    output, options = tmp_path / "run", Options(steps=2, batch_size=2)
+    settings = RunSettings(eval_every=2)
     with pytest.raises(KeyboardInterrupt):
-        train(data, str(tiny_template), output, options, on_step=stop_after_two)
+        train(data, str(tiny_template), output, options, settings, on_step=stop_at_two)
     assert step_of(output / "ckpt-1") == 2
+    judged = []
+    best = train(
+        *(data, str(tiny_template), output, options, settings), on_evaluation=judged.append
+    )
+    assert [each.step for each in judged] == [2]
+    assert best == output / "best" / "ckpt-2"
 
 
 def test_kill_9_resumes_from_the_last_checkpoint(data, tiny_template, tmp_path):

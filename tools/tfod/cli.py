@@ -372,7 +372,7 @@ def evaluate(
     \b
     Example:
       tfod evaluate --model exported_models/signs/model.tflite --data data/signs \\
-        --output reports/signs
+        --output runs/signs_report
     """
     from tfod.coco_results import read_results
     from tfod.dataset import load_dataset
@@ -450,7 +450,7 @@ def compare(
 
     \b
     Example:
-      tfod compare --data data/signs exported_models/signs runs/signs_640 --output reports/all
+      tfod compare --data data/signs exported_models/signs runs/signs_640 --output runs/compared
     """
     from tfod import comparison
     from tfod.dataset import load_dataset

@@ -100,6 +100,10 @@ class RunLog:
     def __exit__(self, *_) -> None:
         self._open.close()
 
+    def has_evaluation(self, step: int) -> bool:
+        """Whether the table had one of this step when it was opened."""
+        return any(row["step"] == str(step) and row["val_total_loss"] for row in self._rows)
+
     def _row(self, step: int) -> dict[str, int | str]:
         return {"step": step, "seconds": f"{time.monotonic() - self._started:.1f}"}
 

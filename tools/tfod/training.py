@@ -267,6 +267,11 @@ class _Run:
         on_step: Callable[[Step], None],
         on_evaluation: Callable[[Evaluation], None],
     ) -> None:
+        step = int(self.learner.step)
+        if step and self._is_due(step) and not run_log.has_evaluation(step):
+            # Ctrl-C came between the step and its evaluation.
+            on_evaluation(self._evaluate(run_log))
+            self._save(self.manager)
         before = time.perf_counter()
         for features, labels in self.batches:
             if self._is_stale():
@@ -282,7 +287,7 @@ class _Run:
             run_log.write_step(step)
             on_step(step)
             is_last = step.number == self.last
-            if "val" in self.data.splits and (step.number % self.eval_every == 0 or is_last):
+            if self._is_due(step.number):
                 evaluation = self._evaluate(run_log)
                 on_evaluation(evaluation)
                 is_last = is_last or self._is_stale()
@@ -290,6 +295,10 @@ class _Run:
                 run_log.flush()
                 self._save(self.manager)
             before = time.perf_counter()
+
+    def _is_due(self, step: int) -> bool:
+        """Whether an evaluation follows this step."""
+        return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last)
 
     def _save(self, manager: tf.train.CheckpointManager, number: tf.Variable | None = None) -> None:
         import tensorflow as tf
