@@ -8,8 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from tfod.annotation import Box
-from tfod.errors import FileFault, UserError
-from tfod.pictures import quoted
+from tfod.errors import FileFault, UserError, quoted
 from tfod.raw_annotation import RawAnnotation, RawBox
 
 REMEDY = "Export as COCO JSON for object detection"

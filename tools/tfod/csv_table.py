@@ -10,8 +10,7 @@ import csv
 from pathlib import Path
 
 from tfod.annotation import Box
-from tfod.errors import FileFault, UserError
-from tfod.pictures import quoted
+from tfod.errors import FileFault, UserError, quoted
 from tfod.raw_annotation import RawAnnotation, RawBox, number
 
 CORNERS = ("xmin", "ymin", "xmax", "ymax")

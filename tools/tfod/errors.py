@@ -58,3 +58,8 @@ class FileFault(UserError):
 
     def __reduce__(self):
         return type(self), (self.path, self.kind, self.what, self.remedy)
+
+
+def quoted(text: str) -> str:
+    """Text of a file for a message: in quotes, control characters escaped, not endless."""
+    return repr(text if len(text) <= 60 else f"{text[:59]}…")

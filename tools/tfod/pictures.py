@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfod import images
-from tfod.errors import FileFault, UserError
+from tfod.errors import FileFault, UserError, quoted
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
@@ -116,11 +116,6 @@ def list_pictures(folder: Path) -> PictureFolder:
     for parts in _list_parts(folder, images.suffixes()):
         by_stem.setdefault(_split(parts[-1])[0], []).append("/".join(parts))
     return PictureFolder(folder, by_stem)
-
-
-def quoted(text: str) -> str:
-    """Text of a file for a message: in quotes, control characters escaped, not endless."""
-    return repr(text if len(text) <= 60 else f"{text[:59]}…")
 
 
 def _split(name: str) -> tuple[str, str]:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from tfod import images
 from tfod.annotation import Annotation, Box
-from tfod.errors import BadFilesError, FileFault
-from tfod.pictures import PictureFolder, quoted
+from tfod.errors import BadFilesError, FileFault, quoted
+from tfod.pictures import PictureFolder
 
 EDGE_SLACK = 1.0  # pixels: VOC's own files count from 1, so their boxes may end one past the edge
 ROUNDING = 0.01  # pixels: what a share of the picture's size with six decimals may be off

@@ -12,9 +12,8 @@ from pathlib import Path
 from lxml import etree
 
 from tfod.annotation import Box
-from tfod.errors import BadFilesError, FileFault
+from tfod.errors import BadFilesError, FileFault, quoted
 from tfod.files import read_bytes
-from tfod.pictures import quoted
 from tfod.raw_annotation import RawAnnotation, RawBox, number
 
 MAX_XML_BYTES = 4 << 20  # some 10,000 objects; a page of text is what a picture has

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tfod.annotation import Box
-from tfod.errors import BadFilesError, FileFault, UserError
-from tfod.pictures import quoted
+from tfod.errors import BadFilesError, FileFault, UserError, quoted
 from tfod.raw_annotation import RawAnnotation, RawBox, number
 
 MAX_BYTES = 4 << 20  # of a label file or of the file with the class names
