@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from tfod.detections import Detections
 from tfod.detector import Detector
+from tfod.error_analysis import iou
 from tfod.errors import UserError
 from tfod.export import export
+from tfod.pipeline import read_pipeline, write_pipeline
+from tfod.tflite import TFLiteInput
 
 pytestmark = pytest.mark.long
 
@@ -68,12 +75,48 @@ def test_saved_model_tflite_and_checkpoint_find_the_same(exported, run, pictures
 
 
 def test_mobilenet_pixels_go_to_minus_one_and_one(exported):
-    from tfod.tflite import TFLiteInput
-
     read = TFLiteInput.read(exported / "tflite_input.json")
     assert (read.height, read.width) == (96, 96)
     np.testing.assert_allclose(read.scale, 2 / 255, rtol=1e-6)
     np.testing.assert_allclose(read.offset, -1, rtol=1e-6)
+
+
+def most_overlap(found: Detections) -> float:
+    """Highest IoU of two boxes that do not end at the picture's edge, where all are cut off."""
+    inside = ((found.boxes > 0.001) & (found.boxes < 0.999)).all(axis=1)
+    boxes = found.boxes[inside].astype(float)
+    assert len(boxes) > 5
+    return iou(boxes, boxes)[~np.eye(len(boxes), dtype=bool)].max()
+
+
+def test_another_input_size_and_suppression_across_classes_reach_every_form(
+    run, pictures, tmp_path
+):
+    """A run as trained at 96 pixels, exported at 128, with one class a place."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    pipeline = read_pipeline(copy / "pipeline.config")
+    suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
+    suppression.use_class_agnostic_nms = True
+    suppression.max_classes_per_detection = 1
+    write_pipeline(pipeline, copy / "pipeline.config")
+    exported = export(copy, tmp_path / "exported", input_size=128)
+    read = TFLiteInput.read(exported / "tflite_input.json")
+    assert (read.height, read.width) == (128, 128)
+    resizer = read_pipeline(exported / "pipeline.config").model.ssd.image_resizer
+    assert resizer.fixed_shape_resizer.height == resizer.fixed_shape_resizer.width == 128
+    assert not (exported / "metrics.json").exists()  # would be those of the other size
+
+    saved_model, lite = Detector.load(exported), Detector.load(exported / "model.tflite")
+    checkpoint = Detector.load(copy, input_size=128)
+    within_class = Detector.load(run, input_size=128)
+    for picture in pictures[:3]:
+        expected = saved_model.predict(picture)
+        assert most_overlap(expected) < 0.61
+        for other in (lite.predict(picture), checkpoint.predict(picture)):
+            np.testing.assert_allclose(other.scores[:10], expected.scores[:10], atol=2e-5)
+        assert most_overlap(within_class.predict(picture)) > 0.61
+    with pytest.raises(UserError, match="is no run"):
+        Detector.load(exported, input_size=128)
 
 
 def test_an_existing_folder_is_kept(exported, run):

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
-from tfod.pipeline import CONFIG_NAME, read_pipeline
+from tfod.pipeline import CONFIG_NAME
+
+if TYPE_CHECKING:
+    from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 # The first path component of a checkpoint's variables tells what saved it.
 BACKBONE_KEY = "feature_extractor/"
@@ -108,8 +112,11 @@ def build_variables(model) -> None:
     model._is_training = is_training
 
 
-def restore_for_inference(run: Path):
+def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig):
     """The OD API `DetectionModel` of a run with its best checkpoint, or else its newest.
+
+    Args:
+      pipeline: the run's, perhaps of another input size.
 
     Raises:
       UserError: there is no checkpoint yet, or it belongs to another configuration.
@@ -120,7 +127,7 @@ def restore_for_inference(run: Path):
     prefix = tf.train.latest_checkpoint(str(run / BEST)) or tf.train.latest_checkpoint(str(run))
     if prefix is None:
         raise UserError(run, "has no checkpoint yet", "Train it: repeat its tfod train command")
-    model = model_builder.build(read_pipeline(run / CONFIG_NAME).model, is_training=False)
+    model = model_builder.build(pipeline.model, is_training=False)
     build_variables(model)
     try:
         status = tf.train.Checkpoint(model=model).restore(str(prefix))

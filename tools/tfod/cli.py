@@ -338,6 +338,13 @@ def train(
     click.echo(f"trained: {last}")
 
 
+INPUT_SIZE = click.option(
+    "--input-size",
+    type=click.IntRange(32),
+    help="Pixels that pictures are resized to.  [default: as in training]",
+)
+
+
 @main.command()
 @click.option("--run", "model", type=FOLDER, help="Run folder: its best checkpoint.")
 @click.option("--model", "model", type=FOLDER, help="Export folder, or a .tflite file in one.")
@@ -351,6 +358,7 @@ def train(
     type=click.FloatRange(0, 1),
     help="Score from which on a detection counts.  [default: the one with the best F1]",
 )
+@INPUT_SIZE
 @click.option(
     "--output", type=FOLDER, help="Folder for report.html, galleries and detections.json."
 )
@@ -361,6 +369,7 @@ def evaluate(
     data: Path,
     split: str,
     threshold: float | None,
+    input_size: int | None,
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -398,7 +407,7 @@ def evaluate(
         truths = [record.annotation for record in read_records(pictures.shards)]
         found = read_results(detections, truths, dataset.classes)
     else:
-        detector = Detector.load(model)
+        detector = Detector.load(model, input_size)
         for record in _bar("pictures", total=pictures.images)(read_records(pictures.shards)):
             truths.append(record.annotation)
             found.append(detector.predict(load_rgb(record.image.data)))
@@ -475,8 +484,9 @@ def compare(
 @main.command()
 @click.option("--run", type=FOLDER, required=True, help="Run folder: its best checkpoint.")
 @click.option("--output", type=FOLDER, required=True, help="Such as exported_models/NAME.")
+@INPUT_SIZE
 @OVERWRITE
-def export(run: Path, output: Path, overwrite: bool) -> None:
+def export(run: Path, output: Path, input_size: int | None, overwrite: bool) -> None:
     """Write a run's best checkpoint as SavedModel and, for SSD models, TFLite.
 
     \b
@@ -485,7 +495,7 @@ def export(run: Path, output: Path, overwrite: bool) -> None:
     """
     from tfod.export import export
 
-    export(run, output, overwrite)
+    export(run, output, overwrite, input_size)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
         click.echo(f"{size / 1e6:8.2f} MB  {path}")

@@ -13,7 +13,7 @@ from tfod.dataset import LABEL_MAP, read_label_map
 from tfod.detections import Detections, detections_from_outputs
 from tfod.errors import UserError
 from tfod.images import load_rgb
-from tfod.pipeline import CONFIG_NAME
+from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size
 from tfod.tflite import load_tflite
 
 SAVED_MODEL = "saved_model"
@@ -38,21 +38,33 @@ class Detector:
     model: Model
 
     @classmethod
-    def load(cls, path: str | Path) -> Detector:
+    def load(cls, path: str | Path, input_size: int | None = None) -> Detector:
         """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
 
         Of a run folder it takes the best checkpoint.
 
+        Args:
+          input_size: pixels, for a run: resize pictures to this in place of what it was trained
+            at. Exports have theirs.
+
         Raises:
-          UserError: there is no model, or it is damaged, or its label map is missing.
+          UserError: there is no model, or it is damaged, or its label map is missing; or
+            `input_size` is given for an export.
         """
         path = Path(path)
+        is_run = (path / CONFIG_NAME).is_file() and not (path / SAVED_MODEL).is_dir()
+        if input_size is not None and not is_run:
+            raise UserError(path, "is no run", "Give --input-size with a run, or to tfod export")
         if path.suffix == ".tflite":
             return cls(_read_labels(path.parent), load_tflite(path))
         if (path / SAVED_MODEL / "saved_model.pb").is_file():
             return cls(_read_labels(path), _load_saved_model(path / SAVED_MODEL))
-        if (path / CONFIG_NAME).is_file():
-            return cls(_read_labels(path), detection_function(restore_for_inference(path)))
+        if is_run:
+            pipeline = read_pipeline(path / CONFIG_NAME)
+            if input_size is not None:
+                set_input_size(pipeline, input_size)
+            model = restore_for_inference(path, pipeline)
+            return cls(_read_labels(path), detection_function(model))
         raise UserError(
             path,
             "holds no model",

@@ -11,7 +11,7 @@ from tfod.checkpoint import restore_for_inference
 from tfod.dataset import LABEL_MAP, read_label_map
 from tfod.errors import UserError
 from tfod.files import refuse_existing, replacing_folder
-from tfod.pipeline import CONFIG_NAME, read_pipeline
+from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size, write_pipeline
 from tfod.quiet import native_chatter_held
 from tfod.tflite import INPUT_FILE, TFLiteInput
 
@@ -22,7 +22,7 @@ METRICS = "metrics.json"
 TFLITE_FILE = "model.tflite"
 
 
-def export(run: Path, output: Path, overwrite: bool = False) -> Path:
+def export(run: Path, output: Path, overwrite: bool = False, input_size: int | None = None) -> Path:
     """Exports a run's best checkpoint on the val split, or its newest where there is none.
 
     The folder is laid out as a model-zoo archive, with more beside: checkpoint/ckpt-0,
@@ -35,6 +35,8 @@ def export(run: Path, output: Path, overwrite: bool = False) -> Path:
       run: a folder that train wrote.
       output: the folder to write; appears when complete.
       overwrite: replace a folder that is there.
+      input_size: pixels to resize pictures to, see `pipeline.set_input_size`; None for what the
+        run was trained at.
 
     Returns:
       `output`.
@@ -47,17 +49,19 @@ def export(run: Path, output: Path, overwrite: bool = False) -> Path:
     refuse_existing(output, overwrite)
     pipeline = read_pipeline(run / CONFIG_NAME)
     labels = read_label_map(run / LABEL_MAP)
-    model = restore_for_inference(run)
+    if input_size is not None:
+        set_input_size(pipeline, input_size)
+    model = restore_for_inference(run, pipeline)
     with replacing_folder(output) as folder:
         _save_checkpoint_and_saved_model(model, folder)
         if pipeline.model.WhichOneof("model") == "ssd":
             (folder / TFLITE_FILE).write_bytes(_convert_to_tflite(model, pipeline))
             describe_tflite_input(model, pipeline).write(folder / INPUT_FILE)
-        shutil.copyfile(run / CONFIG_NAME, folder / CONFIG_NAME)
+        write_pipeline(pipeline, folder / CONFIG_NAME)
         shutil.copyfile(run / LABEL_MAP, folder / LABEL_MAP)
         names = [labels[class_id] for class_id in sorted(labels)]
         (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-        if (run / METRICS).is_file():
+        if (run / METRICS).is_file() and input_size is None:
             shutil.copyfile(run / METRICS, folder / METRICS)
     return output
 
@@ -77,16 +81,15 @@ def _convert_to_tflite(model, pipeline: TrainEvalPipelineConfig) -> bytes:
     """float32 TFLite of an SSD model, post-processing included, outputs named as in a SavedModel.
 
     Upstream's `export_tflite_graph_tf2.py` keeps 10 detections and suppresses boxes without regard
-    to their class; this keeps as many as the pipeline.config says and suppresses within a class,
-    so that the phone finds what the SavedModel finds.
+    to their class; this keeps as many and suppresses as the pipeline.config says, so that the phone
+    finds what the SavedModel finds.
     """
     import tensorflow as tf
     from object_detection import export_tflite_graph_lib_tf2 as upstream
 
     suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
-    module = upstream.SSDModule(
-        pipeline, model, suppression.max_total_detections, use_regular_nms=True
-    )
+    within_class = not suppression.use_class_agnostic_nms
+    module = upstream.SSDModule(pipeline, model, suppression.max_total_detections, within_class)
 
     @tf.function(autograph=False)
     def detect(image):

@@ -120,6 +120,20 @@ def architecture(pipeline: TrainEvalPipelineConfig):
     return getattr(pipeline.model, pipeline.model.WhichOneof("model"))
 
 
+def set_input_size(pipeline: TrainEvalPipelineConfig, size: int) -> None:
+    """Lets pictures be resized to a square of `size` pixels, or into one where they keep shape.
+
+    Weights do not depend on it: what was trained on crops, which show objects larger, often finds
+    more when the whole picture is larger too (Touvron et al., "Fixing the train-test resolution
+    discrepancy", 2019).
+    """
+    resizer = architecture(pipeline).image_resizer
+    chosen = getattr(resizer, resizer.WhichOneof("image_resizer_oneof"))
+    for field in chosen.DESCRIPTOR.fields:
+        if field.name in ("height", "width", "min_dimension", "max_dimension"):
+            setattr(chosen, field.name, size)
+
+
 def learning_rate_schedule(train_config):
     """The schedule message, such as `CosineDecayLearningRate`, of whichever optimizer is set."""
     optimizer = train_config.optimizer
