@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from pathlib import Path
 
 from tfod.annotation import Box
 from tfod.errors import FileFault, UserError, quoted
+from tfod.files import load_json
 from tfod.raw_annotation import RawAnnotation, RawBox
 
 REMEDY = "Export as COCO JSON for object detection"
@@ -50,12 +50,7 @@ def read_json(path: Path, root: Path | None = None) -> list[RawAnnotation]:
 
 
 def _load(path: Path) -> dict:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(path, f"is no JSON: {error}", REMEDY) from error
+    content = load_json(path, REMEDY)
     for part in ("images", "annotations", "categories"):
         entries = content.get(part) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

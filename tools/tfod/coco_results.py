@@ -12,6 +12,7 @@ import numpy as np
 from tfod.annotation import Annotation
 from tfod.detections import Detections, detections_from_outputs
 from tfod.errors import UserError
+from tfod.files import load_json
 
 REMEDY = (
     'Give a list of {"image_id": FILE_NAME, "category_id": ID, "bbox": [x, y, width, height], '
@@ -88,12 +89,7 @@ def read_results(
 
 
 def _load(path: Path) -> list:
-    try:
-        content = json.loads(path.read_bytes())
-    except OSError as error:
-        raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
-    except (ValueError, RecursionError) as error:
-        raise UserError(path, f"is no JSON: {error}", REMEDY) from error
+    content = load_json(path, REMEDY)
     if not isinstance(content, list):
         raise UserError(path, "is no list of detections", REMEDY)
     return content
