@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import click
 
 from tfod.errors import BadFilesError, UserError
 from tfod.precision import AUTO, PRECISIONS
+from tfod.terminal import bar, part, share, stages, table
 
 FOLDER = click.Path(path_type=Path, file_okay=True)
 OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what lies at --output.")
@@ -71,7 +71,7 @@ def sample(output: Path, count: int, seed: int) -> None:
     """
     from tfod.sample import write_sample
 
-    write_sample(output, count, seed, progress=_bar("scenes", total=count))
+    write_sample(output, count, seed, progress=bar("scenes", total=count))
     click.echo(f"{count} scenes: {output}/images, {output}/annotations")
 
 
@@ -141,10 +141,10 @@ def convert(
     # The annotations stay till the end; looking among them for garbage takes a tenth of the time.
     gc.disable()
     beam = [f"--runner={runner}", *(f"--{option}" for option in runner_options)] if runner else ()
-    with _stages() as progress:
+    with stages() as progress:
         decode = verify == "decode"
         data = convert(split=fractions, decode=decode, beam=beam, progress=progress, **arguments)
-    _table(
+    table(
         ["split", "images", *data.classes.values()],
         [
             [name, s.images, *(s.objects_per_class[c] for c in data.classes.values())]
@@ -183,10 +183,10 @@ def inspect(
         refuse_existing(output, overwrite)
     records = inspection.find_records(data, label_map)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
-    found = inspection.inspect(records, _bar("pictures", total=records.pictures))
+    found = inspection.inspect(records, bar("pictures", total=records.pictures))
     counts = inspection.class_counts(found)
     splits = list(dict.fromkeys(split for split, _ in counts.columns))
-    _table(
+    table(
         ["class: objects in pictures", *splits],
         [
             [name, *(f"{row[split, 'objects']} in {row[split, 'pictures']}" for split in splits)]
@@ -194,7 +194,7 @@ def inspect(
         ],
     )
     sizes = inspection.size_table(found)
-    _table(
+    table(
         ["", *sizes.columns],
         [
             [name, *(f"{value:.4g}" for value in row)]
@@ -204,7 +204,7 @@ def inspect(
     fits = None
     if config is not None:
         fits = inspection.anchor_table(found, config)
-        _table(["anchors", *fits.index], [[name, *column] for name, column in fits.items()])
+        table(["anchors", *fits.index], [[name, *column] for name, column in fits.items()])
     warnings = inspection.warnings(found, config)
     for warning in warnings:
         click.echo(f"note: {warning}")
@@ -323,12 +323,12 @@ def train(
             on_evaluation=judge,
         )
     if judged:
-        _table(
+        table(
             ["step", "AP", "AP50", "AP_small", "val loss", "best"],
             [
                 [
                     each.step,
-                    *(_percent(each.metrics[name]) for name in ("AP", "AP50", "AP_small")),
+                    *(share(each.metrics[name]) for name in ("AP", "AP50", "AP_small")),
                     f"{each.losses['Loss/total_loss']:.3f}",
                     "*" if each.best else "",
                 ]
@@ -408,7 +408,7 @@ def evaluate(
         found = read_results(detections, truths, dataset.classes)
     else:
         detector = Detector.load(model, input_size)
-        for record in _bar("pictures", total=pictures.images)(read_records(pictures.shards)):
+        for record in bar("pictures", total=pictures.images)(read_records(pictures.shards)):
             truths.append(record.annotation)
             found.append(detector.predict(load_rgb(record.image.data)))
     metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
@@ -424,24 +424,20 @@ def evaluate(
 
 
 def _print_metrics(metrics, split: str) -> None:
-    _table(["metric", split], [[name, _percent(v)] for name, v in metrics.coco.items()])
+    table(["metric", split], [[name, share(v)] for name, v in metrics.coco.items()])
     columns = ("AP", "AP50", "VOC_AP50", "precision", "recall", "threshold")
-    _table(
+    table(
         ["class", *columns[:-1], "at score"],
         [
-            [name, *(_percent(of_class[column]) for column in columns)]
+            [name, *(share(of_class[column]) for column in columns)]
             for name, of_class in metrics.per_class.items()
         ],
     )
     click.echo(
         f"{metrics.images} pictures, {metrics.objects} objects. At score {metrics.threshold:.2f}: "
-        f"{metrics.identified} identified ({_part(metrics.identified, metrics.objects)}), "
-        f"{metrics.missed} missed, {metrics.false} false ({_part(metrics.false, metrics.objects)})"
+        f"{metrics.identified} identified ({part(metrics.identified, metrics.objects)}), "
+        f"{metrics.missed} missed, {metrics.false} false ({part(metrics.false, metrics.objects)})"
     )
-
-
-def _part(count: int, of: int) -> str:
-    return f"{count / of:.1%}" if of else "-"
 
 
 @main.command()
@@ -471,13 +467,13 @@ def compare(
         refuse_existing(output, overwrite)
 
     def progress(name: str, records):
-        return _bar(name, total)(records)
+        return bar(name, total)(records)
 
-    table = comparison.compare(comparison.contestants(models), dataset, split, progress)
-    for header, rows in comparison.shown(table):
-        _table(header, rows)
+    compared = comparison.compare(comparison.contestants(models), dataset, split, progress)
+    for header, rows in comparison.shown(compared):
+        table(header, rows)
     if output is not None:
-        comparison.write_comparison(table, output)
+        comparison.write_comparison(compared, output)
         click.echo(f"written: {output}")
 
 
@@ -526,7 +522,7 @@ def predict(
     from tfod.prediction import predict_files
 
     predictions = predict_files(
-        Detector.load(model), inputs, threshold, output, json_file, overwrite, _bar("pictures")
+        Detector.load(model), inputs, threshold, output, json_file, overwrite, bar("pictures")
     )
     for found in predictions:
         detections = found.detections
@@ -537,45 +533,3 @@ def predict(
         click.echo(f"{found.path}: {text or 'nothing'}")
     if output is not None:
         click.echo(f"written: {output}")
-
-
-def _bar(description: str, total: int | None = None):
-    """Wraps an iteration in a progress bar with ETA."""
-    from tqdm import tqdm
-
-    return lambda items: tqdm(items, desc=description, total=total, dynamic_ncols=True)
-
-
-@contextlib.contextmanager
-def _stages():
-    """A callback of (stage, done, total) that shows a progress bar a stage."""
-    from tqdm import tqdm
-
-    with contextlib.ExitStack() as bars:
-        shown: dict[str, tqdm] = {}
-
-        def show(stage: str, done: int, total: int) -> None:
-            if stage not in shown:
-                for finished in shown.values():
-                    finished.close()
-                bar = tqdm(desc=stage, total=total, unit="file", dynamic_ncols=True)
-                shown[stage] = bars.enter_context(bar)
-            shown[stage].update(done - shown[stage].n)
-
-        yield show
-
-
-def _table(header: list[str], rows: list[list]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    for index, title in enumerate(header):
-        table.add_column(title, justify="left" if index == 0 else "right")
-    for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
