@@ -169,6 +169,8 @@ def test_what_to_evaluate_is_said_once(data, tmp_path):
     assert "Say what to evaluate" in only_line(tfod("evaluate", *given))
     twice = ["--model", tmp_path, "--detections", tmp_path / "a.json"]
     assert "is given twice" in only_line(tfod("evaluate", *given, *twice))
+    sized = ["--detections", tmp_path / "a.json", "--input-size", 320]
+    assert "has no use with --detections" in only_line(tfod("evaluate", *given, *sized))
     (tmp_path / "a.json").write_text(
         '[{"image_id": "x", "category_id": 1, "bbox": [], "score": 1}]'
     )

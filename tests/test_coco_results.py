@@ -53,6 +53,7 @@ def test_image_ids_may_lack_the_suffix_or_be_numbers(tmp_path):
         ({"bbox": "1 2 3 4"}, "has the bbox '1 2 3 4', which is not four numbers"),
         ({"bbox": [1, 2, -3, 4]}, "has the bbox [1, 2, -3, 4], which is none"),
         ({"bbox": [1, float("nan"), 3, 4]}, "has the bbox [1, nan, 3, 4], which is none"),
+        ({"bbox": [1, 10**400, 3, 4]}, f"has the bbox [1, 1{'0' * 52}..., which is none"),
         ({"bbox": [1, "2", 3, 4]}, "has the bbox [1, '2', 3, 4], which is none"),
         ({"score": float("inf")}, "has the score inf, which is not from 0 to 1"),
         ({"score": 1.5}, "has the score 1.5, which is not from 0 to 1"),

@@ -151,7 +151,7 @@ def test_counts_at_a_threshold_and_at_the_best_one():
     assert metrics.threshold == pytest.approx(0.5)  # between 0.7 and 0.3
     at = count(matching, 0.85)
     assert (at.objects, at.identified, at.missed, at.false) == (2, 1, 1, 0)
-    assert (at.precision, at.recall, at.false_rate) == (1, 0.5, 0)
+    assert (at.precision, at.recall) == (1, 0.5)
     dogs = count(matching, 0.1, "dog")
     assert (dogs.objects, dogs.identified, dogs.false) == (1, 1, 1)
     table = curve(matching)
@@ -172,7 +172,7 @@ def test_a_class_never_seen_no_detections_and_an_empty_split():
     assert (empty.images, empty.objects, empty.false) == (0, 0, 0)
     only_false, matching = judge([truth()], [found(("cat", 0.9, 1, 1, 9, 9))], CLASSES.values())
     assert (only_false.objects, only_false.false) == (0, 1)
-    assert count(matching, 0.5).recall is count(matching, 0.5).false_rate is None
+    assert count(matching, 0.5).recall is None
 
 
 def boxes(draw, most: int) -> np.ndarray:

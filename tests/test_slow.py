@@ -23,7 +23,7 @@ from tfod.convert import convert
 from tfod.detector import Detector
 from tfod.evaluation import judge
 from tfod.images import load_rgb
-from tfod.pipeline import Options, architecture, find_template, read_pipeline, write_pipeline
+from tfod.pipeline import Options, find_template, read_pipeline, set_input_size, write_pipeline
 from tfod.records import read_records
 from tfod.training import RunSettings, train
 
@@ -117,21 +117,13 @@ def eight(shared, tmp_path_factory):
     )
 
 
-@pytest.mark.parametrize(
-    ("template", "size", "steps"),
-    [
-        ("ssd_mobilenet_v2_fpnlite_320x320", 192, 200),
-    ],
-)
-def test_eight_pictures_are_learnt_by_heart(template, size, steps, eight, shared, tmp_path):
+def test_eight_pictures_are_learnt_by_heart(eight, shared, tmp_path):
+    template, size, steps = "ssd_mobilenet_v2_fpnlite_320x320", 192, 200
     backbone = shared / "backbones/mobilenet_v2_imagenet/mobilenet_v2.ckpt-1"
     assert eight.splits["train"].images == 8
     pipeline = read_pipeline(find_template(template))
-    model, config = architecture(pipeline), pipeline.train_config
-    resizer = getattr(model.image_resizer, model.image_resizer.WhichOneof("image_resizer_oneof"))
-    for field, _ in resizer.ListFields():
-        if field.name.endswith(("height", "width", "dimension")):
-            setattr(resizer, field.name, size)
+    config = pipeline.train_config
+    set_input_size(pipeline, size)
     del config.data_augmentation_options[:]
     schedule = type(config.optimizer.momentum_optimizer.learning_rate)()
     schedule.CopyFrom(config.optimizer.momentum_optimizer.learning_rate)
@@ -140,12 +132,7 @@ def test_eight_pictures_are_learnt_by_heart(template, size, steps, eight, shared
     config.optimizer.adam_optimizer.learning_rate.CopyFrom(schedule)
     config.optimizer.use_moving_average = False
     write_pipeline(pipeline, tmp_path / "small.config")
-    options = Options(
-        steps=steps,
-        batch_size=8,
-        learning_rate=1e-3,
-        init=backbone,
-    )
+    options = Options(steps=steps, batch_size=8, learning_rate=1e-3, init=backbone)
     train(eight, str(tmp_path / "small.config"), tmp_path / "run", options, RunSettings(keep=1))
     detector = Detector.load(tmp_path / "run")
     records = list(read_records(eight.splits["train"].shards))

@@ -9,7 +9,14 @@ import tensorflow as tf
 from test_pipeline import ZOO
 from tfod.detector import Detector
 from tfod.export import export
-from tfod.pipeline import Options, architecture, find_template, read_pipeline, write_pipeline
+from tfod.pipeline import (
+    Options,
+    architecture,
+    find_template,
+    read_pipeline,
+    set_input_size,
+    write_pipeline,
+)
 from tfod.training import RunSettings, train
 
 SIZE = 160  # pixels: the layers are those of the full size, the feature maps are not
@@ -21,10 +28,7 @@ def at_tiny_size(name, path):
     """The template with a small input, and where it is a MobileNet a narrow one."""
     pipeline = read_pipeline(find_template(name))
     model = architecture(pipeline)
-    resizer = getattr(model.image_resizer, model.image_resizer.WhichOneof("image_resizer_oneof"))
-    for field, _ in resizer.ListFields():
-        if field.name in ("height", "width", "min_dimension", "max_dimension"):
-            setattr(resizer, field.name, SIZE)
+    set_input_size(pipeline, SIZE)
     if "mobilenet" in model.feature_extractor.type:
         model.feature_extractor.depth_multiplier = 0.35
     write_pipeline(pipeline, path)

@@ -315,7 +315,14 @@ def train(
             judged.append(evaluation)
 
         settings = RunSettings(
-            *(seed, checkpoint_every, keep, eval_every, patience, deterministic, precision, balance)
+            seed=seed,
+            checkpoint_every=checkpoint_every,
+            keep=keep,
+            eval_every=eval_every,
+            patience=patience,
+            deterministic=deterministic,
+            precision=precision,
+            balance=balance,
         )
         last = train(
             *(dataset, str(template), output, options, settings, overwrite),
@@ -398,6 +405,8 @@ def evaluate(
             "is missing" if model is None else "is given twice",
             "Say what to evaluate, by one of them",
         )
+    if detections is not None and input_size is not None:
+        raise UserError("--input-size", "has no use with --detections", "Leave it out")
     dataset = load_dataset(data)
     pictures = dataset.split(split)
     if output is not None:

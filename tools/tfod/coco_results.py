@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ REMEDY = (
     'Give a list of {"image_id": FILE_NAME, "category_id": ID, "bbox": [x, y, width, height], '
     '"score": S}'
 )
+LARGEST = 1e9  # pixels; JSON knows no bounds
 
 
 def write_results(path: Path, truths: Sequence[Annotation], found: Sequence[Detections]) -> None:
@@ -122,7 +122,8 @@ def _box_fault(box) -> str | None:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Neither NaN nor infinite, nor an integer that no float can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _short(value) -> str:

@@ -45,11 +45,6 @@ class Count:
         return self.identified / self.objects if self.objects else None
 
     @property
-    def false_rate(self) -> float | None:
-        """False detections for each object; None without objects."""
-        return self.false / self.objects if self.objects else None
-
-    @property
     def f1(self) -> float | None:
         """Harmonic mean of precision and recall; None where there is neither."""
         total = self.objects + self.identified + self.false
