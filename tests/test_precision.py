@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tensorflow as tf
 
 from tfod import precision
 from tfod.errors import UserError
@@ -34,6 +35,24 @@ def test_without_it_auto_is_float32_and_bfloat16_is_refused(tmp_path, monkeypatc
         "--precision bfloat16: needs a processor with AVX512_BF16 or AMX, which this one has not. "
         "Leave it out."
     )
+
+
+@pytest.mark.parametrize(
+    "size, stride, safe", [(2, 2, True), (1, 2, False), (2, 3, False), (1, 1, True)]
+)
+def test_no_bfloat16_where_a_map_is_narrower_than_the_stride(size, stride, safe):
+    """oneDNN leaves the gradient of such a kernel uninitialized: NaN, now and then."""
+    kernel = tf.Variable(tf.ones([3, 3, 4, 8]))
+
+    @tf.function
+    def gradient(picture):
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(tf.nn.conv2d(picture, kernel, stride, "SAME"))
+        return tape.gradient(loss, kernel)
+
+    graph = gradient.get_concrete_function(tf.ones([2, size, size, 4])).graph
+    assert precision.safe_for(graph, BFLOAT16) == (BFLOAT16 if safe else FLOAT32)
+    assert precision.safe_for(graph, FLOAT32) == FLOAT32
 
 
 @pytest.mark.long

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.checkpoint import build_variables, restore_fine_tune_checkpoint
-from tfod.precision import FLOAT32, convolutions_in
+from tfod.precision import FLOAT32, convolutions_in, safe_for
 from tfod.quiet import native_chatter_held
 from tfod.training_input import TARGETS, assigns_targets
 
@@ -111,8 +111,12 @@ class Learner:
         """One step on a batch; its losses by the OD API's names, the total too."""
         # What rewrites the graph says so, in the middle of a progress bar.
         chatter = nullcontext() if self._traced else native_chatter_held()
-        with chatter, convolutions_in(self._precision):
-            losses = self._traced_step(features, labels)
+        with chatter:
+            if not self._traced:
+                step = self._traced_step.get_concrete_function(features, labels)
+                self._precision = safe_for(step.graph, self._precision)
+            with convolutions_in(self._precision):
+                losses = self._traced_step(features, labels)
         self._traced = True
         return losses
 

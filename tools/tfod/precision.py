@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
 CPU_INFO = Path("/proc/cpuinfo")
@@ -49,6 +53,20 @@ def _has_bfloat16() -> bool:
     except OSError:  # not Linux
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def safe_for(graph: tf.Graph, precision: str) -> str:
+    """`precision`, or float32 where the gradients of `graph` would be wrong in it.
+
+    In bfloat16 oneDNN leaves the gradient of a kernel uninitialized, often NaN, where its input is
+    narrower than its stride, as a 1x1 map is under a stride of 2 (seen with TensorFlow 2.20).
+    """
+    for operation in graph.get_operations():
+        if operation.type == "Conv2DBackpropFilter":
+            width, stride = operation.inputs[0].shape[2], operation.get_attr("strides")[2]
+            if width is not None and width < stride:
+                return FLOAT32
+    return precision
 
 
 @contextmanager
