@@ -396,7 +396,6 @@ def evaluate(
     from tfod.evaluation import judge
     from tfod.evaluation_report import write_report
     from tfod.files import refuse_existing
-    from tfod.images import load_rgb
     from tfod.records import read_records
 
     if (model is None) == (detections is None):
@@ -419,7 +418,7 @@ def evaluate(
         detector = Detector.load(model, input_size)
         for record in bar("pictures", total=pictures.images)(read_records(pictures.shards)):
             truths.append(record.annotation)
-            found.append(detector.predict(load_rgb(record.image.data)))
+            found.append(detector.predict(detector.decode(record.image.data)))
     metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
     source = model or detections
     if output is not None:

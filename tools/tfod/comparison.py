@@ -18,7 +18,6 @@ from tfod.detector import SAVED_MODEL, Detector
 from tfod.errors import UserError
 from tfod.evaluation import Metrics, judge
 from tfod.files import replacing_folder
-from tfod.images import load_rgb
 from tfod.pipeline import CONFIG_NAME, read_pipeline
 from tfod.records import Record, read_records
 from tfod.run_log import training_seconds
@@ -97,7 +96,7 @@ def _row(model: Contestant, data: Dataset, split: str, progress) -> dict[str, ob
     detector = Detector.load(model.path)
     truths, found, seconds = [], [], []
     for record in progress(model.name, read_records(data.split(split).shards)):
-        pixels = load_rgb(record.image.data)
+        pixels = detector.decode(record.image.data)
         before = time.perf_counter()
         found.append(detector.predict(pixels))
         seconds.append(time.perf_counter() - before)

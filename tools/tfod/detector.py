@@ -32,10 +32,13 @@ class Detector:
     Attributes:
       labels: label map, id to name.
       model: the loaded network.
+      decode: turns the bytes of a training record into pixels, uint8 `[H, W, 3]`. Where TensorFlow
+        runs the model it is the decoder of training: another's pixels differ by 1 here and there.
     """
 
     labels: dict[int, str]
     model: Model
+    decode: Callable[[bytes], np.ndarray] = load_rgb
 
     @classmethod
     def load(cls, path: str | Path, input_size: int | None = None) -> Detector:
@@ -58,13 +61,13 @@ class Detector:
         if path.suffix == ".tflite":
             return cls(_read_labels(path.parent), load_tflite(path))
         if (path / SAVED_MODEL / "saved_model.pb").is_file():
-            return cls(_read_labels(path), _load_saved_model(path / SAVED_MODEL))
+            return cls(_read_labels(path), _load_saved_model(path / SAVED_MODEL), _decode)
         if is_run:
             pipeline = read_pipeline(path / CONFIG_NAME)
             if input_size is not None:
                 set_input_size(pipeline, input_size)
             model = restore_for_inference(path, pipeline)
-            return cls(_read_labels(path), detection_function(model))
+            return cls(_read_labels(path), detection_function(model), _decode)
         raise UserError(
             path,
             "holds no model",
@@ -110,6 +113,12 @@ def _load_saved_model(folder: Path) -> Model:
         raise UserError(folder, "cannot be loaded as a SavedModel", "Export it again") from error
     # `loaded` owns the variables and must live as long as the function.
     return lambda pixels: _outputs(loaded.signatures["serving_default"](tf.constant(pixels[None])))
+
+
+def _decode(data: bytes) -> np.ndarray:
+    import tensorflow as tf
+
+    return tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
 
 
 def detection_function(model) -> Model:
