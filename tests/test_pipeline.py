@@ -119,6 +119,13 @@ def test_a_file_that_is_no_config_is_one_line(tmp_path, text, what):
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
 
+def test_what_is_not_restored_is_not_frozen(data, tmp_path):
+    template = find_template("ssd_mobilenet_v2_fpnlite_320x320")
+    begun = configure(template, data, Options(init=tmp_path / "ckpt-0", init_type="detection"))
+    assert list(begun.train_config.freeze_variables) == ["(Conv1|bn_Conv1|expanded_conv|block_1_)"]
+    assert not configure(template, data, Options()).train_config.freeze_variables
+
+
 def test_an_unknown_template_names_the_known():
     with pytest.raises(UserError, match="faster_rcnn_resnet50_v1_640x640"):
         find_template("yolo")

@@ -187,3 +187,5 @@ def _override_training(train_config, options: Options, template: Path) -> None:
     if options.init is not None:
         train_config.fine_tune_checkpoint = str(options.init.resolve())
         train_config.fine_tune_checkpoint_type = options.init_type
+    else:  # what is not restored has to learn
+        train_config.ClearField("freeze_variables")
