@@ -85,10 +85,10 @@ def run(data, tiny_template, options, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(run, tmp_path_factory) -> Path:
-    """That run exported."""
+    """That run exported, `.tflite` files with the same suppression as the rest."""
     from tfod.export import export
 
-    return export(run, tmp_path_factory.mktemp("exported") / "tiny")
+    return export(run, tmp_path_factory.mktemp("exported") / "tiny", nms="regular")
 
 
 @pytest.fixture(scope="session")

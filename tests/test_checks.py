@@ -84,7 +84,7 @@ def test_a_class_spelled_in_two_ways_is_a_fault(voc, tmp_path):  # noqa: F811
     ]
     assert not (tmp_path / "data").exists()
     # Who names them all has seen them.
-    from tfod.dataset import write_label_map
+    from tfod.label_map import write_label_map
 
     names = ("STOP", "Stop", "stop", "cross walk", "cross-walk", "tram")
     write_label_map(tmp_path / "map.pbtxt", dict(enumerate(names, 1)))

@@ -14,7 +14,9 @@ from PIL import Image
 
 from tfod.cli import main
 
-COMMANDS = ("sample", "convert", "inspect", "train", "evaluate", "compare", "export", "predict")
+COMMANDS = (
+    *("sample", "convert", "inspect", "train", "evaluate", "compare", "export", "predict", "live"),
+)
 
 
 def tfod(*arguments):
@@ -59,33 +61,72 @@ def test_from_pictures_to_predictions(tiny_template, tmp_path, capfd):
     exported, drawn, report = (tmp_path / name for name in ("exported", "drawn", "report"))
     folders = ["--annotations", voc / "annotations", "--images", voc / "images"]
     training = ["--pipeline", tiny_template, "--init", "scratch", "--steps", 2, "--batch-size", 2]
+    outputs = ["--output", drawn, "--save-crops", tmp_path / "crops"]
+    outputs += ["--json", tmp_path / "found.json", "--csv", tmp_path / "found.csv"]
+    outputs += ["--voc", tmp_path / "corrected"]
     for arguments in (
         ["sample", "--output", voc, "--count", 20],
         ["convert", *folders, "--output", data],
         ["train", "--data", data, *training, "--output", run],
         ["evaluate", "--run", run, "--data", data, "--split", "val"],
-        ["export", "--run", run, "--output", exported],
+        [
+            "export",
+            "--run",
+            run,
+            "--output",
+            exported,
+            "--tflite",
+            "float32,int8",
+            "--nms",
+            "regular",
+        ],
         ["evaluate", "--model", exported, "--data", data],
         ["evaluate", "--model", exported / "model.tflite", "--data", data],
         ["evaluate", "--model", exported / "model.tflite", "--data", data, "--output", report],
         ["evaluate", "--detections", report / "detections.json", "--data", data],
-        ["predict", "--model", exported / "model.tflite", "--output", drawn, voc / "images"],
+        ["predict", "--model", exported / "model_int8.tflite", *outputs, voc / "images"],
     ):
         result = tfod(*arguments)
         assert result.exit_code == 0, (arguments, result.output, result.exception)
         said = result.output + capfd.readouterr().err
         assert "WARNING" not in said and "deprecated" not in said, said
     assert "pictures" in result.stderr  # the progress bar
-    assert len(list(drawn.iterdir())) == 21
+    assert len(list(drawn.iterdir())) == 21 and len(list((tmp_path / "corrected").iterdir())) == 20
+    assert json.loads((tmp_path / "found.json").read_text()) == []
+    assert len((tmp_path / "found.csv").read_text().splitlines()) == 1
+    assert len(list(exported.glob("*.tflite"))) == 2
     assert json.loads((run / "metrics.json").read_text())["images"] == 2
     saved_model, lite = (
         json.loads((exported / name).read_text()) for name in ("metrics.json", "model_metrics.json")
     )
-    assert lite["coco"]["AP50"] == pytest.approx(saved_model["coco"]["AP50"], abs=0.01)
+    assert lite["images"] == saved_model["images"] == 2
     assert json.loads((report / "metrics.json").read_text()) == lite
     again = json.loads((report / "detections_metrics.json").read_text())
     assert again["coco"] == pytest.approx(lite["coco"], abs=1e-3)
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.long
+def test_a_broken_picture_is_named_and_the_others_are_looked_at(exported, sample_voc, tmp_path):
+    good = sorted((sample_voc / "images").iterdir())[0]
+    (tmp_path / "broken.jpg").write_bytes(good.read_bytes()[:2000])
+    found = tmp_path / "found.csv"
+    model = ["--model", exported / "model.tflite", "--threshold", 0, "--csv", found]
+    result = tfod("predict", *model, tmp_path / "broken.jpg", good)
+    first, last = errors(result)
+    assert first.startswith(f"tfod: {tmp_path / 'broken.jpg'}: the picture does not decode")
+    assert last.endswith(
+        "1 unusable file (1 image unreadable). Mend them; the others were looked at."
+    )
+    assert len(found.read_text().splitlines()) == 101
+    assert f"{good}: " in result.stdout
+
+
+def test_unknown_variants_are_one_line(tmp_path):
+    output = ["--run", tmp_path, "--output", tmp_path / "out"]
+    assert only_line(tfod("export", *output, "--tflite", "float32,int4")) == (
+        "tfod: --tflite: is 'float32,int4'. Give some of float32,float16,dynamic,int8."
+    )
 
 
 def errors(result) -> list[str]:

@@ -34,7 +34,8 @@ def test_what_lies_at_a_place_is_found(tmp_path):
 
 @pytest.mark.long
 def test_a_run_and_its_export_differ_in_form_only(run, exported, data):
-    table = compare(contestants([run, exported]), data, "test").set_index("kind")
+    forms = contestants([run, exported])[:3]  # of the .tflite files the one in float32
+    table = compare(forms, data, "test").set_index("kind")
     assert list(table.index) == ["run", "SavedModel", "TFLite"]
     assert table["input"].unique().tolist() == ["96 x 96"]
     assert table["parameters"].nunique() == 1

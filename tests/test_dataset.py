@@ -15,11 +15,10 @@ from tfod.dataset import (
     describe_split,
     load_dataset,
     read_folder,
-    read_label_map,
-    write_label_map,
     write_manifest,
 )
 from tfod.errors import BadFilesError, FileFault, UserError
+from tfod.label_map import read_label_map, write_label_map
 from tfod.parallel import ordered_map
 
 

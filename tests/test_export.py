@@ -6,15 +6,17 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tfod.detections import Detections
 from tfod.detector import Detector
 from tfod.error_analysis import iou
 from tfod.errors import UserError
-from tfod.export import export
+from tfod.export import export, tflite_name
 from tfod.pipeline import read_pipeline, write_pipeline
-from tfod.tflite import TFLiteInput
+from tfod.tflite_export import VARIANTS
+from tfod.tflite_file import read_tflite
 
 pytestmark = pytest.mark.long
 
@@ -25,9 +27,12 @@ def test_folder_holds_models_and_labels(exported, run):
         "label_map.pbtxt",
         "labels.txt",
         "model.tflite",
+        "model_dynamic.tflite",
+        "model_float16.tflite",
+        "model_int8.tflite",
+        "parity.csv",
         "pipeline.config",
         "saved_model",
-        "tflite_input.json",
     }
     assert (exported / "labels.txt").read_text() == "crosswalk\nspeedlimit\nstop\ntrafficlight\n"
     assert (exported / "checkpoint" / "ckpt-0.index").is_file()
@@ -74,11 +79,55 @@ def test_saved_model_tflite_and_checkpoint_find_the_same(exported, run, pictures
                 assert np.abs(rivals - box).max(axis=1).min() < 1e-3
 
 
-def test_mobilenet_pixels_go_to_minus_one_and_one(exported):
-    read = TFLiteInput.read(exported / "tflite_input.json")
-    assert (read.height, read.width) == (96, 96)
-    np.testing.assert_allclose(read.scale, 2 / 255, rtol=1e-6)
-    np.testing.assert_allclose(read.offset, -1, rtol=1e-6)
+def test_smaller_variants_are_smaller_and_find_nearly_the_same(exported, pictures):
+    sizes = {name: (exported / tflite_name(name)).stat().st_size for name in VARIANTS}
+    assert sizes["float16"] < 0.7 * sizes["float32"]
+    assert max(sizes["dynamic"], sizes["int8"]) < 0.6 * sizes["float32"]
+    expected = [Detector.load(exported / "model.tflite").predict(picture) for picture in pictures]
+    for name, tolerance in (("float16", 0.01), ("dynamic", 0.1), ("int8", 0.15)):
+        detector = Detector.load(exported / tflite_name(name))
+        for picture, theirs in zip(pictures, expected, strict=True):
+            ours = detector.predict(picture)
+            assert len(ours) == len(theirs)
+            np.testing.assert_allclose(ours.scores[:20], theirs.scores[:20], atol=tolerance)
+
+
+def test_parity_holds_each_model_against_the_checkpoint(exported, data):
+    table = pd.read_csv(exported / "parity.csv").set_index("model")
+    assert list(table.index) == [
+        *("checkpoint", "saved_model", "model.tflite", "model_float16.tflite"),
+        *("model_dynamic.tflite", "model_int8.tflite"),
+    ]
+    assert table.loc["saved_model", "box_difference"] == 0 == table.loc["saved_model", "unlike"]
+    assert table.loc["saved_model", "AP50"] == table.loc["checkpoint", "AP50"]
+    assert table.loc["model.tflite", "box_difference"] < 1e-5
+    size = (exported / "model.tflite").stat().st_size
+    assert table.loc["model.tflite", "MB"] == pytest.approx(size / 1e6)
+    assert (table.loc[[tflite_name(name) for name in VARIANTS], ["ms_1", "ms_2"]] > 0).all(
+        axis=None
+    )
+
+
+def test_chosen_variants_without_the_data_set(run, tmp_path):
+    """int8 takes pictures from the training split, and the comparison from val."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    pipeline = read_pipeline(copy / "pipeline.config")
+    for reader in (pipeline.train_input_reader, pipeline.eval_input_reader[0]):
+        reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "gone.tfrecord")]
+    write_pipeline(pipeline, copy / "pipeline.config")
+    with pytest.raises(UserError, match=r"gone\.tfrecord: is not there, and int8 takes pictures"):
+        export(copy, tmp_path / "exported", tflite=["int8"])
+    notes = []
+    exported = export(copy, tmp_path / "exported", tflite=["float16"], on_note=notes.append)
+    assert [path.name for path in exported.glob("*.tflite")] == ["model_float16.tflite"]
+    assert not (exported / "parity.csv").exists()
+    assert [note.partition(":")[0] for note in notes] == [
+        "no parity.csv",
+        "the .tflite files suppress boxes within a class, as the config says",
+    ]
+    # The one thread it may use is what the file says, whoever asks for more.
+    file = read_tflite(exported / "model_float16.tflite")
+    assert file.one_thread
 
 
 def most_overlap(found: Detections) -> float:
@@ -99,9 +148,9 @@ def test_another_input_size_and_suppression_across_classes_reach_every_form(
     suppression.use_class_agnostic_nms = True
     suppression.max_classes_per_detection = 1
     write_pipeline(pipeline, copy / "pipeline.config")
-    exported = export(copy, tmp_path / "exported", input_size=128)
-    read = TFLiteInput.read(exported / "tflite_input.json")
-    assert (read.height, read.width) == (128, 128)
+    exported = export(copy, tmp_path / "exported", input_size=128, tflite=["float32"])
+    given = read_tflite(exported / "model.tflite").given
+    assert (given.height, given.width) == (128, 128)
     resizer = read_pipeline(exported / "pipeline.config").model.ssd.image_resizer
     assert resizer.fixed_shape_resizer.height == resizer.fixed_shape_resizer.width == 128
     assert not (exported / "metrics.json").exists()  # would be those of the other size

@@ -10,9 +10,9 @@ import pytest
 
 from test_voc import voc_object, write_picture, write_xml
 from tfod.annotation import Annotation, Box
-from tfod.dataset import write_label_map
 from tfod.errors import UserError
 from tfod.images import encode_for_training
+from tfod.label_map import write_label_map
 from tfod.pictures import list_pictures
 from tfod.raw_annotation import check
 from tfod.records import make_example, read_records, write_shard

@@ -75,14 +75,13 @@ def test_template(name, data, pictures, tmp_path):
         tf.config.run_functions_eagerly(False)
     assert [step.number for step in steps] == [1, 2, 3]
 
-    exported = export(run, tmp_path / "exported")
+    exported = export(run, tmp_path / "exported", tflite=["float32"], nms="regular")
     detector = Detector.load(exported)
-    found = detector.predict(pictures[0])
+    picture = pictures[0][:, : len(pictures[0])]  # a square, which no resizer has to pad
+    found = detector.predict(picture)
     assert found.boxes.shape == (len(found), 4) and len(found) > 0
     assert set(found.names) <= set(data.classes.values())
-    again = Detector.load(run).predict(pictures[0])
+    again = Detector.load(run).predict(picture)
     assert again.scores == pytest.approx(found.scores, abs=1e-4)
-    assert (exported / "model.tflite").is_file() == name.startswith("ssd")
-    if name.startswith("ssd"):
-        lite = Detector.load(exported / "model.tflite").predict(pictures[0])
-        assert lite.scores[:10] == pytest.approx(found.scores[:10], abs=1e-3)
+    lite = Detector.load(exported / "model.tflite").predict(picture)
+    assert lite.scores[:10] == pytest.approx(found.scores[:10], abs=1e-3)

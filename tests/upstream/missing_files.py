@@ -43,7 +43,7 @@ def write_missing_files(package: Path, home: Path) -> None:
 
 
 def _write_pet_label_map(path: Path) -> None:
-    from tfod.dataset import write_label_map
+    from tfod.label_map import write_label_map
 
     write_label_map(path, dict(enumerate(PETS, start=1)))
 

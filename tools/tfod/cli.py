@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import sys
 from pathlib import Path
@@ -52,6 +53,7 @@ def main() -> None:
     tfod evaluate  runs/NAME                     ->  COCO metrics
     tfod export    runs/NAME                     ->  exported_models/NAME (SavedModel, TFLite)
     tfod predict   exported_models/NAME          ->  pictures with boxes
+    tfod live      exported_models/NAME          ->  a page for the camera
     """
     from tfod.quiet import quiet
 
@@ -396,6 +398,7 @@ def evaluate(
     from tfod.evaluation import judge
     from tfod.evaluation_report import write_report
     from tfod.files import refuse_existing
+    from tfod.prediction import predict_records
     from tfod.records import read_records
 
     if (model is None) == (detections is None):
@@ -415,10 +418,10 @@ def evaluate(
         truths = [record.annotation for record in read_records(pictures.shards)]
         found = read_results(detections, truths, dataset.classes)
     else:
-        detector = Detector.load(model, input_size)
-        for record in bar("pictures", total=pictures.images)(read_records(pictures.shards)):
-            truths.append(record.annotation)
-            found.append(detector.predict(detector.decode(record.image.data)))
+        judged = predict_records(Detector.load(model, input_size), pictures.shards)
+        for truth, detected in bar("pictures", total=pictures.images)(judged):
+            truths.append(truth)
+            found.append(detected)
     metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
     source = model or detections
     if output is not None:
@@ -488,56 +491,176 @@ def compare(
 @main.command()
 @click.option("--run", type=FOLDER, required=True, help="Run folder: its best checkpoint.")
 @click.option("--output", type=FOLDER, required=True, help="Such as exported_models/NAME.")
+@click.option(
+    "--tflite",
+    metavar="VARIANTS",
+    help="Of float32, float16, dynamic, int8, with commas between.  [default: all]",
+)
+@click.option(
+    "--nms",
+    type=click.Choice(["regular", "fast"]),
+    help="How a .tflite suppresses boxes: within a class, or not.  [default: fast if as accurate]",
+)
 @INPUT_SIZE
 @OVERWRITE
-def export(run: Path, output: Path, input_size: int | None, overwrite: bool) -> None:
+def export(
+    run: Path,
+    output: Path,
+    tflite: str | None,
+    nms: str | None,
+    input_size: int | None,
+    overwrite: bool,
+) -> None:
     """Write a run's best checkpoint as SavedModel and, for SSD models, TFLite.
+
+    A .tflite goes into an Android app as it is: class names and normalization are in it. The table
+    at the end holds each against the checkpoint, on 50 pictures of the val split.
 
     \b
     Example:
       tfod export --run runs/signs --output exported_models/signs
     """
-    from tfod.export import export
+    from tfod.export import PARITY, export
+    from tfod.tflite_export import VARIANTS
 
-    export(run, output, overwrite, input_size)
+    variants = tflite.split(",") if tflite is not None else None
+    for variant in variants or ():
+        if variant not in VARIANTS:
+            raise UserError("--tflite", f"is {tflite!r}", f"Give some of {','.join(VARIANTS)}")
+
+    def note(text: str) -> None:
+        click.echo(f"note: {text}", err=True)
+
+    export(run, output, overwrite, input_size, variants, nms, bar("models"), note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
         click.echo(f"{size / 1e6:8.2f} MB  {path}")
+    if (output / PARITY).is_file():
+        _print_parity(output / PARITY)
+
+
+def _print_parity(path: Path) -> None:
+    import pandas as pd
+
+    def cell(value: float, form: str) -> str:
+        return "-" if pd.isna(value) else f"{value:{form}}"
+
+    forms = {"MB": ".2f", "AP50": ".3f", "box_difference": ".5f", "unlike": ".1%"}
+    table(
+        ["model", "MB", "AP50", "box difference", "unlike", "ms, 1 thread", "ms, 2 threads"],
+        [
+            [row.pop("model"), *(cell(v, forms.get(name, ".1f")) for name, v in row.items())]
+            for row in pd.read_csv(path).to_dict("records")
+        ],
+    )
 
 
 @main.command()
 @click.option("--model", type=FOLDER, required=True, help="Export folder, .tflite, or run folder.")
 @click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
-@click.option("--output", type=FOLDER, help="Folder for pictures with boxes and a contact sheet.")
-@click.option("--json", "json_file", type=FOLDER, help="File for the detections, in pixels.")
+@click.option(
+    "--tiles",
+    type=click.IntRange(32),
+    metavar="PIXELS",
+    help="Look at squares of this size one by one: small things in large pictures.",
+)
+@click.option("--output", type=FOLDER, help="Folder for pictures and videos with boxes.")
+@click.option("--json", "json_file", type=FOLDER, help="File in COCO's results format.")
+@click.option("--csv", "csv_file", type=FOLDER, help="File with a row a detection, in pixels.")
+@click.option("--voc", type=FOLDER, help="Folder for PASCAL VOC XML, to correct in LabelImg.")
+@click.option("--save-crops", type=FOLDER, help="Folder for each object cut out.")
 @OVERWRITE
-@click.argument("inputs", nargs=-1, required=True, type=FOLDER, metavar="IMAGE|DIR...")
+@click.argument("inputs", nargs=-1, required=True, type=FOLDER, metavar="IMAGE|DIR|VIDEO...")
 def predict(
     model: Path,
     threshold: float,
+    tiles: int | None,
     output: Path | None,
     json_file: Path | None,
+    csv_file: Path | None,
+    voc: Path | None,
+    save_crops: Path | None,
     overwrite: bool,
     inputs: tuple[Path, ...],
 ) -> None:
-    """Find objects in pictures, print them, and draw them with --output.
+    """Find objects in pictures and videos, print them, and draw them with --output.
 
     \b
     Example:
       tfod predict --model exported_models/signs street.jpg --output predictions
     """
+    from tfod import prediction_outputs as outputs
     from tfod.detector import Detector
-    from tfod.prediction import predict_files
+    from tfod.prediction import find_sources, predict_sources
 
-    predictions = predict_files(
-        Detector.load(model), inputs, threshold, output, json_file, overwrite, bar("pictures")
+    sources = find_sources(inputs)
+    detector = Detector.load(model)
+    faults: list[UserError] = []
+    with contextlib.ExitStack() as stack:
+        writers = [
+            stack.enter_context(writer)
+            for place, writer in (
+                (output, output and outputs.drawn_pictures(output, overwrite)),
+                (json_file, json_file and outputs.coco_results(json_file)),
+                (csv_file, csv_file and outputs.csv_table(csv_file)),
+                (voc, voc and outputs.voc_folder(voc, overwrite)),
+                (save_crops, save_crops and outputs.crops(save_crops, overwrite)),
+            )
+            if place is not None
+        ]
+        predictions = predict_sources(detector, sources, threshold, tiles, faults.append)
+        total = sum(source.frames for source in sources)
+        for found in bar("pictures", total)(predictions):
+            for write in writers:
+                write(found)
+            click.echo(_found(found))
+    for place in (output, json_file, csv_file, voc, save_crops):
+        if place is not None:
+            click.echo(f"written: {place}")
+    if faults:
+        raise BadFilesError("pictures", faults, "Mend them; the others were looked at")
+
+
+def _found(prediction) -> str:
+    detections = prediction.detections
+    text = ", ".join(
+        f"{name} {score:.0%}"
+        for name, score in zip(detections.names, detections.scores, strict=True)
     )
-    for found in predictions:
-        detections = found.detections
-        text = ", ".join(
-            f"{name} {score:.0%}"
-            for name, score in zip(detections.names, detections.scores, strict=True)
-        )
-        click.echo(f"{found.path}: {text or 'nothing'}")
+    frame = "" if prediction.frame is None else f" frame {prediction.frame}"
+    return f"{prediction.path}{frame}: {text or 'nothing'}"
+
+
+@main.command()
+@click.option("--model", type=FOLDER, required=True, help="A .tflite that export wrote.")
+@click.option("--host", default="localhost", show_default=True, help="0.0.0.0 for the network.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--output", type=FOLDER, help="Write the page here and do not serve it.")
+@OVERWRITE
+def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool) -> None:
+    """Run a detector on a camera, in a browser.
+
+    Browsers open the camera for localhost and https:// only. For a phone, write the page with
+    --output and put the folder on any https:// host (GitHub Pages, say); pictures stay on the
+    phone, and the page opens without a network once it was loaded.
+
+    \b
+    Example:
+      tfod live --model exported_models/signs/model.tflite
+    """
+    import tempfile
+
+    from tfod.files import refuse_existing
+    from tfod.live import fetch_mediapipe, serve, write_site
+    from tfod.terminal import bytes_bar
+
     if output is not None:
-        click.echo(f"written: {output}")
+        refuse_existing(output, overwrite)
+    with bytes_bar("MediaPipe") as on_bytes:
+        mediapipe = fetch_mediapipe(on_bytes)
+    if output is not None:
+        click.echo(f"written: {write_site(model, output, mediapipe)}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        site = write_site(model, Path(folder) / "site", mediapipe)
+        serve(site, host, port, lambda address: click.echo(f"open {address}   (Ctrl-C ends)"))

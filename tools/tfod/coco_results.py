@@ -30,25 +30,32 @@ def write_results(path: Path, truths: Sequence[Annotation], found: Sequence[Dete
       truths: the pictures.
       found: what was found in each.
     """
-    entries = []
-    for truth, detections in zip(truths, found, strict=True):
-        corners = detections.to_pixels_xyxy(truth.width, truth.height).astype(float)
-        corners[:, 2:] -= corners[:, :2]
-        entries += [
-            {
-                "image_id": truth.source_id,
-                "category_id": class_id,
-                "bbox": [round(edge, 3) for edge in box],
-                "score": round(score, 6),
-            }
-            for class_id, box, score in zip(
-                *(detections.class_ids.tolist(), corners.tolist(), detections.scores.tolist()),
-                strict=True,
-            )
-        ]
+    entries = [
+        entry
+        for truth, detections in zip(truths, found, strict=True)
+        for entry in result_entries(truth.source_id, truth.width, truth.height, detections)
+    ]
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(entries, indent=0) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def result_entries(image_id: str, width: int, height: int, detections: Detections) -> list[dict]:
+    """One entry a detection in a picture of that size; see `write_results`."""
+    corners = detections.to_pixels_xyxy(width, height).astype(float)
+    corners[:, 2:] -= corners[:, :2]
+    return [
+        {
+            "image_id": image_id,
+            "category_id": class_id,
+            "bbox": [round(edge, 3) for edge in box],
+            "score": round(score, 6),
+        }
+        for class_id, box, score in zip(
+            *(detections.class_ids.tolist(), corners.tolist(), detections.scores.tolist()),
+            strict=True,
+        )
+    ]
 
 
 def read_results(

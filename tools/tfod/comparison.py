@@ -141,7 +141,7 @@ def _checkpoint(model: Contestant) -> Path:
     import tensorflow as tf
 
     if (model.folder / SAVED_MODEL).is_dir():
-        return model.folder / SAVED_MODEL / "variables" / "variables"
+        return model.folder / "checkpoint" / "ckpt-0"
     newest = tf.train.latest_checkpoint(str(model.folder / BEST))
     return Path(newest or tf.train.latest_checkpoint(str(model.folder)))
 
@@ -157,9 +157,7 @@ def _parameters(model: Contestant) -> float:
     return sum(
         math.prod(shape)
         for name, shape in shapes.items()
-        if types[name].is_floating
-        and name.startswith(("model/", "_model/"))  # checkpoint, SavedModel
-        and ".OPTIMIZER_SLOT" not in name
+        if types[name].is_floating and name.startswith("model/") and ".OPTIMIZER_SLOT" not in name
     )
 
 

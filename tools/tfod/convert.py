@@ -18,6 +18,7 @@ from tfod.dataset import Dataset, Progress
 from tfod.errors import UserError
 from tfod.files import read_bytes, refuse_existing, replacing_folder
 from tfod.images import EncodedImage, encode_for_training
+from tfod.label_map import LABEL_MAP, read_label_map, write_label_map
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.split import split_annotations, split_fractions
 from tfod.split_file import apply_split
@@ -92,7 +93,7 @@ def convert(
 
         output.parent.mkdir(parents=True, exist_ok=True)
         mapped = functools.partial(beam_map, options=beam, scratch=output.parent)
-    given = dataset.read_label_map(Path(label_map)) if label_map else None
+    given = read_label_map(Path(label_map)) if label_map else None
     names = given.values() if given else None
     with warnings.catch_warnings():
         # What is wrong with a picture is reported as its fault; Pillow's remarks name no file.
@@ -131,7 +132,7 @@ def convert(
             report(total)
         else:
             counted_map(write, tasks, report, workers if total > FEW_PICTURES else 1)
-        dataset.write_label_map(partial / dataset.LABEL_MAP, classes)
+        write_label_map(partial / LABEL_MAP, classes)
         _write_table(partial / TABLE, parts)
         dataset.write_manifest(partial, splits, fractions, seed, checked)
     return dataset.load_dataset(output)

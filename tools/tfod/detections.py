@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,17 @@ class Detections:
     def to_pixels_xyxy(self, width: int, height: int) -> np.ndarray:
         """Boxes as float32 `[N, 4]`: xmin, ymin, xmax, ymax in pixels of a picture that size."""
         return self.boxes[:, [1, 0, 3, 2]] * np.array([width, height] * 2, np.float32)
+
+    def to_supervision(self, width: int, height: int) -> sv.Detections:
+        """As `supervision.Detections` in a picture that size, names in `data["class_name"]`."""
+        import supervision as sv
+
+        return sv.Detections(
+            xyxy=self.to_pixels_xyxy(width, height),
+            confidence=self.scores,
+            class_id=self.class_ids,
+            data={"class_name": np.array(self.names, dtype=object)},
+        )
 
 
 def detections_from_outputs(

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
-from tfod.checkpoint import restore_for_inference
-from tfod.dataset import LABEL_MAP, read_label_map
 from tfod.detections import Detections, detections_from_outputs
 from tfod.errors import UserError
-from tfod.images import load_rgb
+from tfod.images import as_rgb, load_rgb
+from tfod.label_map import LABEL_MAP, read_label_map
+from tfod.parallel import threaded_map
+from tfod.pictures import find_pictures
 from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size
 from tfod.tflite import load_tflite
+from tfod.tflite_file import read_tflite
 
 SAVED_MODEL = "saved_model"
 
-# uint8 [H, W, 3] RGB -> boxes [N, 4], scores [N], class ids [N] of the model's own output
-Model = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+Picture = str | Path | np.ndarray | Image.Image
+# uint8 [H, W, 3] RGB -> the model's outputs by the OD API's names, each [1, ...]
+Model = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds objects in pictures.
+    """Finds objects in pictures. Threads may share one.
 
         detector = Detector.load("exported_models/signs")
         detections = detector.predict("street.jpg").above(0.5)
@@ -41,14 +45,18 @@ class Detector:
     decode: Callable[[bytes], np.ndarray] = load_rgb
 
     @classmethod
-    def load(cls, path: str | Path, input_size: int | None = None) -> Detector:
+    def load(
+        cls, path: str | Path, input_size: int | None = None, threads: int | None = None
+    ) -> Detector:
         """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
 
-        Of a run folder it takes the best checkpoint.
+        Of a run folder it takes the best checkpoint. A `.tflite` needs no TensorFlow and no other
+        file.
 
         Args:
           input_size: pixels, for a run: resize pictures to this in place of what it was trained
             at. Exports have theirs.
+          threads: for a `.tflite`: how many it computes with; None for one a core, up to four.
 
         Raises:
           UserError: there is no model, or it is damaged, or its label map is missing; or
@@ -59,42 +67,77 @@ class Detector:
         if input_size is not None and not is_run:
             raise UserError(path, "is no run", "Give --input-size with a run, or to tfod export")
         if path.suffix == ".tflite":
-            return cls(_read_labels(path.parent), load_tflite(path))
+            file = read_tflite(path)
+            return cls(file.labels, load_tflite(file, threads))
         if (path / SAVED_MODEL / "saved_model.pb").is_file():
-            return cls(_read_labels(path), _load_saved_model(path / SAVED_MODEL), _decode)
+            return detector_of(_read_labels(path), _load_saved_model(path / SAVED_MODEL))
         if is_run:
-            pipeline = read_pipeline(path / CONFIG_NAME)
-            if input_size is not None:
-                set_input_size(pipeline, input_size)
-            model = restore_for_inference(path, pipeline)
-            return cls(_read_labels(path), detection_function(model), _decode)
+            return detector_of(_read_labels(path), _load_run(path, input_size))
         raise UserError(
             path,
             "holds no model",
             "Name a folder that `tfod export` or `tfod train` wrote, or a .tflite file",
         )
 
-    def predict(self, image: str | Path | np.ndarray) -> Detections:
+    def predict(self, image: Picture, raw: bool = False) -> Detections | dict[str, np.ndarray]:
         """Finds the objects in one picture.
 
         Args:
-          image: a file (any that Pillow reads, turned as its EXIF orientation says), or a uint8
-            array `[H, W, 3]`, RGB.
+          image: a file (any that Pillow reads, turned as its EXIF orientation says), a Pillow
+            image, or an array: uint8 or uint16, `[H, W]` gray, `[H, W, 3]` RGB or `[H, W, 4]`
+            RGBA.
+          raw: the model's own outputs instead.
 
         Returns:
-          Everything the model reports, weak detections too; see `Detections.above`.
+          Everything the model reports, weak detections too; see `Detections.above`. If `raw`,
+          float32 arrays by the OD API's names: of a SavedModel and a run `detection_boxes`
+          `[N, 4]` (ymin, xmin, ymax, xmax, normalized), `detection_scores` `[N]`,
+          `detection_classes` `[N]` as in the label map, `num_detections` `[]`,
+          `detection_multiclass_scores`, `raw_detection_boxes`, `raw_detection_scores` and more;
+          of a `.tflite` the first four.
 
         Raises:
           UserError: the file does not decode, or the array is of another shape or dtype.
         """
-        pixels = image if isinstance(image, np.ndarray) else load_rgb(Path(image))
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise UserError(
-                "image",
-                f"is {pixels.dtype} {list(pixels.shape)}",
-                "Give uint8 [height, width, 3], RGB",
-            )
-        return detections_from_outputs(*self.model(pixels), self.labels)
+        outputs = {name: value[0] for name, value in self.model(_pixels(image)).items()}
+        if raw:
+            return outputs
+        names = ("detection_boxes", "detection_scores", "detection_classes")
+        count = int(outputs["num_detections"])
+        return detections_from_outputs(*(outputs[name][:count] for name in names), self.labels)
+
+    def predict_all(
+        self, images: str | Path | np.ndarray | Iterable[Picture]
+    ) -> Iterator[Detections]:
+        """Finds the objects in many pictures, several at a time.
+
+        Args:
+          images: a folder, searched through in the order of names; a batch, `[B, H, W, C]`; or
+            any iterable of what `predict` takes. It is read as results are asked for.
+
+        Yields:
+          As `predict`, in the same order.
+
+        Raises:
+          UserError: as `predict`; or the folder holds no picture.
+        """
+        if isinstance(images, str | Path):
+            images = find_pictures([Path(images)])
+        yield from threaded_map(self.predict, images)
+
+
+def detector_of(labels: dict[int, str], detect) -> Detector:
+    """A Detector around an `inference.detection_function` or a SavedModel's signature."""
+    import tensorflow as tf
+
+    def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: value.numpy() for name, value in detect(tf.constant(pixels[None])).items()}
+
+    return Detector(labels, model, _decode)
+
+
+def _pixels(image: Picture) -> np.ndarray:
+    return load_rgb(Path(image)) if isinstance(image, str | Path) else as_rgb(image)
 
 
 def _read_labels(folder: Path) -> dict[int, str]:
@@ -104,41 +147,29 @@ def _read_labels(folder: Path) -> dict[int, str]:
     return read_label_map(path)
 
 
-def _load_saved_model(folder: Path) -> Model:
+def _load_saved_model(folder: Path):
     import tensorflow as tf
 
     try:
         loaded = tf.saved_model.load(str(folder))
-    except (OSError, ValueError, tf.errors.OpError) as error:
+        signature = loaded.signatures["serving_default"]
+    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
         raise UserError(folder, "cannot be loaded as a SavedModel", "Export it again") from error
     # `loaded` owns the variables and must live as long as the function.
-    return lambda pixels: _outputs(loaded.signatures["serving_default"](tf.constant(pixels[None])))
+    return lambda pixels: loaded and signature(pixels)
+
+
+def _load_run(run: Path, input_size: int | None):
+    from tfod.checkpoint import restore_for_inference
+    from tfod.inference import detection_function
+
+    pipeline = read_pipeline(run / CONFIG_NAME)
+    if input_size is not None:
+        set_input_size(pipeline, input_size)
+    return detection_function(restore_for_inference(run, pipeline))
 
 
 def _decode(data: bytes) -> np.ndarray:
     import tensorflow as tf
 
     return tf.io.decode_image(data, channels=3, expand_animations=False).numpy()
-
-
-def detection_function(model) -> Model:
-    """Detection with an OD API DetectionModel that is set to inference.
-
-    As upstream's `exporter_lib_v2.DetectionFromImageModule`, traced without AutoGraph, which it
-    does not need and which takes longer than all else here.
-    """
-    import tensorflow as tf
-
-    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)], autograph=False)
-    def detect(pixels):
-        images, true_shapes = model.preprocess(tf.cast(pixels, tf.float32))
-        detections = model.postprocess(model.predict(images, true_shapes), true_shapes)
-        return {**detections, "detection_classes": detections["detection_classes"] + 1}
-
-    return lambda pixels: _outputs(detect(tf.constant(pixels[None])))
-
-
-def _outputs(tensors) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    names = ("detection_boxes", "detection_scores", "detection_classes")
-    boxes, scores, classes = (tensors[name][0].numpy() for name in names)
-    return boxes, scores, classes

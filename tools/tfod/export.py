@@ -1,35 +1,75 @@
-"""A run's best checkpoint -> a folder with SavedModel, TFLite and label files."""
+"""A run's best checkpoint -> a folder with SavedModel, TFLite variants and label files."""
 
 from __future__ import annotations
 
+import json
 import shutil
-import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfod.checkpoint import restore_for_inference
-from tfod.dataset import LABEL_MAP, read_label_map
+from tfod.checkpoint import BEST, restore_for_inference
+from tfod.detector import SAVED_MODEL, Detector, detector_of
 from tfod.errors import UserError
 from tfod.files import refuse_existing, replacing_folder
+from tfod.images import load_rgb
+from tfod.inference import detection_function
+from tfod.label_map import LABEL_MAP, read_label_map
+from tfod.parity import costs_accuracy, measure_parity
 from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size, write_pipeline
 from tfod.quiet import native_chatter_held
-from tfod.tflite import INPUT_FILE, TFLiteInput
+from tfod.records import read_records
+from tfod.tflite_export import (
+    FAST,
+    FLOAT32,
+    INT8,
+    REGULAR,
+    VARIANTS,
+    convert_to_tflite,
+    convertible,
+)
+from tfod.tflite_file import LABELS, pack_tflite
 
 if TYPE_CHECKING:
+    import numpy as np
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 METRICS = "metrics.json"
+PARITY = "parity.csv"
 TFLITE_FILE = "model.tflite"
+REPRESENTATIVE = 200  # training pictures from which int8 takes the range of each activation
+UNJUDGED_THRESHOLD = 0.5  # the score from which on a model that was never judged shows boxes
 
 
-def export(run: Path, output: Path, overwrite: bool = False, input_size: int | None = None) -> Path:
+def tflite_name(variant: str) -> str:
+    """The file name of a TFLite variant; float32 is the one without a suffix."""
+    return TFLITE_FILE if variant == FLOAT32 else f"model_{variant}.tflite"
+
+
+def export(
+    run: Path,
+    output: Path,
+    overwrite: bool = False,
+    input_size: int | None = None,
+    tflite: Sequence[str] | None = None,
+    nms: str | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> Path:
     """Exports a run's best checkpoint on the val split, or its newest where there is none.
 
     The folder is laid out as a model-zoo archive, with more beside: checkpoint/ckpt-0,
     saved_model/ (OD API signature: `input_tensor` uint8 `[1, H, W, 3]` in, `detection_boxes`,
     `detection_scores`, `detection_classes`, `num_detections`, … out), pipeline.config,
     label_map.pbtxt, labels.txt (line N is class id N), the run's metrics.json if it was
-    evaluated, and for SSD models model.tflite (float32) with tflite_input.json.
+    evaluated, and model.tflite (float32), model_float16.tflite, model_dynamic.tflite and, of SSD
+    models, model_int8.tflite, each with its metadata inside. parity.csv says how
+    near each comes to the checkpoint on 50 pictures of the val split, how large and how fast it is
+    (`parity.measure_parity`).
+
+    int8 takes training pictures to see what values occur, and parity.csv validation pictures, both
+    from the data set the run was trained on.
 
     Args:
       run: a folder that train wrote.
@@ -37,12 +77,19 @@ def export(run: Path, output: Path, overwrite: bool = False, input_size: int | N
       overwrite: replace a folder that is there.
       input_size: pixels to resize pictures to, see `pipeline.set_input_size`; None for what the
         run was trained at.
+      tflite: variants to write, of `tflite_export.VARIANTS`; None for all that can be.
+      nms: how `.tflite` files suppress boxes that overlap, of `tflite_export.SUPPRESSIONS`. None
+        for what costs no accuracy: `fast` where the config suppresses across classes, or where AP50
+        on those pictures is not lower by more than 0.005 with it; else `regular`.
+      progress: wraps the models as they are measured.
+      on_note: called with what is to be known: what could not be made and why, how to run it.
 
     Returns:
       `output`.
 
     Raises:
-      UserError: there is no run or no checkpoint in it, or `output` exists.
+      UserError: there is no run or no checkpoint in it, or `output` exists; or a variant was asked
+        for that cannot be made.
     """
     if not (run / CONFIG_NAME).is_file():
         raise UserError(run, "is not a run folder", "Name a folder that `tfod train` wrote")
@@ -51,74 +98,114 @@ def export(run: Path, output: Path, overwrite: bool = False, input_size: int | N
     labels = read_label_map(run / LABEL_MAP)
     if input_size is not None:
         set_input_size(pipeline, input_size)
+    variants = _variants(pipeline, tflite, on_note)
     model = restore_for_inference(run, pipeline)
+    detect = detection_function(model)
+    threshold = _threshold(run)
+    checkpoint = detector_of(labels, detect)
+    shards = _shards(pipeline.eval_input_reader[0]) if pipeline.eval_input_reader else []
+    if not all(shard.is_file() for shard in shards):
+        shards = []
     with replacing_folder(output) as folder:
-        _save_checkpoint_and_saved_model(model, folder)
-        if pipeline.model.WhichOneof("model") == "ssd":
-            (folder / TFLITE_FILE).write_bytes(_convert_to_tflite(model, pipeline))
-            describe_tflite_input(model, pipeline).write(folder / INPUT_FILE)
+        _save_checkpoint_and_saved_model(model, detect, folder)
+        if variants and nms is None:
+            nms = _free_nms(model, pipeline, checkpoint, shards, folder)
+        one_thread = pipeline.model.HasField("ssd") and nms == REGULAR and len(labels) > 1
+        files = []
+        for variant, given, network in convert_to_tflite(
+            model, pipeline, variants, lambda: _training_pictures(pipeline), nms
+        ):
+            files.append(folder / tflite_name(variant))
+            files[-1].write_bytes(pack_tflite(network, given, labels, threshold, one_thread))
         write_pipeline(pipeline, folder / CONFIG_NAME)
         shutil.copyfile(run / LABEL_MAP, folder / LABEL_MAP)
-        names = [labels[class_id] for class_id in sorted(labels)]
-        (folder / "labels.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        names = "".join(f"{name}\n" for name in labels.values())
+        (folder / LABELS).write_text(names, encoding="utf-8")
         if (run / METRICS).is_file() and input_size is None:
             shutil.copyfile(run / METRICS, folder / METRICS)
+        if shards:
+            parity = measure_parity(checkpoint, [folder, *files], shards, threshold, progress)
+            parity.to_csv(folder / PARITY, index=False)
+        else:
+            on_note(f"no {PARITY}: the val split the run was judged on is not there")
+    if variants and one_thread:
+        on_note(
+            "the .tflite files suppress boxes within a class, as the config says: run them in "
+            "MediaPipe, or with one thread of LiteRT's, which forgets a class with more"
+        )
     return output
 
 
-def _save_checkpoint_and_saved_model(model, folder: Path) -> None:
-    """As OD API `exporter_lib_v2.export_inference_graph`, on a model already restored."""
-    import tensorflow as tf
-    from object_detection import exporter_lib_v2
+def _variants(
+    pipeline: TrainEvalPipelineConfig,
+    asked: Sequence[str] | None,
+    on_note: Callable[[str], None],
+) -> list[str]:
+    if not convertible(pipeline):
+        if asked:
+            raise UserError("--tflite", "wants pictures of one size", "Set one in the config")
+        on_note("no .tflite: the config's resizer gives pictures of many sizes")
+        return []
+    wanted = list(asked or VARIANTS)
+    if pipeline.model.HasField("faster_rcnn") and INT8 in wanted:
+        if asked:
+            raise UserError("--tflite int8", "is for SSD models", "Take float16 or dynamic")
+        wanted.remove(INT8)
+    shards = _shards(pipeline.train_input_reader)
+    missing = next((shard for shard in shards if not shard.is_file()), None)
+    if missing and INT8 in wanted:
+        if asked:
+            raise UserError(missing, "is not there, and int8 takes pictures from it", "Put it back")
+        on_note("no int8: the pictures the run was trained on are not there")
+        wanted.remove(INT8)
+    return wanted
 
-    module = exporter_lib_v2.DetectionFromImageModule(model)
-    signature = module.__call__.get_concrete_function()
+
+def _free_nms(
+    model,
+    pipeline: TrainEvalPipelineConfig,
+    checkpoint: Detector,
+    shards: Sequence[Path],
+    folder: Path,
+) -> str:
+    """The suppression that costs no accuracy, the faster one where both do."""
+    if not pipeline.model.HasField("ssd"):
+        return FAST  # it has no such choice
+    if pipeline.model.ssd.post_processing.batch_non_max_suppression.use_class_agnostic_nms:
+        return FAST
+    if not shards:
+        return REGULAR
+    trial = folder / TFLITE_FILE
+    ((_, given, network),) = convert_to_tflite(model, pipeline, [FLOAT32], iter, FAST)
+    trial.write_bytes(pack_tflite(network, given, checkpoint.labels, UNJUDGED_THRESHOLD))
+    return REGULAR if costs_accuracy(checkpoint, trial, shards) else FAST
+
+
+def _shards(reader) -> list[Path]:
+    return [Path(path) for path in reader.tf_record_input_reader.input_path]
+
+
+def _training_pictures(pipeline: TrainEvalPipelineConfig) -> Iterator[np.ndarray]:
+    records = read_records(_shards(pipeline.train_input_reader))
+    return (load_rgb(record.image.data) for record in islice(records, REPRESENTATIVE))
+
+
+def _threshold(run: Path) -> float:
+    """The score with the best F1 on the val split."""
+    try:
+        return json.loads((run / BEST / METRICS).read_text(encoding="utf-8"))["threshold"]
+    except (OSError, ValueError, KeyError):
+        return UNJUDGED_THRESHOLD
+
+
+def _save_checkpoint_and_saved_model(model, detect, folder: Path) -> None:
+    import tensorflow as tf
+
     tf.train.Checkpoint(model=model).write(str(folder / "checkpoint" / "ckpt-0"))
-    tf.saved_model.save(module, str(folder / "saved_model"), signatures=signature)
-
-
-def _convert_to_tflite(model, pipeline: TrainEvalPipelineConfig) -> bytes:
-    """float32 TFLite of an SSD model, post-processing included, outputs named as in a SavedModel.
-
-    Upstream's `export_tflite_graph_tf2.py` keeps 10 detections and suppresses boxes without regard
-    to their class; this keeps as many and suppresses as the pipeline.config says, so that the phone
-    finds what the SavedModel finds.
-    """
-    import tensorflow as tf
-    from object_detection import export_tflite_graph_lib_tf2 as upstream
-
-    suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
-    within_class = not suppression.use_class_agnostic_nms
-    module = upstream.SSDModule(pipeline, model, suppression.max_total_detections, within_class)
-
-    @tf.function(autograph=False)
-    def detect(image):
-        # SSDModule returns them in this order (reversed from what its docstring lists).
-        names = ("num_detections", "detection_scores", "detection_classes", "detection_boxes")
-        return dict(zip(names, module.inference_fn(image), strict=True))
-
-    spec = tf.TensorSpec(module.input_shape(), tf.float32, name="image")
-    with tempfile.TemporaryDirectory() as folder, native_chatter_held():
-        tf.saved_model.save(module, folder, signatures=detect.get_concrete_function(spec))
-        return tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-
-
-def describe_tflite_input(model, pipeline: TrainEvalPipelineConfig) -> TFLiteInput:
-    """Reads off how a model normalizes pixels, by showing it a black and a white picture.
-
-    Every feature extractor of the OD API maps a channel linearly (MobileNet to [-1, 1], ResNet by
-    subtracting the ImageNet mean), so that two points tell all.
-    """
-    import tensorflow as tf
-
-    resizer = pipeline.model.ssd.image_resizer.fixed_shape_resizer
-    shape = [1, resizer.height, resizer.width, 3]
-    black, white = (
-        model.preprocess(tf.fill(shape, value))[0].numpy()[0, 0, 0] for value in (0.0, 255.0)
-    )
-    return TFLiteInput(
-        resizer.height,
-        resizer.width,
-        scale=tuple(((white - black) / 255).tolist()),
-        offset=tuple(black.tolist()),
-    )
+    signature = detect.get_concrete_function()
+    module = tf.Module()
+    # Its variables and no more: Keras layers would each be traced once more to be saved.
+    module.variables_used = list(signature.graph.variables)
+    module.__call__ = detect
+    with native_chatter_held():
+        tf.saved_model.save(module, str(folder / SAVED_MODEL), signatures=signature)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from PIL import ExifTags, Image
 
-from tfod.errors import FileFault
+from tfod.errors import FileFault, UserError
 from tfod.files import read_bytes
 
 if TYPE_CHECKING:  # converting seldom needs it, and it takes a tenth of a second to load
@@ -138,6 +138,35 @@ def load_rgb(source: Path | bytes, rotate: bool = True) -> np.ndarray:
         data = source if isinstance(source, bytes) else source.read_bytes()
         with _open(io.BytesIO(data)) as image:
             return np.array(_turned(to_rgb(image), _orientation(image) if rotate else 1))
+
+
+def as_rgb(image: np.ndarray | Image.Image) -> np.ndarray:
+    """Pixels of a picture in memory as uint8 `[H, W, 3]`, RGB; the same as of its file.
+
+    Args:
+      image: a Pillow image, or an array: uint8 or uint16, `[H, W]` or `[H, W, 1]` gray, `[H, W, 3]`
+        RGB or `[H, W, 4]` RGBA.
+
+    Raises:
+      UserError: an array of another shape or dtype, or an image that does not decode.
+    """
+    import numpy as np
+
+    if isinstance(image, Image.Image):
+        with _reading("picture"):
+            return np.array(_turned(to_rgb(image), _orientation(image)))
+    plain = image.dtype in (np.uint8, np.uint16) and image.size
+    if not (plain and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3, 4)))):
+        raise UserError(
+            "image",
+            f"is {image.dtype} {list(image.shape)}",
+            "Give uint8 or uint16: [height, width] gray, or [height, width, 3] RGB, or 4 for RGBA",
+        )
+    if image.dtype == np.uint16:
+        image = (image >> 8).astype(np.uint8)
+    if image.ndim == 3 and image.shape[2] == 3:
+        return image
+    return np.array(to_rgb(Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)))
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 
 from tfod import anchors
-from tfod.dataset import LABEL_MAP, MANIFEST, load_dataset, read_label_map
+from tfod.dataset import MANIFEST, load_dataset
 from tfod.detections import Detections
 from tfod.errors import UserError
+from tfod.label_map import LABEL_MAP, read_label_map
 from tfod.pipeline import architecture
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Work on many files in several processes."""
+"""Work on many files in several processes or threads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ import signal
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import (
+    FIRST_EXCEPTION,
+    Future,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    wait,
+)
 from contextlib import contextmanager
 from itertools import count, islice
 from typing import TypeVar
@@ -46,6 +52,33 @@ def ordered_map(
             if not ahead:
                 return
             yield from ahead.popleft().result()
+
+
+def threaded_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """`function(item)` for each item, in order, worked out by threads a few items ahead.
+
+    For functions that leave Python's lock to others most of the time, as decoders do. `items` may
+    be endless: few are taken before their results are asked for.
+
+    Args:
+      workers: threads; None for one a processor.
+    """
+    workers = workers or os.cpu_count() or 1
+    items = iter(items)
+    ahead: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while True:
+                for item in islice(items, 2 * workers - len(ahead)):
+                    ahead.append(pool.submit(function, item))
+                if not ahead:
+                    return
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
 def counted_map(

@@ -53,6 +53,26 @@ def _is_file(entry: os.DirEntry) -> bool:
     )
 
 
+def find_pictures(inputs: Sequence[Path]) -> list[Path]:
+    """The picture files among files and folders (searched through), sorted within a folder.
+
+    Raises:
+      UserError: an input is not there, or a folder holds no picture.
+    """
+    found: list[Path] = []
+    for path in inputs:
+        if path.is_file():
+            found.append(path)
+            continue
+        if not path.is_dir():
+            raise UserError(path, "is not there", "Name a picture or a folder of pictures")
+        inside = list_files(path, images.suffixes())
+        if not inside:
+            raise UserError(path, "holds no pictures", "Name a folder of pictures")
+        found.extend(inside)
+    return list(dict.fromkeys(found))
+
+
 @dataclass(frozen=True)
 class PictureFolder:
     """The pictures below a folder, as they were when it was listed.

@@ -1,154 +1,167 @@
-"""Detector over files and folders: pictures with boxes drawn, a JSON of detections."""
+"""Detector over files, folders and videos, one picture after another."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tfod.detections import Detections
+from tfod.annotation import Annotation
+from tfod.detections import Detections, detections_from_outputs
 from tfod.detector import Detector
-from tfod.errors import BadFilesError, UserError
-from tfod.files import refuse_existing, replacing_folder
-from tfod.images import load_rgb, suffixes
-from tfod.pictures import list_files
-from tfod.report import contact_sheet, draw_detections
+from tfod.errors import UserError
+from tfod.images import load_rgb
+from tfod.parallel import threaded_map
+from tfod.pictures import find_pictures
+from tfod.records import Record, read_records
 
-CONTACT_SHEET = "contact_sheet.jpg"
-SHEET_PICTURES = 24
+VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
+TILE_OVERLAP = 0.2  # of a tile's edge: an object smaller than this is whole in one of them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """One picture and what was found in it.
 
     Attributes:
       path: the file.
-      width, height: pixels, after turning the picture upright.
+      frame: of a video, from 0; None for a picture.
+      pixels: uint8 `[H, W, 3]` RGB, upright.
       detections: those above the threshold.
     """
 
     path: Path
-    width: int
-    height: int
+    frame: int | None
+    pixels: np.ndarray
     detections: Detections
 
-    def to_json(self) -> dict:
-        """As JSON: boxes in pixels, xmin, ymin, xmax, ymax, as in PASCAL VOC."""
-        boxes = self.detections.to_pixels_xyxy(self.width, self.height).round(1).tolist()
-        found = self.detections
-        return {
-            "file": str(self.path),
-            "width": self.width,
-            "height": self.height,
-            "detections": [
-                {"name": name, "score": round(score, 4), "box": [round(edge, 1) for edge in box]}
-                for name, score, box in zip(found.names, found.scores.tolist(), boxes, strict=True)
-            ],
-        }
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def find_pictures(inputs: Sequence[Path]) -> list[Path]:
-    """The picture files among files and folders (searched through), sorted within a folder.
+@dataclass(frozen=True)
+class Source:
+    """A picture or video to look at.
+
+    Attributes:
+      path: the file.
+      frames: 1 for a picture; of a video, how many its header tells of.
+      is_video: whether it is one.
+    """
+
+    path: Path
+    frames: int
+    is_video: bool
+
+
+def find_sources(inputs: Sequence[Path]) -> list[Source]:
+    """The pictures and videos among files and folders; folders are searched for pictures.
 
     Raises:
-      UserError: an input is not there, or a folder holds no picture.
+      UserError: an input is not there, a folder holds no picture, or a video cannot be opened.
     """
-    found: list[Path] = []
+    found = []
     for path in inputs:
-        if path.is_file():
-            found.append(path)
-            continue
-        if not path.is_dir():
-            raise UserError(path, "is not there", "Name a picture or a folder of pictures")
-        inside = list_files(path, suffixes())
-        if not inside:
-            raise UserError(path, "holds no pictures", "Name a folder of pictures")
-        found.extend(inside)
-    return list(dict.fromkeys(found))
+        if path.suffix.lower() in VIDEOS:
+            found.append(Source(path, _frames(path), True))
+        else:
+            found += [Source(picture, 1, False) for picture in find_pictures([path])]
+    return list({source.path: source for source in found}.values())
 
 
-def predict_files(
+def _frames(video: Path) -> int:
+    import supervision as sv
+
+    if not video.is_file():
+        raise UserError(video, "is not there", "Name a picture, a folder of pictures or a video")
+    try:
+        return max(sv.VideoInfo.from_video_path(str(video)).total_frames or 0, 0)
+    except Exception as error:  # OpenCV's and supervision's own kinds
+        raise UserError(
+            video, "cannot be opened as a video", "Save it as MP4 with H.264"
+        ) from error
+
+
+def predict_sources(
     detector: Detector,
-    inputs: Sequence[Path],
+    sources: Iterable[Source],
     threshold: float = 0.5,
-    output: Path | None = None,
-    json_file: Path | None = None,
-    overwrite: bool = False,
-    progress: Callable[[Iterable[Path]], Iterable[Path]] = iter,
-) -> list[Prediction]:
-    """Finds objects in files and folders of pictures, and draws what was found.
+    tiles: int | None = None,
+    on_fault: Callable[[UserError], None] | None = None,
+) -> Iterator[Prediction]:
+    """Finds objects in pictures and videos. A few pictures are held at a time, never all.
 
     Args:
-      detector: the loaded model.
-      inputs: pictures, and folders to search through.
       threshold: least score to report, in [0, 1].
-      output: folder for the drawn pictures and a contact sheet of the first 24; appears when
-        complete. None draws nothing.
-      json_file: file for the detections as JSON. None writes none.
-      overwrite: replace an `output` that is there.
-      progress: wraps the iteration, such as `tqdm`.
+      tiles: look at squares of so many pixels one by one, and at what they show together: for
+        objects that are small in large pictures.
+      on_fault: called with a picture that does not decode, which is then left out; None to raise.
 
     Raises:
-      UserError: an input or output is unusable.
-      BadFilesError: pictures do not decode; all are named, and nothing is written.
+      UserError: a picture does not decode, and there is no `on_fault`.
     """
-    pictures = find_pictures(inputs)
-    if output is not None:
-        refuse_existing(output, overwrite)
-    _check_pictures(pictures)
-    if output is None:
-        predictions = [found for found, _ in _predict(detector, progress(pictures), threshold)]
-    else:
-        predictions, sheet = [], []
-        names = _output_names(pictures)
-        with replacing_folder(output) as folder:
-            for found, pixels in _predict(detector, progress(pictures), threshold):
-                drawn = draw_detections(pixels, found.detections)
-                Image.fromarray(drawn).save(folder / names[found.path], quality=92)
-                predictions.append(found)
-                if len(sheet) < SHEET_PICTURES:
-                    sheet.append(drawn)
-            contact_sheet(sheet).save(folder / CONTACT_SHEET, quality=90)
-    if json_file is not None:
-        partial = json_file.with_name(f"{json_file.name}.partial")
-        partial.write_text(json.dumps([p.to_json() for p in predictions], indent=1) + "\n")
-        partial.replace(json_file)
-    return predictions
+    look = detector.predict if tiles is None else _in_tiles(detector, tiles)
 
-
-def _predict(
-    detector: Detector, pictures: Iterable[Path], threshold: float
-) -> Iterator[tuple[Prediction, np.ndarray]]:
-    for path in pictures:
-        pixels = load_rgb(path)
-        detections = detector.predict(pixels).above(threshold)
-        yield Prediction(path, pixels.shape[1], pixels.shape[0], detections), pixels
-
-
-def _check_pictures(pictures: Sequence[Path]) -> None:
-    errors = []
-    for path in pictures:
+    def predict(item: tuple[Path, int | None, np.ndarray | None]) -> Prediction | UserError:
+        path, frame, pixels = item
         try:
-            load_rgb(path)
+            pixels = load_rgb(path) if pixels is None else pixels
         except UserError as error:
-            errors.append(error)
-    if errors:
-        raise BadFilesError("pictures", errors, "Mend them, or take them out")
+            return error
+        return Prediction(path, frame, pixels, look(pixels).above(threshold))
+
+    for found in threaded_map(predict, _items(sources)):
+        if isinstance(found, Prediction):
+            yield found
+        elif on_fault is None:
+            raise found
+        else:
+            on_fault(found)
 
 
-def _output_names(pictures: Sequence[Path]) -> dict[Path, str]:
-    """A JPEG name for each picture; equal stems from different folders get a number."""
-    names: dict[Path, str] = {}
-    taken = {CONTACT_SHEET}
-    for path in pictures:
-        name, number = f"{path.stem}.jpg", 2
-        while name in taken:
-            name, number = f"{path.stem}_{number}.jpg", number + 1
-        taken.add(name)
-        names[path] = name
-    return names
+def predict_records(
+    detector: Detector, shards: Sequence[Path]
+) -> Iterator[tuple[Annotation, Detections]]:
+    """Ground truth and everything that is found, of each record of a data set, in order."""
+
+    def predict(record: Record) -> tuple[Annotation, Detections]:
+        return record.annotation, detector.predict(detector.decode(record.image.data))
+
+    return threaded_map(predict, read_records(shards))
+
+
+def _items(sources: Iterable[Source]) -> Iterator[tuple[Path, int | None, np.ndarray | None]]:
+    import supervision as sv
+
+    for source in sources:
+        if not source.is_video:
+            yield source.path, None, None
+            continue
+        frames = sv.get_video_frames_generator(str(source.path))
+        for number, frame in enumerate(frames):
+            yield source.path, number, np.ascontiguousarray(frame[..., ::-1])
+
+
+def _in_tiles(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:
+    import supervision as sv
+
+    def look(tile: np.ndarray) -> sv.Detections:
+        height, width = tile.shape[:2]
+        return detector.predict(np.ascontiguousarray(tile)).to_supervision(width, height)
+
+    overlap = round(edge * TILE_OVERLAP)
+    slicer = sv.InferenceSlicer(look, slice_wh=edge, overlap_wh=overlap)
+
+    def predict(pixels: np.ndarray) -> Detections:
+        height, width = pixels.shape[:2]
+        found = slicer(pixels)
+        if not len(found):
+            return detections_from_outputs(*np.zeros((3, 0)), detector.labels)
+        boxes = found.xyxy[:, [1, 0, 3, 2]] / [height, width, height, width]
+        return detections_from_outputs(boxes, found.confidence, found.class_id, detector.labels)
+
+    return predict

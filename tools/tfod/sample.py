@@ -6,7 +6,6 @@ It lets every stage run, and a small detector learn something real, without a do
 from __future__ import annotations
 
 import os
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,31 +13,17 @@ from pathlib import Path
 from tfod.errors import UserError
 from tfod.files import replacing_folder
 from tfod.sample_scene import make_scene
+from tfod.voc_writer import write_voc
 
 
 def _write_scene(folder: Path, seed: int, index: int) -> None:
-    """Writes one picture, and its annotation as LabelImg does but without the absolute path."""
+    """Writes one picture and its annotation."""
     picture, boxes = make_scene(seed, index)
     image = folder / "images" / f"scene{index:04d}.jpg"
     picture.save(image, quality=92)
 
-    def add(parent: ET.Element, **fields: object) -> None:
-        for tag, value in fields.items():
-            ET.SubElement(parent, tag).text = str(value)
-
-    root = ET.Element("annotation")
-    add(root, folder=image.parent.name, filename=image.name)
-    add(ET.SubElement(root, "size"), width=picture.width, height=picture.height, depth=3)
-    add(root, segmented=0)
-    for box in boxes:
-        entry = ET.SubElement(root, "object")
-        add(entry, name=box.name, pose=box.pose, truncated=int(box.truncated))
-        add(entry, occluded=0, difficult=int(box.difficult))
-        edges = ET.SubElement(entry, "bndbox")
-        add(edges, xmin=box.xmin, ymin=box.ymin, xmax=box.xmax, ymax=box.ymax)
-    ET.indent(root, "    ")
-    xml = ET.tostring(root, encoding="utf-8") + b"\n"
-    (folder / "annotations" / f"{image.stem}.xml").write_bytes(xml)
+    xml = folder / "annotations" / f"{image.stem}.xml"
+    write_voc(xml, image, picture.size, boxes)
 
 
 def write_sample(

@@ -31,6 +31,23 @@ def stages():
         yield show
 
 
+@contextlib.contextmanager
+def bytes_bar(description: str):
+    """A callback of (bytes done, bytes in all or None) that shows a progress bar once called."""
+    from tqdm import tqdm
+
+    with contextlib.ExitStack() as bars:
+        shown: list[tqdm] = []
+
+        def show(done: int, total: int | None) -> None:
+            if not shown:
+                form = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+                shown.append(bars.enter_context(tqdm(desc=description, total=total, **form)))
+            shown[0].update(done - shown[0].n)
+
+        yield show
+
+
 def table(header: list[str], rows: list[list]) -> None:
     """Prints a table, the first column to the left."""
     from rich.console import Console

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from tfod import pipeline as pipelines
 from tfod import precision
 from tfod.checkpoint import BEST, checkpoint_type, find_checkpoint
-from tfod.dataset import LABEL_MAP, Dataset
+from tfod.dataset import Dataset
 from tfod.detections import detections_from_outputs
 from tfod.errors import UserError
 from tfod.evaluation import Metrics, judge
 from tfod.files import replacing_folder
 from tfod.images import load_rgb
+from tfod.label_map import LABEL_MAP
 from tfod.learner import Learner
 from tfod.records import read_records
 from tfod.run_log import SAMPLES, RunLog, Sample

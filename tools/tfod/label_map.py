@@ -1,0 +1,57 @@
+"""Label maps of the OD API: class names by id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tfod.errors import UserError
+
+LABEL_MAP = "label_map.pbtxt"
+
+
+def read_label_map(path: Path) -> dict[int, str]:
+    """Class names by id, ascending, of an OD API label map (`StringIntLabelMap` as text).
+
+    The name of a class is its `display_name` where it has one, as in the OD API. The background,
+    id 0, is left out.
+
+    Raises:
+      UserError: the file is missing or no label map, or a name or an id occurs twice.
+    """
+    from google.protobuf import text_format
+    from object_detection.protos import string_int_label_map_pb2
+
+    remedy = "Give an OD API label map such as: item { id: 1 name: 'stop' }"
+    try:
+        text = path.read_text(encoding="utf-8")
+        items = text_format.Parse(text, string_int_label_map_pb2.StringIntLabelMap()).item
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}", remedy) from error
+    except (UnicodeDecodeError, text_format.ParseError) as error:
+        raise UserError(path, f"is no label map: {error}", remedy) from error
+    classes: dict[int, str] = {}
+    for item in items:
+        name = item.display_name or item.name
+        if item.id == 0 and name == "background":
+            continue
+        if item.id < 1 or not name:
+            raise UserError(path, f"class {name!r} has the id {item.id}", "Number them from 1")
+        if item.id in classes or name in classes.values():
+            raise UserError(path, f"class {name!r} or its id {item.id} occurs twice", remedy)
+        classes[item.id] = name
+    if not classes:
+        raise UserError(path, "holds no class", remedy)
+    return dict(sorted(classes.items()))
+
+
+def write_label_map(path: Path, classes: Mapping[int, str]) -> None:
+    """Writes class names by id as an OD API label map."""
+    from google.protobuf import text_format
+    from object_detection.protos import string_int_label_map_pb2
+
+    label_map = string_int_label_map_pb2.StringIntLabelMap()
+    for class_id, name in classes.items():
+        label_map.item.add(id=class_id, name=name)
+    text = text_format.MessageToString(label_map, as_utf8=True)
+    path.write_text(text, encoding="utf-8")
