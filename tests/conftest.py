@@ -59,6 +59,7 @@ def tiny_template(tmp_path_factory) -> Path:
     pipeline.model.ssd.feature_extractor.depth_multiplier = 0.35
     predictor = pipeline.model.ssd.box_predictor.weight_shared_convolutional_box_predictor
     predictor.conv_hyperparams.initializer.random_normal_initializer.stddev = 0.2
+    predictor.class_prediction_bias_init = -2.0  # scores that a .tflite reports
     for batch_norm in batch_norms(pipeline.model):
         batch_norm.decay = 0.01
     path = tmp_path_factory.mktemp("tiny") / "pipeline.config"

@@ -99,7 +99,7 @@ def test_from_pictures_to_predictions(tiny_template, tmp_path, capfd):
     saved_model, lite = (
         json.loads((exported / name).read_text()) for name in ("metrics.json", "model_metrics.json")
     )
-    assert lite["images"] == saved_model["images"] == 2
+    assert lite["images"] == saved_model["images"] == 3
     assert json.loads((report / "metrics.json").read_text()) == lite
     again = json.loads((report / "detections_metrics.json").read_text())
     assert again["coco"] == pytest.approx(lite["coco"], abs=1e-3)

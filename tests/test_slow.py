@@ -117,9 +117,17 @@ def eight(shared, tmp_path_factory):
     )
 
 
-def test_eight_pictures_are_learnt_by_heart(eight, shared, tmp_path):
-    template, size, steps = "ssd_mobilenet_v2_fpnlite_320x320", 192, 200
-    backbone = shared / "backbones/mobilenet_v2_imagenet/mobilenet_v2.ckpt-1"
+@pytest.mark.parametrize(
+    ("template", "size", "steps", "rate"),
+    [
+        ("ssd_mobilenet_v2_fpnlite_320x320", 192, 200, 1e-3),
+        ("ssd_resnet50_v1_fpn_640x640", 160, 250, 5e-4),
+    ],
+)
+def test_eight_pictures_are_learnt_by_heart(template, size, steps, rate, eight, shared, tmp_path):
+    backbone = None  # there is none for ResNets
+    if "mobilenet" in template:
+        backbone = shared / "backbones/mobilenet_v2_imagenet/mobilenet_v2.ckpt-1"
     assert eight.splits["train"].images == 8
     pipeline = read_pipeline(find_template(template))
     config = pipeline.train_config
@@ -132,7 +140,7 @@ def test_eight_pictures_are_learnt_by_heart(eight, shared, tmp_path):
     config.optimizer.adam_optimizer.learning_rate.CopyFrom(schedule)
     config.optimizer.use_moving_average = False
     write_pipeline(pipeline, tmp_path / "small.config")
-    options = Options(steps=steps, batch_size=8, learning_rate=1e-3, init=backbone)
+    options = Options(steps=steps, batch_size=8, learning_rate=rate, init=backbone)
     train(eight, str(tmp_path / "small.config"), tmp_path / "run", options, RunSettings(keep=1))
     detector = Detector.load(tmp_path / "run")
     records = list(read_records(eight.splits["train"].shards))

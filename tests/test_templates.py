@@ -31,6 +31,10 @@ def at_tiny_size(name, path):
     set_input_size(pipeline, SIZE)
     if "mobilenet" in model.feature_extractor.type:
         model.feature_extractor.depth_multiplier = 0.35
+    if name.startswith("ssd"):  # scores that a .tflite reports
+        predictor = model.box_predictor
+        chosen = getattr(predictor, predictor.WhichOneof("box_predictor_oneof"))
+        chosen.class_prediction_bias_init = -2.0
     write_pipeline(pipeline, path)
     return path
 

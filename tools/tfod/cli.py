@@ -547,7 +547,7 @@ def _print_parity(path: Path) -> None:
 
     forms = {"MB": ".2f", "AP50": ".3f", "box_difference": ".5f", "unlike": ".1%"}
     table(
-        ["model", "MB", "AP50", "box difference", "unlike", "ms, 1 thread", "ms, 2 threads"],
+        ["model", "MB", "AP50", "box off", "unlike", "ms, 1 thread", "2 threads"],
         [
             [row.pop("model"), *(cell(v, forms.get(name, ".1f")) for name, v in row.items())]
             for row in pd.read_csv(path).to_dict("records")

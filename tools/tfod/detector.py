@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from tfod.label_map import LABEL_MAP, read_label_map
 from tfod.parallel import threaded_map
 from tfod.pictures import find_pictures
 from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size
-from tfod.tflite import load_tflite
+from tfod.tflite import load_tflite, load_tflite_for_many
 from tfod.tflite_file import read_tflite
 
 SAVED_MODEL = "saved_model"
@@ -38,11 +38,13 @@ class Detector:
       model: the loaded network.
       decode: turns the bytes of a training record into pixels, uint8 `[H, W, 3]`. Where TensorFlow
         runs the model it is the decoder of training: another's pixels differ by 1 here and there.
+      model_for_many: the same network for several threads at a time, where `model` has them wait.
     """
 
     labels: dict[int, str]
     model: Model
     decode: Callable[[bytes], np.ndarray] = load_rgb
+    model_for_many: Model | None = None
 
     @classmethod
     def load(
@@ -68,7 +70,8 @@ class Detector:
             raise UserError(path, "is no run", "Give --input-size with a run, or to tfod export")
         if path.suffix == ".tflite":
             file = read_tflite(path)
-            return cls(file.labels, load_tflite(file, threads))
+            model = load_tflite(file, threads)
+            return cls(file.labels, model, model_for_many=load_tflite_for_many(file))
         if (path / SAVED_MODEL / "saved_model.pb").is_file():
             return detector_of(_read_labels(path), _load_saved_model(path / SAVED_MODEL))
         if is_run:
@@ -123,7 +126,11 @@ class Detector:
         """
         if isinstance(images, str | Path):
             images = find_pictures([Path(images)])
-        yield from threaded_map(self.predict, images)
+        yield from threaded_map(self.for_many().predict, images)
+
+    def for_many(self) -> Detector:
+        """The same detector, quicker where several threads use it and slower where one does."""
+        return replace(self, model=self.model_for_many or self.model)
 
 
 def detector_of(labels: dict[int, str], detect) -> Detector:

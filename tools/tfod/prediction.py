@@ -104,6 +104,7 @@ def predict_sources(
     Raises:
       UserError: a picture does not decode, and there is no `on_fault`.
     """
+    detector = detector.for_many()
     look = detector.predict if tiles is None else _in_tiles(detector, tiles)
 
     def predict(item: tuple[Path, int | None, np.ndarray | None]) -> Prediction | UserError:
@@ -127,6 +128,7 @@ def predict_records(
     detector: Detector, shards: Sequence[Path]
 ) -> Iterator[tuple[Annotation, Detections]]:
     """Ground truth and everything that is found, of each record of a data set, in order."""
+    detector = detector.for_many()
 
     def predict(record: Record) -> tuple[Annotation, Detections]:
         return record.annotation, detector.predict(detector.decode(record.image.data))
@@ -135,12 +137,12 @@ def predict_records(
 
 
 def _items(sources: Iterable[Source]) -> Iterator[tuple[Path, int | None, np.ndarray | None]]:
-    import supervision as sv
-
     for source in sources:
         if not source.is_video:
             yield source.path, None, None
             continue
+        import supervision as sv
+
         frames = sv.get_video_frames_generator(str(source.path))
         for number, frame in enumerate(frames):
             yield source.path, number, np.ascontiguousarray(frame[..., ::-1])
