@@ -1,7 +1,7 @@
-"""What takes too long for every run of the tests: `pytest -m slow`, ten minutes.
+"""What takes too long for every run of the tests: `pytest -m slow`, a quarter of an hour.
 
-A run killed ten times ends as one never killed, and a detector learns eight pictures by heart,
-which it can only if its targets, losses and post-processing fit each other.
+A run killed ten times ends as one never killed, and detectors learn eight pictures by heart,
+which they can only if their targets, losses and post-processing fit each other.
 """
 
 from __future__ import annotations

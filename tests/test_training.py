@@ -397,14 +397,17 @@ def assert_same(values: dict[str, np.ndarray], others: dict[str, np.ndarray]) ->
             np.testing.assert_array_equal(value, others[name], err_msg=name)
 
 
-def test_frozen_layers_stay_and_the_best_checkpoint_has_the_averages(data, tiny_template, tmp_path):
+def test_frozen_layers_stay_and_the_best_checkpoint_has_the_averages(
+    data, tiny_template, run, tmp_path
+):
     pipeline = read_pipeline(tiny_template)
     config = pipeline.train_config
     config.freeze_variables.append("(Conv1|bn_Conv1|expanded_conv)")
     config.optimizer.use_moving_average = True
     config.optimizer.moving_average_decay = 0.9
     write_pipeline(pipeline, tmp_path / "frozen.config")
-    options, settings = Options(steps=2, batch_size=2), RunSettings(checkpoint_every=1)
+    options = Options(steps=2, batch_size=2, init=run / "ckpt-2")
+    settings = RunSettings(checkpoint_every=1)
     train(data, str(tmp_path / "frozen.config"), tmp_path / "run", options, settings)
     first, last = (variables(tmp_path / f"run/ckpt-{number}") for number in (1, 2))
     backbone = "model/_feature_extractor/classification_backbone/layer_with_weights-"
