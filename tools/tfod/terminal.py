@@ -55,7 +55,7 @@ def table(header: list[str], rows: list[list]) -> None:
 
     table = Table()
     for index, title in enumerate(header):
-        table.add_column(title, justify="left" if index == 0 else "right")
+        table.add_column(title, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console().print(table)
