@@ -111,6 +111,17 @@ print(json.dumps([len(found), found.names[0], sorted(heavy & set(sys.modules))])
 
 
 @pytest.mark.long
+def test_no_class_is_lost_whatever_number_of_threads_is_asked_for(exported, pictures):
+    """LiteRT's own regular suppression with T threads never reports class T, counted from 0."""
+    path = exported / "model.tflite"
+    alone = Detector.load(path, threads=1).predict(pictures[0])
+    assert set(alone.class_ids.tolist()) == {1, 2, 3, 4}
+    for threads in (2, 3, None):
+        found = Detector.load(path, threads=threads).predict(pictures[0])
+        np.testing.assert_array_equal(found.class_ids, alone.class_ids)
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["model.tflite", "saved_model"])
 def test_threads_may_share_a_detector(name, exported, pictures):
     detector = Detector.load(exported if name == "saved_model" else exported / name)

@@ -10,18 +10,14 @@ computes 1024.0002, and then it is medium only.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
+from whole_process import print_medians, run_python
 
 import tfod  # noqa: F401  (upstream does not load without it)
 
@@ -80,22 +76,12 @@ def main(run: Path, data: Path, split: str, rounds: int, upstream: bool) -> None
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(shutil.copytree(run, Path(temporary) / "run"))
         commands = {
-            "upstream": [sys.executable, __file__, "--upstream", "--run", copy, *given],
-            "tfod": [sys.executable, "-m", "tfod", "evaluate", "--run", copy, *given],
+            "upstream": [__file__, "--upstream", "--run", copy, *given],
+            "tfod": ["-m", "tfod", "evaluate", "--run", copy, *given],
         }
         for _ in range(rounds):
             for name, command in commands.items():
-                started = time.perf_counter()
-                done = subprocess.run(
-                    list(map(str, command)),
-                    check=False,
-                    capture_output=True,
-                    text=True,
-                    env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                )
-                if done.returncode:
-                    raise SystemExit(done.stderr)
-                seconds[name].append(time.perf_counter() - started)
+                seconds[name].append(run_python(*command)[0])
         theirs = json.loads((copy / "upstream.json").read_text())
         ours = json.loads((copy / "metrics.json").read_text())
     report(seconds, theirs, ours["coco"], ours["images"])
@@ -104,13 +90,7 @@ def main(run: Path, data: Path, split: str, rounds: int, upstream: bool) -> None
 def report(
     seconds: dict[str, list[float]], theirs: list[float], ours: dict[str, float | None], images: int
 ) -> None:
-    table = Table(title=f"{images} pictures, {os.cpu_count()} cores, medians of whole processes")
-    for heading in ("", "seconds", "times faster"):
-        table.add_column(heading, justify="right" if heading else "left")
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    for name, median in medians.items():
-        table.add_row(name, f"{median:.1f}", f"{medians['upstream'] / median:.2f}")
-    Console().print(table)
+    print_medians(f"{images} pictures, whole processes", "seconds", seconds)
     table = Table()
     for heading in ("", "upstream", "tfod", "difference"):
         table.add_column(heading, justify="right" if heading else "left")

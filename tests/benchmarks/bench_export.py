@@ -9,17 +9,11 @@ makes the same two, and holds them against the checkpoint on 50 pictures.
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
+from whole_process import print_medians, run_python
 
 CONVERT = """
 import sys, tensorflow as tf
@@ -59,25 +53,8 @@ def main(run: Path, rounds: int) -> None:
                 "tfod": [[*ours, "--output", str(folder / "tfod")]],
             }
             for name, commands in ways.items():
-                started = time.perf_counter()
-                for command in commands:
-                    done = subprocess.run(
-                        [sys.executable, *command],
-                        check=False,
-                        capture_output=True,
-                        text=True,
-                        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-                    )
-                    if done.returncode:
-                        raise SystemExit(done.stderr)
-                seconds[name].append(time.perf_counter() - started)
-    table = Table(title=f"{os.cpu_count()} cores, medians of whole processes")
-    for heading in ("", "seconds", "times faster"):
-        table.add_column(heading, justify="right" if heading else "left")
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    for name, median in medians.items():
-        table.add_row(name, f"{median:.1f}", f"{medians['upstream'] / median:.2f}")
-    Console().print(table)
+                seconds[name].append(sum(run_python(*command)[0] for command in commands))
+    print_medians("whole processes", "seconds", seconds)
 
 
 if __name__ == "__main__":

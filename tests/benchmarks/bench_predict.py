@@ -8,16 +8,11 @@ pictures a second, file to detections, in a process that is warm.
 
 from __future__ import annotations
 
-import os
-import statistics
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
+from whole_process import print_medians, run_python
 
 WARM_UP = 5
 SAVED_MODEL, LITERT, FLOAT32, INT8 = WAYS = (
@@ -72,18 +67,6 @@ def pictures_a_second(way: str, model: Path, pictures: list[Path]) -> float:
     return (len(pictures) - WARM_UP) / (time.perf_counter() - started)
 
 
-def table(title: str, unit: str, seen: dict[str, list[float]], more_is_better: bool) -> None:
-    shown = Table(title=title)
-    for heading in ("", unit, "times faster"):
-        shown.add_column(heading, justify="right" if heading else "left")
-    medians = {name: statistics.median(each) for name, each in seen.items()}
-    first = next(iter(medians.values()))
-    for name, median in medians.items():
-        times = median / first if more_is_better else first / median
-        shown.add_row(name, f"{median:.2f}", f"{times:.2f}")
-    Console().print(shown)
-
-
 @click.command(help=__doc__.replace("\n  python", "\n\n\b\n  python"))
 @click.option("--model", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--images", type=click.Path(path_type=Path, exists=True), required=True)
@@ -95,18 +78,6 @@ def main(model: Path, images: Path, count: int, rounds: int, way: str | None) ->
     if way:
         print(pictures_a_second(way, model, pictures))
         return
-
-    def run(*command: object) -> str:
-        done = subprocess.run(
-            [sys.executable, *map(str, command)],
-            check=False,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        return done.stdout
 
     cold: dict[str, list[float]] = {"SavedModel": [], "tfod predict": []}
     warm: dict[str, list[float]] = {each: [] for each in WAYS}
@@ -121,15 +92,12 @@ def main(model: Path, images: Path, count: int, rounds: int, way: str | None) ->
     }
     for _ in range(rounds):
         for name, command in commands.items():
-            started = time.perf_counter()
-            run(*command)
-            cold[name].append(time.perf_counter() - started)
+            cold[name].append(run_python(*command)[0])
         for each in WAYS:
             given = ["--model", model, "--images", images, "--count", count, "--way", each]
-            warm[each].append(float(run(__file__, *given)))
-    cores = os.cpu_count()
-    table(f"first detections, whole process, {cores} cores, medians", "seconds", cold, False)
-    table(f"{len(pictures)} pictures, {cores} cores, medians", "pictures/s", warm, True)
+            warm[each].append(float(run_python(__file__, *given)[1]))
+    print_medians("first detections, whole process", "seconds", cold)
+    print_medians(f"{len(pictures)} pictures", "pictures/s", warm, more_is_better=True)
 
 
 if __name__ == "__main__":

@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.checkpoint import BEST, restore_for_inference
-from tfod.detector import SAVED_MODEL, Detector, detector_of
+from tfod.detector import SAVED_MODEL, detector_of
 from tfod.errors import UserError
 from tfod.files import refuse_existing, replacing_folder
 from tfod.images import load_rgb
 from tfod.inference import detection_function
 from tfod.label_map import LABEL_MAP, read_label_map
-from tfod.parity import costs_accuracy, measure_parity
+from tfod.parity import Reference, costs_accuracy, measure_parity
 from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size, write_pipeline
 from tfod.quiet import native_chatter_held
 from tfod.records import read_records
@@ -28,6 +29,7 @@ from tfod.tflite_export import (
     VARIANTS,
     convert_to_tflite,
     convertible,
+    loses_a_class,
 )
 from tfod.tflite_file import LABELS, pack_tflite
 
@@ -101,34 +103,28 @@ def export(
     variants = _variants(pipeline, tflite, on_note)
     model = restore_for_inference(run, pipeline)
     detect = detection_function(model)
-    threshold = _threshold(run)
-    checkpoint = detector_of(labels, detect)
     shards = _shards(pipeline.eval_input_reader[0]) if pipeline.eval_input_reader else []
-    if not all(shard.is_file() for shard in shards):
-        shards = []
+    reference = None
+    if shards and all(shard.is_file() for shard in shards):
+        reference = Reference.of(detector_of(labels, detect), shards)
+    else:
+        on_note(f"no {PARITY}: the val split the run was judged on is not there")
     with replacing_folder(output) as folder:
         _save_checkpoint_and_saved_model(model, detect, folder)
-        if variants and nms is None:
-            nms = _free_nms(model, pipeline, checkpoint, shards, folder)
-        one_thread = pipeline.model.HasField("ssd") and nms == REGULAR and len(labels) > 1
-        files = []
-        for variant, given, network in convert_to_tflite(
-            model, pipeline, variants, lambda: _training_pictures(pipeline), nms
-        ):
-            files.append(folder / tflite_name(variant))
-            files[-1].write_bytes(pack_tflite(network, given, labels, threshold, one_thread))
+        files: list[Path] = []
+        if variants:
+            pack = partial(pack_tflite, labels=labels, threshold=_threshold(run))
+            files, nms = _write_tflite(model, pipeline, variants, nms, pack, reference, folder)
         write_pipeline(pipeline, folder / CONFIG_NAME)
         shutil.copyfile(run / LABEL_MAP, folder / LABEL_MAP)
         names = "".join(f"{name}\n" for name in labels.values())
         (folder / LABELS).write_text(names, encoding="utf-8")
         if (run / METRICS).is_file() and input_size is None:
             shutil.copyfile(run / METRICS, folder / METRICS)
-        if shards:
-            parity = measure_parity(checkpoint, [folder, *files], shards, threshold, progress)
+        if reference is not None:
+            parity = measure_parity(reference, [folder, *files], _threshold(run), progress)
             parity.to_csv(folder / PARITY, index=False)
-        else:
-            on_note(f"no {PARITY}: the val split the run was judged on is not there")
-    if variants and one_thread:
+    if files and loses_a_class(pipeline, nms):
         on_note(
             "the .tflite files suppress boxes within a class, as the config says: run them in "
             "MediaPipe, or with one thread of LiteRT's, which forgets a class with more"
@@ -161,24 +157,42 @@ def _variants(
     return wanted
 
 
-def _free_nms(
+def _write_tflite(
     model,
     pipeline: TrainEvalPipelineConfig,
-    checkpoint: Detector,
-    shards: Sequence[Path],
+    variants: Sequence[str],
+    nms: str | None,
+    pack: Callable[..., bytes],
+    reference: Reference | None,
     folder: Path,
-) -> str:
-    """The suppression that costs no accuracy, the faster one where both do."""
+) -> tuple[list[Path], str]:
+    """Writes the variants; their files, and the suppression they have, chosen if none is given."""
+
+    def write(variants: Sequence[str], nms: str) -> None:
+        for variant, given, network in convert_to_tflite(
+            model, pipeline, variants, partial(_training_pictures, pipeline), nms
+        ):
+            content = pack(network, given, one_thread=loses_a_class(pipeline, nms))
+            (folder / tflite_name(variant)).write_bytes(content)
+
+    chosen, there = nms or _nms_of_config(pipeline), set()
+    trial = folder / tflite_name(FLOAT32)
+    if nms is None and chosen == REGULAR and reference is not None:
+        write([FLOAT32], FAST)
+        if not costs_accuracy(reference, trial):
+            chosen, there = FAST, {FLOAT32}
+    if missing := [variant for variant in variants if variant not in there]:
+        write(missing, chosen)
+    if FLOAT32 not in variants:
+        trial.unlink(missing_ok=True)
+    return [folder / tflite_name(variant) for variant in variants], chosen
+
+
+def _nms_of_config(pipeline: TrainEvalPipelineConfig) -> str:
     if not pipeline.model.HasField("ssd"):
-        return FAST  # it has no such choice
-    if pipeline.model.ssd.post_processing.batch_non_max_suppression.use_class_agnostic_nms:
-        return FAST
-    if not shards:
-        return REGULAR
-    trial = folder / TFLITE_FILE
-    ((_, given, network),) = convert_to_tflite(model, pipeline, [FLOAT32], iter, FAST)
-    trial.write_bytes(pack_tflite(network, given, checkpoint.labels, UNJUDGED_THRESHOLD))
-    return REGULAR if costs_accuracy(checkpoint, trial, shards) else FAST
+        return FAST  # there is no choice: its own suppression is converted
+    suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
+    return FAST if suppression.use_class_agnostic_nms else REGULAR
 
 
 def _shards(reader) -> list[Path]:

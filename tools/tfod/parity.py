@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -24,19 +25,47 @@ TOLERANCE = 0.005  # of AP50
 SAME_PLACE = 0.5  # IoU from which on two boxes are one object's
 
 
+@dataclass(frozen=True)
+class Reference:
+    """What a checkpoint finds in some pictures, for what is made of it to be held against.
+
+    Attributes:
+      records: the pictures with their ground truth.
+      pixels: uint8 `[H, W, 3]` RGB of each, decoded as in training: a `.tflite` decodes otherwise,
+        and what differs then should be the network alone.
+      found: the checkpoint's detections.
+      labels: label map, id to name.
+    """
+
+    records: Sequence[Record]
+    pixels: Sequence[np.ndarray]
+    found: Sequence[Detections]
+    labels: dict[int, str]
+
+    @classmethod
+    def of(cls, checkpoint: Detector, shards: Sequence[Path]) -> Reference:
+        """The checkpoint's on the first 50 pictures of these shards."""
+        records = list(islice(read_records(shards), PICTURES))
+        pixels = [checkpoint.decode(record.image.data) for record in records]
+        return cls(records, pixels, [*map(checkpoint.predict, pixels)], checkpoint.labels)
+
+    def ap50(self, found: Sequence[Detections]) -> float:
+        """Of detections in these pictures; NaN where there is no object."""
+        truths = [record.annotation for record in self.records]
+        ap = judge(truths, found, self.labels.values())[0].coco["AP50"]
+        return math.nan if ap is None else ap
+
+
 def measure_parity(
-    checkpoint: Detector,
+    reference: Reference,
     exports: Sequence[Path],
-    shards: Sequence[Path],
     threshold: float,
     progress: Callable[[Iterable], Iterable] = iter,
 ) -> pd.DataFrame:
     """Holds exported models against the checkpoint they were made of, on the same pictures.
 
     Args:
-      checkpoint: the run's detector.
       exports: the folder that export wrote, for its SavedModel; `.tflite` files.
-      shards: records with ground truth; their first 50 pictures are taken.
       threshold: score from which on the checkpoint's boxes are held against the others'.
       progress: wraps the models as they are measured.
 
@@ -47,64 +76,47 @@ def measure_parity(
       checkpoint's boxes that have no such box with IoU 0.5), and of `.tflite` files `ms_1` and
       `ms_2`: median time for a picture from pixels to boxes with 1 and 2 threads.
     """
-    records = list(islice(read_records(shards), PICTURES))
-    expected: list[Detections] = []
-    rows = []
-    for path in progress([None, *exports]):
-        detector = checkpoint if path is None else Detector.load(path, threads=2)
-        # A .tflite decodes as training did, too: what differs then is the network alone.
-        pixels = [checkpoint.decode(record.image.data) for record in records]
-        found = [detector.predict(each) for each in pixels]
-        expected = expected or found
-        is_lite = path is not None and path.suffix == ".tflite"
-        file = path if is_lite or path is None else path / SAVED_MODEL
-        latency = {
-            f"ms_{threads}": _latency(path, threads, pixels) if is_lite else math.nan
-            for threads in (1, 2)
-        }
-        ap = _ap50(records, found, checkpoint.labels)
-        difference, unlike = _box_difference(expected, found, threshold)
-        rows.append(
-            {
-                "model": "checkpoint" if path is None else file.name,
-                "MB": math.nan if path is None else _bytes(file) / 1e6,
-                "AP50": ap,
-                "box_difference": difference,
-                "unlike": unlike,
-                **latency,
-            }
-        )
-    return pd.DataFrame(rows)
+    rows = [_row("checkpoint", reference, reference.found, threshold)]
+    for path in progress(exports):
+        detector = Detector.load(path, threads=2)
+        row = _row(path.name, reference, [*map(detector.predict, reference.pixels)], threshold)
+        if path.suffix == ".tflite":
+            row |= {f"ms_{threads}": _latency(path, threads, reference) for threads in (1, 2)}
+            rows.append({**row, "MB": path.stat().st_size / 1e6})
+        else:
+            files = (path / SAVED_MODEL).rglob("*")
+            size = sum(file.stat().st_size for file in files if file.is_file())
+            rows.append({**row, "model": SAVED_MODEL, "MB": size / 1e6})
+    columns = ["model", "MB", "AP50", "box_difference", "unlike", "ms_1", "ms_2"]
+    return pd.DataFrame(rows, columns=columns)
 
 
-def costs_accuracy(checkpoint: Detector, path: Path, shards: Sequence[Path]) -> bool:
+def costs_accuracy(reference: Reference, path: Path) -> bool:
     """Whether a model has an AP50 lower than the checkpoint's by more than 0.005.
 
-    On the same pictures as `measure_parity`. Without an object in them it has not.
+    Without an object in the pictures it has not.
     """
-    records = list(islice(read_records(shards), PICTURES))
-    of_both = []
-    for detector in (checkpoint, Detector.load(path)):
-        found = [detector.predict(checkpoint.decode(record.image.data)) for record in records]
-        of_both.append(_ap50(records, found, checkpoint.labels))
-    return of_both[0] - of_both[1] > TOLERANCE
+    found = [*map(Detector.load(path).predict, reference.pixels)]
+    return reference.ap50(reference.found) - reference.ap50(found) > TOLERANCE
 
 
-def _ap50(records: Sequence[Record], found: Sequence[Detections], labels: dict[int, str]) -> float:
-    truths = [record.annotation for record in records]
-    ap = judge(truths, found, labels.values())[0].coco["AP50"]
-    return math.nan if ap is None else ap
+def _row(
+    name: str, reference: Reference, found: Sequence[Detections], threshold: float
+) -> dict[str, object]:
+    difference, unlike = _box_difference(reference.found, found, threshold)
+    return {
+        "model": name,
+        "AP50": reference.ap50(found),
+        "box_difference": difference,
+        "unlike": unlike,
+    }
 
 
-def _bytes(path: Path) -> int:
-    return sum(each.stat().st_size for each in [path, *path.rglob("*")] if each.is_file())
-
-
-def _latency(path: Path, threads: int, pictures: Sequence[np.ndarray]) -> float:
+def _latency(path: Path, threads: int, reference: Reference) -> float:
     """Median milliseconds."""
     detector = Detector.load(path, threads=threads)
     seconds = []
-    for pixels in pictures[:TIMED]:
+    for pixels in reference.pixels[:TIMED]:
         before = time.perf_counter()
         detector.predict(pixels)
         seconds.append(time.perf_counter() - before)

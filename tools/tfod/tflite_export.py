@@ -59,8 +59,8 @@ def convert_to_tflite(
     normalized = describe_input(model, pipeline)
     scale, offset = IDENTITY
     pixels = replace(normalized, scale=scale, offset=offset)
-    # MediaPipe normalizes all channels alike. What needs more does it itself, as int8 has to:
-    # there is no pixel in between two for zero to be.
+    # MediaPipe normalizes all channels alike; a network that needs more does it itself. So does
+    # int8, whose zero has to be a number of its own: MobileNet's is between pixels 127 and 128.
     alike = len(set(normalized.scale)) == len(set(normalized.offset)) == 1
     outside = [each for each in variants if alike and each != INT8]
     inside = [each for each in variants if each not in outside]
@@ -75,6 +75,16 @@ def convert_to_tflite(
                     _set_up(converter, variant, partial(_inputs, given, pictures))
                     content = converter.convert()
                 yield variant, given, content
+
+
+def loses_a_class(pipeline: TrainEvalPipelineConfig, suppression: str) -> bool:
+    """Whether LiteRT, with some number of threads, never reports one of the classes."""
+    # With two classes there is no class number 2.
+    return (
+        pipeline.model.HasField("ssd")
+        and suppression == REGULAR
+        and pipeline.model.ssd.num_classes > 2
+    )
 
 
 def convertible(pipeline: TrainEvalPipelineConfig) -> bool:
