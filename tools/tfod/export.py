@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     import numpy as np
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
+Progress = Callable[[str, int, int], None]
+
 METRICS = "metrics.json"
 PARITY = "parity.csv"
 TFLITE_FILE = "model.tflite"
@@ -56,7 +58,7 @@ def export(
     input_size: int | None = None,
     tflite: Sequence[str] | None = None,
     nms: str | None = None,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Progress = lambda stage, done, total: None,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Path:
     """Exports a run's best checkpoint on the val split, or its newest where there is none.
@@ -83,7 +85,7 @@ def export(
       nms: how `.tflite` files suppress boxes that overlap, of `tflite_export.SUPPRESSIONS`. None
         for what costs no accuracy: `fast` where the config suppresses across classes, or where AP50
         on those pictures is not lower by more than 0.005 with it; else `regular`.
-      progress: wraps the models as they are measured.
+      progress: called with a stage (`convert`, `compare`), files done, and files in all.
       on_note: called with what is to be known: what could not be made and why, how to run it.
 
     Returns:
@@ -101,6 +103,8 @@ def export(
     if input_size is not None:
         set_input_size(pipeline, input_size)
     variants = _variants(pipeline, tflite, on_note)
+    converted = partial(progress, "convert", total=1 + len(variants))
+    converted(0)
     model = restore_for_inference(run, pipeline)
     detect = detection_function(model)
     shards = _shards(pipeline.eval_input_reader[0]) if pipeline.eval_input_reader else []
@@ -111,10 +115,13 @@ def export(
         on_note(f"no {PARITY}: the val split the run was judged on is not there")
     with replacing_folder(output) as folder:
         _save_checkpoint_and_saved_model(model, detect, folder)
+        converted(1)
         files: list[Path] = []
         if variants:
             pack = partial(pack_tflite, labels=labels, threshold=_threshold(run))
-            files, nms = _write_tflite(model, pipeline, variants, nms, pack, reference, folder)
+            files, nms = _write_tflite(
+                *(model, pipeline, variants, nms, pack, reference, folder), converted
+            )
         write_pipeline(pipeline, folder / CONFIG_NAME)
         shutil.copyfile(run / LABEL_MAP, folder / LABEL_MAP)
         names = "".join(f"{name}\n" for name in labels.values())
@@ -122,7 +129,9 @@ def export(
         if (run / METRICS).is_file() and input_size is None:
             shutil.copyfile(run / METRICS, folder / METRICS)
         if reference is not None:
-            parity = measure_parity(reference, [folder, *files], _threshold(run), progress)
+            parity = measure_parity(
+                *(reference, [folder, *files], _threshold(run)), partial(progress, "compare")
+            )
             parity.to_csv(folder / PARITY, index=False)
     if files and loses_a_class(pipeline, nms):
         on_note(
@@ -165,8 +174,10 @@ def _write_tflite(
     pack: Callable[..., bytes],
     reference: Reference | None,
     folder: Path,
+    converted: Callable[[int], None],
 ) -> tuple[list[Path], str]:
     """Writes the variants; their files, and the suppression they have, chosen if none is given."""
+    files = [folder / tflite_name(variant) for variant in variants]
 
     def write(variants: Sequence[str], nms: str) -> None:
         for variant, given, network in convert_to_tflite(
@@ -174,6 +185,7 @@ def _write_tflite(
         ):
             content = pack(network, given, one_thread=loses_a_class(pipeline, nms))
             (folder / tflite_name(variant)).write_bytes(content)
+            converted(1 + sum(file.is_file() for file in files))
 
     chosen, there = nms or _nms_of_config(pipeline), set()
     trial = folder / tflite_name(FLOAT32)
@@ -185,7 +197,7 @@ def _write_tflite(
         write(missing, chosen)
     if FLOAT32 not in variants:
         trial.unlink(missing_ok=True)
-    return [folder / tflite_name(variant) for variant in variants], chosen
+    return files, chosen
 
 
 def _nms_of_config(pipeline: TrainEvalPipelineConfig) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -60,14 +60,14 @@ def measure_parity(
     reference: Reference,
     exports: Sequence[Path],
     threshold: float,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> pd.DataFrame:
     """Holds exported models against the checkpoint they were made of, on the same pictures.
 
     Args:
       exports: the folder that export wrote, for its SavedModel; `.tflite` files.
       threshold: score from which on the checkpoint's boxes are held against the others'.
-      progress: wraps the models as they are measured.
+      progress: called with how many models are measured, and of how many.
 
     Returns:
       A row a model, `checkpoint` first: `model`, `MB`, `AP50` (NaN where there is no object),
@@ -77,7 +77,8 @@ def measure_parity(
       `ms_2`: median time for a picture from pixels to boxes with 1 and 2 threads.
     """
     rows = [_row("checkpoint", reference, reference.found, threshold)]
-    for path in progress(exports):
+    for number, path in enumerate(exports):
+        progress(number, len(exports))
         detector = Detector.load(path, threads=2)
         row = _row(path.name, reference, [*map(detector.predict, reference.pixels)], threshold)
         if path.suffix == ".tflite":
@@ -87,6 +88,7 @@ def measure_parity(
             files = (path / SAVED_MODEL).rglob("*")
             size = sum(file.stat().st_size for file in files if file.is_file())
             rows.append({**row, "model": SAVED_MODEL, "MB": size / 1e6})
+    progress(len(exports), len(exports))
     columns = ["model", "MB", "AP50", "box_difference", "unlike", "ms_1", "ms_2"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -1,0 +1,47 @@
+"""`tfod compare`: models side by side."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.terminal import bar, table
+
+
+@click.command()
+@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--split", default="test", show_default=True)
+@click.option("--output", type=FOLDER, help="Folder for comparison.csv and comparison.png.")
+@OVERWRITE
+@click.argument("models", nargs=-1, required=True, type=FOLDER, metavar="RUN_OR_MODEL...")
+def compare(
+    data: Path, split: str, output: Path | None, overwrite: bool, models: tuple[Path, ...]
+) -> None:
+    """Put models side by side: accuracy, size, and time for a picture on this machine.
+
+    Run folders, export folders (their SavedModel and every .tflite) and single .tflite files.
+
+    \b
+    Example:
+      tfod compare --data data/signs exported_models/signs runs/signs_640 --output runs/compared
+    """
+    from tfod import comparison
+    from tfod.dataset import load_dataset
+    from tfod.files import refuse_existing
+
+    dataset = load_dataset(data)
+    total = dataset.split(split).images
+    if output is not None:
+        refuse_existing(output, overwrite)
+
+    def progress(name: str, records):
+        return bar(name, total)(records)
+
+    compared = comparison.compare(comparison.contestants(models), dataset, split, progress)
+    for header, rows in comparison.shown(compared):
+        table(header, rows)
+    if output is not None:
+        comparison.write_comparison(compared, output)
+        click.echo(f"written: {output}")

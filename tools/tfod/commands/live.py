@@ -1,0 +1,44 @@
+"""`tfod live`: a detector in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfod.commands.options import FOLDER, OVERWRITE
+
+
+@click.command()
+@click.option("--model", type=FOLDER, required=True, help="A .tflite that export wrote.")
+@click.option("--host", default="localhost", show_default=True, help="0.0.0.0 for the network.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option("--output", type=FOLDER, help="Write the page here and do not serve it.")
+@OVERWRITE
+def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool) -> None:
+    """Run a detector on a camera, in a browser.
+
+    Browsers open the camera for localhost and https:// only. For a phone, write the page with
+    --output and put the folder on any https:// host (GitHub Pages, say); pictures stay on the
+    phone, and the page opens without a network once it was loaded.
+
+    \b
+    Example:
+      tfod live --model exported_models/signs/model.tflite
+    """
+    import tempfile
+
+    from tfod.files import refuse_existing
+    from tfod.live import fetch_mediapipe, serve, write_site
+    from tfod.terminal import bytes_bar
+
+    if output is not None:
+        refuse_existing(output, overwrite)
+    with bytes_bar("MediaPipe") as on_bytes:
+        mediapipe = fetch_mediapipe(on_bytes)
+    if output is not None:
+        click.echo(f"written: {write_site(model, output, mediapipe)}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        site = write_site(model, Path(folder) / "site", mediapipe)
+        serve(site, host, port, lambda address: click.echo(f"open {address}   (Ctrl-C ends)"))

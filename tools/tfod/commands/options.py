@@ -1,0 +1,15 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path, file_okay=True)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what lies at --output.")
+INPUT_SIZE = click.option(
+    "--input-size",
+    type=click.IntRange(32),
+    help="Pixels that pictures are resized to.  [default: as in training]",
+)
