@@ -31,9 +31,10 @@ class TFLiteInput:
         ready = resize_bilinear(pixels, height, width)
         if (height, width) != (self.height, self.width):
             ready = np.pad(ready, ((0, self.height - height), (0, self.width - width), (0, 0)))
-        ready *= np.float32(self.scale)
-        ready += np.float32(self.offset)
-        return (ready if dtype == np.float32 else np.rint(ready).astype(dtype))[None]
+        rows = ready.reshape(self.height, -1)  # which NumPy is faster with
+        rows *= np.tile(np.float32(self.scale), self.width)
+        rows += np.tile(np.float32(self.offset), self.width)
+        return (ready if dtype == np.float32 else np.rint(ready, out=ready).astype(dtype))[None]
 
     def filled(self, pixels: np.ndarray) -> np.ndarray:
         """Shares of the tensor's height and width that the picture fills, float32 `[2]`."""
@@ -62,23 +63,23 @@ def resize_bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         _neighbours(size, target)
         for size, target in zip(pixels.shape[:2], (height, width), strict=True)
     )
-    across = across[:, None]
-
-    def row(rows: np.ndarray) -> np.ndarray:
-        # `take` keeps the layout of its source, unlike indexing, and is three times faster.
-        chosen = np.take(pixels, rows, axis=0)
-        start = np.take(chosen, left, axis=1).astype(np.float32)
-        end = np.take(chosen, right, axis=1).astype(np.float32)
-        end -= start
-        end *= across
-        start += end
-        return start
-
-    upper, lower = row(top), row(bottom)
+    # As rows of numbers, not of pixels: NumPy is slow where the innermost axis has but three.
+    channels = pixels.shape[2]
+    left, right = (
+        (columns[:, None] * channels + np.arange(channels)).ravel() for columns in (left, right)
+    )
+    needed, where = np.unique(np.concatenate([top, bottom]), return_inverse=True)
+    source = np.take(pixels, needed, axis=0).reshape(len(needed), -1)
+    rows = np.take(source, left, axis=1).astype(np.float32)
+    end = np.take(source, right, axis=1).astype(np.float32)
+    end -= rows
+    end *= np.repeat(across, channels)
+    rows += end
+    upper, lower = (np.take(rows, chosen, axis=0) for chosen in np.split(where, 2))
     lower -= upper
-    lower *= down[:, None, None]
+    lower *= down[:, None]
     upper += lower
-    return upper
+    return upper.reshape(height, width, channels)
 
 
 def _neighbours(size: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
