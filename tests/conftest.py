@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ import tfod  # noqa: F401  before any test imports TensorFlow
 
 SHARED = Path(__file__).parents[2] / "shared"
 TEMPLATE = "ssd_mobilenet_v2_fpnlite_w050_224x224"
+
+
+def pytest_unconfigure() -> None:
+    # Of checkpoints that were refused it would tell now, in hundreds of lines below the summary.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 @pytest.fixture(scope="session")

@@ -29,6 +29,7 @@ def test_deprecations_go_and_warnings_stay(loggers, caplog):
         logger.info("building the model")
         logger.warning("From %s: cond is deprecated and will be removed in a future version.", "x")
         logger.warning("Skipping full serialization of TF-Keras layer <Lambda>, not built.")
+        logger.warning("Value in checkpoint could not be found in the restored object: (root).step")
         logger.warning("The checkpoint holds %d values that fit nothing", 3)
     assert [record.getMessage() for record in caplog.records] == [
         "The checkpoint holds 3 values that fit nothing"

@@ -27,8 +27,8 @@ import tfod  # noqa: F401  (upstream does not load without it)
 FIRST = 20  # the step whose end is measured from the start of the process
 
 
-def train_upstream(config: Path, folder: Path, steps: int, note) -> None:
-    """`train_loop` as `model_main_tf2.py` calls it, its checkpoints put off to the end."""
+def train_upstream(config: Path, folder: Path, steps: int, note, checkpoint_every: int) -> None:
+    """`train_loop` as `model_main_tf2.py` calls it."""
     import tensorflow as tf
     from object_detection import model_lib_v2
 
@@ -45,7 +45,7 @@ def train_upstream(config: Path, folder: Path, steps: int, note) -> None:
         model_dir=str(folder),
         train_steps=steps,
         num_steps_per_iteration=FIRST,
-        checkpoint_every_n=steps,
+        checkpoint_every_n=checkpoint_every,
     )
 
 
@@ -127,7 +127,8 @@ def run_way(way: str, work: Path, data: Path, init: str, steps: int) -> None:
         times.append(time.time())
 
     if way == "upstream":
-        train_upstream(config, work / "run", steps, note)
+        # Its checkpoints are put off to the end.
+        train_upstream(config, work / "run", steps, note, checkpoint_every=steps)
     else:
         train_ours(config, data, init, work / "run", steps, note)
     (work / "times.json").write_text(json.dumps(times))

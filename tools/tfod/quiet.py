@@ -21,6 +21,9 @@ NOISE = re.compile(
             r"Skipping full serialization of TF-Keras layer",
             # Batches come from one file or few; the OD API's default asks for 64 readers.
             r"num_readers has been reduced",
+            # Said at the end, a line a variable, of a checkpoint that did not fit and was refused.
+            r"deleted with unrestored values",
+            r"Value in checkpoint could not be found in the restored object",
         )
     )
 )
