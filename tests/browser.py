@@ -32,14 +32,18 @@ class Page:
             self.ask(f"{domain}.enable")
 
     def ask(self, method: str, **parameters) -> dict:
+        answer = self._answer(method, **parameters)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def _answer(self, method: str, **parameters) -> dict:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters, **self._session}
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while True:
             answer = self._next()
             if answer.get("id") == self._number:
-                assert "error" not in answer, answer["error"]
-                return answer["result"]
+                return answer
 
     def _next(self) -> dict:
         content = bytearray()
@@ -48,20 +52,31 @@ class Page:
         return json.loads(content[:-1])
 
     def value(self, script: str):
-        result = self.ask(
-            "Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True
-        )
-        assert "exceptionDetails" not in result, result
-        return result["result"].get("value")
+        answer = self._evaluate(script)
+        assert "error" not in answer, answer["error"]
+        assert "exceptionDetails" not in answer["result"], answer["result"]
+        return answer["result"]["result"].get("value")
+
+    def _evaluate(self, script: str) -> dict:
+        options = {"returnByValue": True, "awaitPromise": True}
+        return self._answer("Runtime.evaluate", expression=script, **options)
 
     def wait_for(self, script: str, seconds: float = 60):
-        """What `script` evaluates to, once it is something."""
+        """What `script` evaluates to, once it is something.
+
+        On the way from one page to the next it may fail, for want of a body or of a page.
+        """
         end = time.monotonic() + seconds
-        while not (value := self.value(script)):
+        while True:
+            answer = self._evaluate(script)
+            result = answer.get("result", {})
+            if "exceptionDetails" not in result and (
+                value := result.get("result", {}).get("value")
+            ):
+                return value
             if time.monotonic() > end:
-                raise TimeoutError(f"{script}; {self.value('document.body.innerText')}")
+                raise TimeoutError(f"{script}: {answer}; {self.value('document.body?.innerText')}")
             time.sleep(0.2)
-        return value
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot")["data"]))

@@ -197,6 +197,9 @@ def test_camera_and_picture_in_a_browser_then_without_a_network(server, scene, m
         page.wait_for("document.body.innerText.includes('also without a network')")
         server.shutdown()
         server.server_close()
+        page.value("document.before = true")
         page.ask("Page.reload", ignoreCache=False)
-        page.wait_for("document.body.innerText.includes('also without a network')")
+        page.wait_for(
+            "!document.before && document.body.innerText.includes('also without a network')"
+        )
         assert page.value("name.textContent || document.title") == model.parent.name
