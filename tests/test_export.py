@@ -14,6 +14,7 @@ from tfod.detector import Detector
 from tfod.error_analysis import iou
 from tfod.errors import UserError
 from tfod.export import export, tflite_name
+from tfod.parity import suppressed_across_classes
 from tfod.pipeline import read_pipeline, write_pipeline
 from tfod.tflite_export import VARIANTS
 from tfod.tflite_file import read_tflite
@@ -164,6 +165,13 @@ def test_another_input_size_and_suppression_across_classes_reach_every_form(
         for other in (lite.predict(picture), checkpoint.predict(picture)):
             np.testing.assert_allclose(other.scores[:10], expected.scores[:10], atol=2e-5)
         assert most_overlap(within_class.predict(picture)) > 0.61
+        # What export judges whether to suppress so without converting for it.
+        outputs = within_class.predict(picture, raw=True)
+        foreseen = suppressed_across_classes(outputs, suppression, within_class.labels)
+        seen = lite.predict(picture)
+        np.testing.assert_allclose(foreseen.scores[:10], seen.scores[:10], atol=2e-5)
+        np.testing.assert_allclose(foreseen.boxes[:10], seen.boxes[:10], atol=1e-4)
+        assert foreseen.names[:10] == seen.names[:10]
     with pytest.raises(UserError, match="is no run"):
         Detector.load(exported, input_size=128)
 

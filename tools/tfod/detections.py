@@ -76,3 +76,10 @@ def detections_from_outputs(
         ids,
         tuple(labels.get(class_id, f"class {class_id}") for class_id in ids.tolist()),
     )
+
+
+def detections_in(outputs: dict[str, np.ndarray], labels: dict[int, str]) -> Detections:
+    """The same of outputs by the OD API's names, as `Detector.predict(raw=True)` gives them."""
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    count = int(outputs["num_detections"])
+    return detections_from_outputs(*(outputs[name][:count] for name in names), labels)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfod.detections import Detections, detections_from_outputs
+from tfod.detections import Detections, detections_in
 from tfod.errors import UserError
 from tfod.images import as_rgb, load_rgb
 from tfod.label_map import LABEL_MAP, read_label_map
@@ -103,11 +103,7 @@ class Detector:
           UserError: the file does not decode, or the array is of another shape or dtype.
         """
         outputs = {name: value[0] for name, value in self.model(_pixels(image)).items()}
-        if raw:
-            return outputs
-        names = ("detection_boxes", "detection_scores", "detection_classes")
-        count = int(outputs["num_detections"])
-        return detections_from_outputs(*(outputs[name][:count] for name in names), self.labels)
+        return outputs if raw else detections_in(outputs, self.labels)
 
     def predict_all(
         self, images: str | Path | np.ndarray | Iterable[Picture]

@@ -17,7 +17,7 @@ from tfod.files import refuse_existing, replacing_folder
 from tfod.images import load_rgb
 from tfod.inference import detection_function
 from tfod.label_map import LABEL_MAP, read_label_map
-from tfod.parity import Reference, costs_accuracy, measure_parity
+from tfod.parity import Reference, measure_parity
 from tfod.pipeline import CONFIG_NAME, read_pipeline, set_input_size, write_pipeline
 from tfod.quiet import native_chatter_held
 from tfod.records import read_records
@@ -36,6 +36,7 @@ from tfod.tflite_file import LABELS, pack_tflite
 if TYPE_CHECKING:
     import numpy as np
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+    from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
 Progress = Callable[[str, int, int], None]
 
@@ -110,18 +111,23 @@ def export(
     shards = _shards(pipeline.eval_input_reader[0]) if pipeline.eval_input_reader else []
     reference = None
     if shards and all(shard.is_file() for shard in shards):
-        reference = Reference.of(detector_of(labels, detect), shards)
+        free = _free_choice(pipeline) if variants and nms is None else None
+        reference = Reference.of(detector_of(labels, detect), shards, free)
     else:
         on_note(f"no {PARITY}: the val split the run was judged on is not there")
     with replacing_folder(output) as folder:
         _save_checkpoint_and_saved_model(model, detect, folder)
         converted(1)
         files: list[Path] = []
-        if variants:
-            pack = partial(pack_tflite, labels=labels, threshold=_threshold(run))
-            files, nms = _write_tflite(
-                *(model, pipeline, variants, nms, pack, reference, folder), converted
-            )
+        nms = nms or _nms(pipeline, reference)
+        for variant, given, network in convert_to_tflite(
+            model, pipeline, variants, partial(_training_pictures, pipeline), nms
+        ):
+            one_thread = loses_a_class(pipeline, nms)
+            files.append(folder / tflite_name(variant))
+            content = pack_tflite(network, given, labels, _threshold(run), one_thread)
+            files[-1].write_bytes(content)
+            converted(1 + len(files))
         write_pipeline(pipeline, folder / CONFIG_NAME)
         shutil.copyfile(run / LABEL_MAP, folder / LABEL_MAP)
         names = "".join(f"{name}\n" for name in labels.values())
@@ -166,45 +172,19 @@ def _variants(
     return wanted
 
 
-def _write_tflite(
-    model,
-    pipeline: TrainEvalPipelineConfig,
-    variants: Sequence[str],
-    nms: str | None,
-    pack: Callable[..., bytes],
-    reference: Reference | None,
-    folder: Path,
-    converted: Callable[[int], None],
-) -> tuple[list[Path], str]:
-    """Writes the variants; their files, and the suppression they have, chosen if none is given."""
-    files = [folder / tflite_name(variant) for variant in variants]
-
-    def write(variants: Sequence[str], nms: str) -> None:
-        for variant, given, network in convert_to_tflite(
-            model, pipeline, variants, partial(_training_pictures, pipeline), nms
-        ):
-            content = pack(network, given, one_thread=loses_a_class(pipeline, nms))
-            (folder / tflite_name(variant)).write_bytes(content)
-            converted(1 + sum(file.is_file() for file in files))
-
-    chosen, there = nms or _nms_of_config(pipeline), set()
-    trial = folder / tflite_name(FLOAT32)
-    if nms is None and chosen == REGULAR and reference is not None:
-        write([FLOAT32], FAST)
-        if not costs_accuracy(reference, trial):
-            chosen, there = FAST, {FLOAT32}
-    if missing := [variant for variant in variants if variant not in there]:
-        write(missing, chosen)
-    if FLOAT32 not in variants:
-        trial.unlink(missing_ok=True)
-    return files, chosen
+def _nms(pipeline: TrainEvalPipelineConfig, reference: Reference | None) -> str:
+    """The suppression that costs no accuracy, the faster one where both do."""
+    if _free_choice(pipeline) is None:
+        return FAST
+    return FAST if reference is not None and reference.allows_fast() else REGULAR
 
 
-def _nms_of_config(pipeline: TrainEvalPipelineConfig) -> str:
+def _free_choice(pipeline: TrainEvalPipelineConfig) -> BatchNonMaxSuppression | None:
+    """The suppression of a config that leaves a `.tflite` a choice: SSD, within a class."""
     if not pipeline.model.HasField("ssd"):
-        return FAST  # there is no choice: its own suppression is converted
+        return None
     suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
-    return FAST if suppression.use_class_agnostic_nms else REGULAR
+    return None if suppression.use_class_agnostic_nms else suppression
 
 
 def _shards(reader) -> list[Path]:

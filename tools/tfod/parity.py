@@ -8,15 +8,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from tfod.detections import Detections
+from tfod.detections import Detections, detections_from_outputs, detections_in
 from tfod.detector import SAVED_MODEL, Detector
 from tfod.error_analysis import iou
 from tfod.evaluation import judge
 from tfod.records import Record, read_records
+
+if TYPE_CHECKING:
+    from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
 PICTURES = 50
 TIMED = 12  # pictures a latency is the median of; the first two warm up
@@ -34,26 +38,78 @@ class Reference:
       pixels: uint8 `[H, W, 3]` RGB of each, decoded as in training: a `.tflite` decodes otherwise,
         and what differs then should be the network alone.
       found: the checkpoint's detections.
+      found_fast: what they would be if boxes were suppressed across classes; None of a model that
+        does so anyway, or was not asked.
       labels: label map, id to name.
     """
 
     records: Sequence[Record]
     pixels: Sequence[np.ndarray]
     found: Sequence[Detections]
+    found_fast: Sequence[Detections] | None
     labels: dict[int, str]
 
     @classmethod
-    def of(cls, checkpoint: Detector, shards: Sequence[Path]) -> Reference:
-        """The checkpoint's on the first 50 pictures of these shards."""
+    def of(
+        cls,
+        checkpoint: Detector,
+        shards: Sequence[Path],
+        suppression: BatchNonMaxSuppression | None = None,
+    ) -> Reference:
+        """The checkpoint's on the first 50 pictures of these shards.
+
+        Args:
+          suppression: of an SSD config, for `found_fast`.
+        """
         records = list(islice(read_records(shards), PICTURES))
         pixels = [checkpoint.decode(record.image.data) for record in records]
-        return cls(records, pixels, [*map(checkpoint.predict, pixels)], checkpoint.labels)
+        found, fast, labels = [], [], checkpoint.labels
+        for each in pixels:
+            outputs = checkpoint.predict(each, raw=True)  # too large to keep
+            found.append(detections_in(outputs, labels))
+            if suppression is not None:
+                fast.append(suppressed_across_classes(outputs, suppression, labels))
+        return cls(records, pixels, found, fast or None, labels)
 
     def ap50(self, found: Sequence[Detections]) -> float:
         """Of detections in these pictures; NaN where there is no object."""
         truths = [record.annotation for record in self.records]
         ap = judge(truths, found, self.labels.values())[0].coco["AP50"]
         return math.nan if ap is None else ap
+
+    def allows_fast(self) -> bool:
+        """Whether suppression across classes leaves AP50 as it is, to 0.005.
+
+        Without an object in the pictures it does.
+        """
+        return not self.ap50(self.found) - self.ap50(self.found_fast) > TOLERANCE
+
+
+def suppressed_across_classes(
+    outputs: dict[str, np.ndarray], suppression: BatchNonMaxSuppression, labels: dict[int, str]
+) -> Detections:
+    """What an SSD model finds where of boxes that overlap one is kept, whatever their class.
+
+    As LiteRT's `TFLite_Detection_PostProcess` without `use_regular_nms`: an anchor counts with its
+    best class only.
+
+    Args:
+      outputs: of `Detector.predict(raw=True)`.
+      suppression: of the model's config.
+      labels: label map, id to name.
+    """
+    import tensorflow as tf
+
+    boxes = outputs["raw_detection_boxes"]
+    scores = outputs["raw_detection_scores"][:, -len(labels) :]  # a background comes first, if any
+    best = scores.max(axis=1)
+    kept = tf.image.non_max_suppression(
+        *(boxes, best, suppression.max_total_detections),
+        iou_threshold=suppression.iou_threshold,
+        score_threshold=suppression.score_threshold,
+    ).numpy()
+    classes = scores[kept].argmax(axis=1) + 1
+    return detections_from_outputs(boxes[kept], best[kept], classes, labels)
 
 
 def measure_parity(
@@ -91,15 +147,6 @@ def measure_parity(
     progress(len(exports), len(exports))
     columns = ["model", "MB", "AP50", "box_difference", "unlike", "ms_1", "ms_2"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def costs_accuracy(reference: Reference, path: Path) -> bool:
-    """Whether a model has an AP50 lower than the checkpoint's by more than 0.005.
-
-    Without an object in the pictures it has not.
-    """
-    found = [*map(Detector.load(path).predict, reference.pixels)]
-    return reference.ap50(reference.found) - reference.ap50(found) > TOLERANCE
 
 
 def _row(
