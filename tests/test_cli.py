@@ -219,12 +219,6 @@ def test_what_to_evaluate_is_said_once(data, tmp_path):
     assert line.startswith(f"tfod: {tmp_path / 'a.json'}: entry 1 names the image 'x'")
 
 
-def test_the_zoo_says_how_to_do_without(data, tmp_path):
-    template = ["--pipeline", "ssd_mobilenet_v2_320x320", "--output", tmp_path / "run"]
-    line = only_line(tfod("train", "--data", data.folder, *template))
-    assert "ssd_mobilenet_v2_320x320_coco17_tpu-8.tar.gz" in line and "--init scratch" in line
-
-
 def test_a_split_that_is_no_number_is_one_line(tmp_path):
     folders = voc_folder(tmp_path / "voc")
     line = only_line(tfod("convert", *folders, "--split", "80/20", "--output", tmp_path / "data"))

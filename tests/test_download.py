@@ -25,9 +25,10 @@ def impatient(monkeypatch):
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT, ill in the ways listed, one a request, and well after that."""
+    """Serves one file, ill in the ways listed, one a request, and well after that."""
 
-    def __init__(self) -> None:
+    def __init__(self, content: bytes = CONTENT) -> None:
+        self.content = content
         super().__init__(("127.0.0.1", 0), Handler)
         self.ills: list[str] = []
         self.ranges: list[str | None] = []
@@ -48,10 +49,11 @@ class Handler(BaseHTTPRequestHandler):
             self.send_error(int(ill))
             return
         start = int(wanted[6:-1]) if wanted and self.server.ranges_known else 0
-        if start >= len(CONTENT):
+        content = self.server.content
+        if start >= len(content):
             self.send_error(416)
             return
-        rest = CONTENT[start:]
+        rest = content[start:]
         self.send_response(206 if start else 200)
         told = len(rest) + (1000 if ill == "says it is longer" else 0)
         if ill != "says no length":

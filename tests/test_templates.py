@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import tarfile
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from object_detection.builders import model_builder
 
+from test_download import Server
 from test_pipeline import ZOO
+from tfod import zoo
+from tfod.checkpoint import build_variables, restore_fine_tune_checkpoint, restore_for_inference
 from tfod.detector import Detector
 from tfod.export import export
 from tfod.pipeline import (
@@ -41,8 +47,6 @@ def at_tiny_size(name, path):
 
 @pytest.mark.parametrize("name", ZOO)
 def test_builds_at_full_size(name):
-    from object_detection.builders import model_builder
-
     model = model_builder.build(read_pipeline(find_template(name)).model, is_training=True)
     image, true_shape = model.preprocess(tf.zeros([1, 300, 400, 3]))
     # The zoo's own config contradicts the name of this one.
@@ -53,7 +57,7 @@ def test_builds_at_full_size(name):
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ARCHITECTURES.values(), ids=ARCHITECTURES)
-def test_template(name, data, pictures, tmp_path):
+def test_template(name, data, pictures, tmp_path, monkeypatch):
     template = at_tiny_size(name, tmp_path / "pipeline.config")
     options, settings = (
         Options(steps=3, batch_size=2),
@@ -89,3 +93,24 @@ def test_template(name, data, pictures, tmp_path):
     assert again.scores == pytest.approx(found.scores, abs=1e-4)
     lite = Detector.load(exported / "model.tflite").predict(picture)
     assert lite.scores[:10] == pytest.approx(found.scores[:10], abs=1e-3)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    archive = zoo.archive_for(name)
+    with tarfile.open(tmp_path / "archive.tar.gz", "w:gz", compresslevel=1) as packed:
+        packed.add(exported, archive.name)
+    with Server((tmp_path / "archive.tar.gz").read_bytes()) as server:
+        monkeypatch.setattr(zoo, "SERVER", server.url.removesuffix("/file.bin"))
+        prefix = zoo.fetch_checkpoint(archive)
+        server.shutdown()
+    trained = restore_for_inference(run, read_pipeline(run / "pipeline.config"))
+    for kind in ("detection", "full"):
+        model = model_builder.build(read_pipeline(template).model, is_training=True)
+        build_variables(model)
+        restore_fine_tune_checkpoint(model, prefix, kind)
+        differ = [
+            own.name
+            for own, theirs in zip(model.variables, trained.variables, strict=True)
+            if not np.array_equal(own, theirs)
+        ]
+        assert all("Predictor" in each or "RPN" in each for each in differ)
+        assert bool(differ) == (kind == "detection")

@@ -15,6 +15,7 @@ from tfod.commands.live import live
 from tfod.commands.predict import predict
 from tfod.commands.sample import sample
 from tfod.commands.train import train
+from tfod.commands.zoo import zoo
 from tfod.errors import BadFilesError, UserError
 
 
@@ -50,6 +51,7 @@ def main() -> None:
     \b
     tfod convert   annotated pictures            ->  data/NAME
     tfod inspect   data/NAME                     ->  what is in it, what to mend
+    tfod zoo                                     ->  weights to start from
     tfod train     data/NAME                     ->  runs/NAME
     tfod evaluate  runs/NAME                     ->  COCO metrics
     tfod export    runs/NAME                     ->  exported_models/NAME (SavedModel, TFLite)
@@ -61,5 +63,8 @@ def main() -> None:
     quiet()
 
 
-for _command in (sample, convert, inspect, train, evaluate, compare, export, predict, live):
+for _command in (
+    *(sample, convert, inspect, zoo, train),
+    *(evaluate, compare, export, predict, live),
+):
     main.add_command(_command)

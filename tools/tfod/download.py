@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,12 @@ PAUSE = 1.0  # seconds before the second attempt; doubled before each that follo
 CHUNK = 1 << 16
 
 Progress = Callable[[int, int | None], None]
+
+
+def cache_folder() -> Path:
+    """Where fetched files are kept between runs: as the XDG specification says."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "tfod"
 
 
 def download(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import sys
 import tarfile
@@ -14,7 +13,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from tfod.download import Progress, download
+from tfod.download import Progress, cache_folder, download
 from tfod.errors import UserError
 from tfod.files import replacing_folder
 from tfod.tflite_file import read_tflite
@@ -28,12 +27,6 @@ DIGEST = (
     "af041dc36cc7e3d1b07fb72b3648d7fd4bdd78b20a086c8a45e074ce8b7dfa72"
 )
 BUNDLE = "vision_bundle.mjs"
-
-
-def cache_folder() -> Path:
-    """Where fetched files are kept between runs: as the XDG specification says."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "tfod"
 
 
 def fetch_mediapipe(on_bytes: Progress = lambda done, of: None) -> Path:

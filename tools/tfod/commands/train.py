@@ -8,7 +8,7 @@ import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
 from tfod.precision import AUTO, PRECISIONS
-from tfod.terminal import share, table
+from tfod.terminal import bytes_bar, share, table
 
 
 @click.command()
@@ -19,7 +19,8 @@ from tfod.terminal import share, table
     "--init",
     default="zoo",
     show_default=True,
-    help="Weights to start from: zoo, scratch, or a checkpoint (PATH/ckpt-0).",
+    metavar="zoo|scratch|NAME|PATH",
+    help="Weights to start from: zoo, scratch, a NAME of `tfod zoo`, or a checkpoint: PATH/ckpt-0.",
 )
 @click.option(
     "--init-type",
@@ -76,19 +77,16 @@ def train(
     """
     from tqdm import tqdm
 
-    from tfod import zoo
     from tfod.dataset import load_dataset
     from tfod.pipeline import Options, find_template
     from tfod.training import Evaluation, RunSettings, Step, train
 
     dataset, template = load_dataset(data), find_template(pipeline)
-    if init == "zoo":
-        raise zoo.not_yet(template)
     options = Options(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        init=None if init == "scratch" else Path(init),
+        init=_checkpoint(init, template),
         init_type=init_type,
     )
     shown: dict[str, str] = {}
@@ -138,3 +136,16 @@ def train(
             ],
         )
     click.echo(f"trained: {last}")
+
+
+def _checkpoint(init: str, template: Path) -> Path | None:
+    """What --init means, fetched from the zoo where it is there."""
+    from tfod import zoo
+
+    if init == "scratch":
+        return None
+    archive = zoo.archive_for(template.parent.name) if init == "zoo" else zoo.find_archive(init)
+    if archive is None:
+        return Path(init)
+    with bytes_bar(archive.name) as on_bytes:
+        return zoo.fetch_checkpoint(archive, on_bytes)
