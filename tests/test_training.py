@@ -157,7 +157,7 @@ def test_kill_9_resumes_from_the_last_checkpoint(data, tiny_template, tmp_path):
     import tensorflow as tf
 
     saved = step_of(Path(tf.train.latest_checkpoint(str(output))))
-    assert 6 <= saved < 400
+    assert 3 <= saved < 400  # 3 where it struck before the second one was listed
 
     class Enough(Exception):
         pass

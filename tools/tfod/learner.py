@@ -24,6 +24,28 @@ if TYPE_CHECKING:
 TOTAL_LOSS = "Loss/total_loss"
 
 
+@contextmanager
+def batch_norm_over_replicas() -> Iterator[None]:
+    """Models built meanwhile take the statistics of a batch from the batches of all replicas.
+
+    The proto has `sync_batch_norm` for that, but with it upstream builds the towers of its box
+    predictors without any batch norm.
+    """
+    from object_detection.builders.hyperparams_builder import KerasLayerHyperparams
+
+    kept = KerasLayerHyperparams.__init__
+
+    def synchronized(self, *arguments, **options) -> None:
+        kept(self, *arguments, **options)
+        self._use_sync_batch_norm = True
+
+    KerasLayerHyperparams.__init__ = synchronized
+    try:
+        yield
+    finally:
+        KerasLayerHyperparams.__init__ = kept
+
+
 class Learner:
     """Model, optimizer, step counter and averaged weights of a run: what a checkpoint holds.
 
@@ -33,6 +55,10 @@ class Learner:
     which upstream did for TensorFlow 1 only.
 
     Steps have their convolutions in `precision`, judging is in float32 as the exported model is.
+
+    On several replicas a step is that of the whole batch: each replica's losses are weighted by its
+    share of what they are normalized by, and batch norm of heads and SSD backbones takes its
+    statistics of all, so that a run is the same however it is spread.
 
     One that resumes is filled from a checkpoint of its own; the one it began with may be gone.
 
@@ -48,16 +74,32 @@ class Learner:
         seed: int,
         resumes: bool = False,
         precision: str = FLOAT32,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
+        import tensorflow as tf
+
+        tf.keras.utils.set_random_seed(seed)
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self._replicas = self.strategy.num_replicas_in_sync
+        with self.strategy.scope():
+            self._build(pipeline, resumes, precision)
+        self._traced = False
+        self._traced_step = tf.function(self._train_together, autograph=False)
+        self._traced_judge = tf.function(self._judge, autograph=False)
+
+    def _build(self, pipeline: TrainEvalPipelineConfig, resumes: bool, precision: str) -> None:
         import tensorflow as tf
         from object_detection.builders import model_builder, optimizer_builder
 
-        tf.keras.utils.set_random_seed(seed)
+        only_first = tf.VariableAggregation.ONLY_FIRST_REPLICA  # all of them compute the same
         self._config = pipeline.train_config
         self._precision = precision
         self._targets_given = assigns_targets(pipeline)
-        self.model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
-        self.step = tf.Variable(0, trainable=False, dtype=tf.int64, name="global_step")
+        with batch_norm_over_replicas() if self._replicas > 1 else nullcontext():
+            self.model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
+        self.step = tf.Variable(
+            0, trainable=False, dtype=tf.int64, name="global_step", aggregation=only_first
+        )
         plain = deepcopy(self._config.optimizer)
         plain.use_moving_average = False  # upstream's swaps by sums, which round; ours is below
         self._optimizer, (self.learning_rate,) = optimizer_builder.build(
@@ -75,10 +117,10 @@ class Learner:
         self._optimizer._create_all_weights(self._trained)
         self._average = []
         if self._config.optimizer.use_moving_average:
-            self._average = [tf.Variable(variable, trainable=False) for variable in self._trained]
-        self._traced = False
-        self._traced_step = tf.function(self._train, autograph=False)
-        self._traced_judge = tf.function(self._judge, autograph=False)
+            self._average = [
+                tf.Variable(variable, trainable=False, aggregation=only_first)
+                for variable in self._trained
+            ]
 
     def _trained_variables(self) -> list[tf.Variable]:
         """The trainable variables that the config does not freeze, as TensorFlow 1's loop chose.
@@ -97,6 +139,10 @@ class Learner:
             if variables and not any(map(is_trained, variables)):
                 module.trainable = False
         return [variable for variable in self.model.trainable_variables if is_trained(variable)]
+
+    @property
+    def steps_done(self) -> int:
+        return int(self.step.numpy())
 
     def checkpoint(self) -> tf.train.Checkpoint:
         """All that a run needs to go on, in the OD API's layout, and the averages beside."""
@@ -158,6 +204,18 @@ class Learner:
         losses, predictions = self._losses(features, labels)
         return losses, self.model.postprocess(predictions, features[fields.true_image_shape])
 
+    def _train_together(self, features: dict, labels: dict) -> dict[str, tf.Tensor]:
+        """The step on all replicas; losses of the whole batch."""
+        import tensorflow as tf
+
+        if self._replicas == 1:
+            return self._train(features, labels)
+        losses = self.strategy.run(self._train, args=(features, labels))
+        return {
+            name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)
+            for name, loss in losses.items()
+        }
+
     def _train(self, features: dict, labels: dict) -> dict[str, tf.Tensor]:
         import tensorflow as tf
 
@@ -166,10 +224,15 @@ class Learner:
             tape.watch(self._trained)
             losses, _ = self._losses(features, labels)
         gradients = tape.gradient(losses[TOTAL_LOSS], self._trained)
+        if self._replicas > 1:  # before they are clipped, which is by the norm of all
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
         if self._config.gradient_clipping_by_norm:
             limit = self._config.gradient_clipping_by_norm
             gradients, _ = tf.clip_by_global_norm(gradients, limit)
-        self._optimizer.apply_gradients(zip(gradients, self._trained, strict=True))
+        self._optimizer.apply_gradients(
+            zip(gradients, self._trained, strict=True), experimental_aggregate_gradients=False
+        )
         self.step.assign_add(1)
         self._follow()
         return losses
@@ -190,22 +253,60 @@ class Learner:
         import tensorflow as tf
         from object_detection.core.standard_fields import InputDataFields as fields
 
-        if self._targets_given:
-            self._provide_targets(labels)
-        else:
-            from object_detection import model_lib
-
-            unstacked = model_lib.unstack_batch(
-                labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
-            )
-            model_lib.provide_groundtruth(self.model, unstacked, training_step=self.step)
         true_shapes = features[fields.true_image_shape]
+        two_stages = hasattr(self.model, "_number_of_stages")  # chooses proposals by ground truth
+        if two_stages:
+            self._provide_ground_truth(labels)
         predictions = self.model.predict(features[fields.image], true_shapes)
+        # Not before predict() where it can be: replicas are traced in turns, changing over where
+        # batch norm waits for the others, and the model has room for one batch's ground truth.
+        if not two_stages:
+            self._provide_ground_truth(labels)
         losses = dict(self.model.loss(predictions, true_shapes))
         if self._config.add_regularization_loss and self.model.regularization_losses():
             losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
+        if self.model._is_training and self._replicas > 1:
+            shares = self._shares(losses)
+            losses = {name: share * losses[name] for name, share in shares.items()}
         losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
         return losses, predictions
+
+    def _shares(self, losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor | float]:
+        """What each loss of this replica is to be multiplied by for the sum of all to be right."""
+        import tensorflow as tf
+
+        shares = dict.fromkeys(losses, 1 / self._replicas)  # means over pictures, or of weights
+        if not hasattr(self.model, "_normalize_loss_by_num_matches"):
+            return shares
+        share = 1.0
+        if self.model._normalize_loss_by_num_matches:
+            matched = tf.reduce_sum(self._reg_weights)
+            of_all = tf.distribute.get_replica_context().all_reduce(
+                tf.distribute.ReduceOp.SUM, matched
+            )
+            share = tf.maximum(matched, 1.0) / tf.maximum(of_all, 1.0)
+        matched_losses = ("Loss/localization_loss", "Loss/classification_loss")
+        return {**shares, **dict.fromkeys(matched_losses, share)}
+
+    def _provide_ground_truth(self, labels: dict) -> None:
+        from object_detection import model_lib
+
+        if self._targets_given:
+            self._provide_targets(labels)
+            return
+        unstacked = model_lib.unstack_batch(
+            labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
+        )
+        model_lib.provide_groundtruth(self.model, unstacked, training_step=self.step)
+        if hasattr(self.model, "_assign_targets"):
+            assign = type(self.model)._assign_targets
+
+            def noted(*arguments):
+                targets = assign(self.model, *arguments)
+                self._reg_weights = targets[TARGETS.index("reg_weights")]
+                return targets
+
+            self.model._assign_targets = noted
 
     def _provide_targets(self, labels: dict) -> None:
         """Lets the model's loss take the targets of the batch in place of assigning them."""
@@ -214,6 +315,7 @@ class Learner:
         cls_targets, cls_weights, *rest = (labels[name] for name in TARGETS)
         cls_weights = tf.broadcast_to(cls_weights, tf.shape(cls_targets))
         targets = (tf.cast(cls_targets, tf.float32), cls_weights, *rest)
+        self._reg_weights = targets[TARGETS.index("reg_weights")]
         self.model._assign_targets = lambda *_: targets
         # The loss passes these on to the line above.
         self.model.provide_groundtruth(

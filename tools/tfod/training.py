@@ -7,15 +7,18 @@ import json
 import logging
 import math
 import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod import pipeline as pipelines
 from tfod import precision
+from tfod import strategy as strategies
 from tfod.checkpoint import BEST, checkpoint_type, find_checkpoint
 from tfod.dataset import Dataset
 from tfod.detections import detections_from_outputs
@@ -67,6 +70,19 @@ class RunSettings:
     deterministic: bool = False
     precision: str = precision.AUTO
     balance: bool = False
+
+
+class WorkerLostError(UserError):
+    """Another worker of the run is gone, and this one cannot go on alone.
+
+    Attributes:
+      had_begun: whether steps were done before, so that it makes sense to begin anew.
+    """
+
+    def __init__(self, had_begun: bool) -> None:
+        self.had_begun = had_begun
+        remedy = "Start all of them again, with the same command: they go on from the checkpoint"
+        super().__init__("TF_CONFIG", "names a worker that is gone", remedy)
 
 
 @dataclass(frozen=True)
@@ -122,6 +138,7 @@ def train(
     overwrite: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+    strategy: str = strategies.AUTO,
 ) -> Path:
     """Trains a detector into a run folder, or goes on with the run that lies there.
 
@@ -130,6 +147,9 @@ def train(
     `optimizer` inside), the best one by AP on the val split in best/ (of the averaged weights,
     where they are averaged), TensorBoard logs in train/ and val/, metrics.csv and training.png.
     A run that was killed goes on from its newest checkpoint as if nothing had been.
+
+    Of several workers each calls this with the same arguments and a `TF_CONFIG` of its own; the
+    first writes the run folder, which all of them have to see.
 
     Args:
       data: a converted data set.
@@ -140,6 +160,7 @@ def train(
       overwrite: start anew, replacing a run that lies in `output`.
       on_step: called after each step.
       on_evaluation: called after each evaluation.
+      strategy: where to compute, of `strategy.STRATEGIES`. A run may go on with another.
 
     Returns:
       The prefix of the best checkpoint; of the newest where there is no val split.
@@ -147,9 +168,11 @@ def train(
     Raises:
       UserError: an argument, the template, the initial checkpoint or the run folder is unusable;
         the loss exploded; or the disk is full.
+      WorkerLostError: another worker is gone.
     """
     import tensorflow as tf
 
+    placed = strategies.make_strategy(strategy)  # before anything else of TensorFlow
     options, settings = options or pipelines.Options(), settings or RunSettings()
     if options.init is not None:
         prefix = find_checkpoint(options.init)
@@ -160,15 +183,27 @@ def train(
         raise UserError(data.folder, "has no train split", "Convert it with a train fraction")
     if not data.splits["train"].objects:
         raise UserError(data.folder, "has no object in its train split", "Draw some boxes")
+    replicas, batch = placed.num_replicas_in_sync, pipeline.train_config.batch_size
+    if batch % replicas:
+        raise UserError(
+            "--batch-size", f"is {batch}, for {replicas} devices", "Give a multiple of that"
+        )
     resume = output.exists() and not overwrite
     if resume:
         _check_same_run(output, pipeline, settings)
+    strategies.wait_for_all(placed)  # before one of them writes what the others look for
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    learner = Learner(pipeline, settings.seed, resume, precision.chosen(settings.precision))
-    if not resume:
-        _write_run_folder(output, pipeline, settings, data.label_map)
-    return _Run(output, pipeline, settings, data, learner).run(on_step, on_evaluation)
+    arithmetic = precision.chosen(settings.precision)
+    learner = Learner(pipeline, settings.seed, resume, arithmetic, placed)
+    if strategies.is_chief(placed):
+        if not resume:
+            _write_run_folder(output, pipeline, settings, data.label_map)
+        return _Run(output, output, pipeline, settings, data, learner).run(on_step, on_evaluation)
+    # Saving is done by all together, but only the first one's is kept.
+    with tempfile.TemporaryDirectory() as own:
+        _Run(Path(own), output, pipeline, settings, data, learner).run(on_step, on_evaluation)
+    return Path(tf.train.latest_checkpoint(str(output / BEST)) or output)
 
 
 def read_settings(run: Path) -> RunSettings:
@@ -207,11 +242,17 @@ def _write_run_folder(
 
 
 class _Run:
-    """A run folder, and the learner that goes on from it."""
+    """A run folder, and the learner that goes on from it.
+
+    Args:
+      folder: to write into.
+      resumed: to read the newest checkpoint of.
+    """
 
     def __init__(
         self,
         folder: Path,
+        resumed: Path,
         pipeline: TrainEvalPipelineConfig,
         settings: RunSettings,
         data: Dataset,
@@ -236,26 +277,37 @@ class _Run:
             str(folder / BEST),
             max_to_keep=1,
         )
-        if self.manager.latest_checkpoint:
-            checkpoint.restore(self.manager.latest_checkpoint).assert_consumed()
-            log.info("resuming %s after step %d", folder, int(learner.step))
+        if latest := tf.train.latest_checkpoint(str(resumed)):
+            checkpoint.restore(latest).assert_consumed()
+            log.info("resuming %s after step %d", resumed, learner.steps_done)
         # Made before anything is traced: the model keeps the anchors of its last trace.
-        self.batches = training_batches(
-            pipeline, learner.model, settings.seed, int(learner.step), settings.balance
+        batches = partial(
+            training_batches,
+            *(pipeline, learner.model, settings.seed, learner.steps_done, settings.balance),
         )
+        if learner.strategy.num_replicas_in_sync > 1:
+            self.batches = learner.strategy.distribute_datasets_from_function(batches)
+        else:
+            self.batches = batches()
         if "val" in data.splits:
             self.val_batches = validation_batches(pipeline, learner.model)
 
     def run(
         self, on_step: Callable[[Step], None], on_evaluation: Callable[[Evaluation], None]
     ) -> Path:
-        done = int(self.learner.step)
+        import tensorflow as tf
+
+        done = self.learner.steps_done
         with RunLog(self.folder, done) as run_log:
             try:
                 self._steps(run_log, on_step, on_evaluation)
             except KeyboardInterrupt:
-                if int(self.learner.step) > done:
+                if self.learner.steps_done > done and not strategies.workers(self.learner.strategy):
                     self._save(self.manager)
+                raise
+            except tf.errors.OpError as error:
+                if strategies.workers(self.learner.strategy):
+                    raise WorkerLostError(self.learner.steps_done > done) from error
                 raise
             except OSError as error:
                 raise self._cannot_write(error.strerror or str(error)) from error
@@ -268,7 +320,7 @@ class _Run:
         on_step: Callable[[Step], None],
         on_evaluation: Callable[[Evaluation], None],
     ) -> None:
-        step = int(self.learner.step)
+        step = self.learner.steps_done
         if step and self._is_due(step) and not run_log.has_evaluation(step):
             # Ctrl-C came between the step and its evaluation.
             on_evaluation(self._evaluate(run_log))
@@ -283,7 +335,7 @@ class _Run:
             }
             now = time.perf_counter()
             speed = self.pipeline.train_config.batch_size / (now - before)
-            step = Step(int(self.learner.step), self.last, losses, rate, speed)
+            step = Step(self.learner.steps_done, self.last, losses, rate, speed)
             self._check(step)
             run_log.write_step(step)
             on_step(step)
@@ -301,7 +353,7 @@ class _Run:
         """Whether an evaluation follows this step."""
         return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last)
 
-    def _save(self, manager: tf.train.CheckpointManager, number: tf.Variable | None = None) -> None:
+    def _save(self, manager: tf.train.CheckpointManager, number: int | None = None) -> None:
         import tensorflow as tf
 
         try:
@@ -336,11 +388,11 @@ class _Run:
             if best:
                 self.best_ap.assign(ap)
                 self.stale.assign(0)
-                self._save(self.best, self.learner.step)
+                self._save(self.best, self.learner.steps_done)
                 metrics.write(self.folder / BEST / METRICS)
             else:
                 self.stale.assign_add(1)
-        evaluation = Evaluation(int(self.learner.step), losses, metrics.coco, best)
+        evaluation = Evaluation(self.learner.steps_done, losses, metrics.coco, best)
         run_log.write_evaluation(evaluation, samples)
         return evaluation
 

@@ -38,6 +38,7 @@ def training_batches(
     seed: int,
     first_step: int = 0,
     balance: bool = False,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """The batches of a run from a step on, up to its last.
 
@@ -49,6 +50,8 @@ def training_batches(
       seed: of order and augmentation.
       first_step: how many batches to leave out.
       balance: whether to show rare classes more often.
+      context: of a `tf.distribute` strategy: the batches of its replicas then, one after another,
+        which together are those without.
 
     Returns:
       (features, labels) as `inputs.train_input` gives them; labels has the `TARGETS` too where
@@ -69,8 +72,19 @@ def training_batches(
     turns = tf.data.Dataset.range(
         first_step * config.batch_size, config.num_steps * config.batch_size
     )
+    batch = config.batch_size
+    if context is not None:
+        batch //= context.num_replicas_in_sync
+        own = config.batch_size // context.num_input_pipelines
+        first = context.input_pipeline_id * own
+
+        def is_own(turn: tf.Tensor) -> tf.Tensor:
+            place = turn % config.batch_size - first
+            return (place >= 0) & (place < own)
+
+        turns = turns.filter(tf.autograph.experimental.do_not_convert(is_own))
     examples = _examples(pipeline, model, turns, records, record_at, seed)
-    return examples.batch(config.batch_size, drop_remainder=True).prefetch(2)
+    return examples.batch(batch, drop_remainder=True).prefetch(2)
 
 
 def validation_batches(pipeline: TrainEvalPipelineConfig, model) -> tf.data.Dataset:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
 from tfod.precision import AUTO, PRECISIONS
+from tfod.strategy import STRATEGIES
 from tfod.terminal import bytes_bar, share, table
 
 
@@ -46,6 +49,13 @@ from tfod.terminal import bytes_bar, share, table
     show_default=True,
     help="Of convolutions: auto takes bfloat16 where the processor has it.",
 )
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="auto",
+    show_default=True,
+    help="auto takes every GPU, and several machines where TF_CONFIG names them.",
+)
 @OVERWRITE
 def train(
     data: Path,
@@ -64,6 +74,7 @@ def train(
     deterministic: bool,
     balance: bool,
     precision: str,
+    strategy: str,
     overwrite: bool,
 ) -> None:
     """Train a detector. The same command goes on with a run that was stopped.
@@ -79,7 +90,7 @@ def train(
 
     from tfod.dataset import load_dataset
     from tfod.pipeline import Options, find_template
-    from tfod.training import Evaluation, RunSettings, Step, train
+    from tfod.training import Evaluation, RunSettings, Step, WorkerLostError, train
 
     dataset, template = load_dataset(data), find_template(pipeline)
     options = Options(
@@ -117,11 +128,19 @@ def train(
             precision=precision,
             balance=balance,
         )
-        last = train(
-            *(dataset, str(template), output, options, settings, overwrite),
-            on_step=show,
-            on_evaluation=judge,
-        )
+        try:
+            last = train(
+                *(dataset, str(template), output, options, settings, overwrite),
+                on_step=show,
+                on_evaluation=judge,
+                strategy=strategy,
+            )
+        except WorkerLostError as error:
+            if not error.had_begun:
+                raise
+            bar.close()
+            click.echo("a worker is gone; waiting for it, to go on from the checkpoint", err=True)
+            _begin_again()
     if judged:
         table(
             ["step", "AP", "AP50", "AP_small", "val loss", "best"],
@@ -149,3 +168,9 @@ def _checkpoint(init: str, template: Path) -> Path | None:
         return Path(init)
     with bytes_bar(archive.name) as on_bytes:
         return zoo.fetch_checkpoint(archive, on_bytes)
+
+
+def _begin_again() -> None:
+    """Becomes the same command anew, which resumes: TensorFlow cannot mend a broken cluster."""
+    words = [word for word in sys.orig_argv[1:] if word != "--overwrite"]
+    os.execv(sys.executable, [sys.executable, *words])
