@@ -102,9 +102,10 @@ def test_template(name, data, pictures, tmp_path, monkeypatch):
         monkeypatch.setattr(zoo, "SERVER", server.url.removesuffix("/file.bin"))
         prefix = zoo.fetch_checkpoint(archive)
         server.shutdown()
-    trained = restore_for_inference(run, read_pipeline(run / "pipeline.config"))
+    pipeline = read_pipeline(run / "pipeline.config")
+    trained = restore_for_inference(run, pipeline)
     for kind in ("detection", "full"):
-        model = model_builder.build(read_pipeline(template).model, is_training=True)
+        model = model_builder.build(pipeline.model, is_training=True)
         build_variables(model)
         restore_fine_tune_checkpoint(model, prefix, kind)
         differ = [

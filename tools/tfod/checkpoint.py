@@ -84,7 +84,8 @@ def restore_fine_tune_checkpoint(model, prefix: Path, kind: str) -> None:
 
     parts = model.restore_from_objects(fine_tune_checkpoint_type=kind)
     try:
-        status = tf.train.Checkpoint(**parts).restore(str(prefix))
+        # Not restore(), which wants the counter of saves too, that not every checkpoint has.
+        status = tf.train.Checkpoint(**parts).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         reason = "other classes, or another" if kind == "full" else "another"
@@ -130,7 +131,7 @@ def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig):
     model = model_builder.build(pipeline.model, is_training=False)
     build_variables(model)
     try:
-        status = tf.train.Checkpoint(model=model).restore(str(prefix))
+        status = tf.train.Checkpoint(model=model).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
         raise UserError(

@@ -207,7 +207,8 @@ def _threshold(run: Path) -> float:
 def _save_checkpoint_and_saved_model(model, detect, folder: Path) -> None:
     import tensorflow as tf
 
-    tf.train.Checkpoint(model=model).write(str(folder / "checkpoint" / "ckpt-0"))
+    checkpoint = tf.train.Checkpoint(model=model)
+    tf.train.CheckpointManager(checkpoint, str(folder / "checkpoint"), max_to_keep=1).save(0)
     signature = detect.get_concrete_function()
     module = tf.Module()
     # Its variables and no more: Keras layers would each be traced once more to be saved.
