@@ -128,10 +128,10 @@ def train_ours(data: Path, init: Path, goal: float, folder: Path) -> None:
             os._exit(0)  # what follows is not timed
 
     template = find_template("ssd_mobilenet_v2_fpnlite_320x320")
-    options = Options(init=init, init_type="classification", steps=300)
+    options = Options(init=init, init_type="classification", steps=475)
     train(
         *(load_dataset(data), str(template), folder / "run"),
-        *(options, RunSettings(balance=True, eval_every=60)),
+        *(options, RunSettings(balance=True, eval_every=95)),
         on_evaluation=on_evaluation,
     )
 
