@@ -11,9 +11,8 @@ from tfod.errors import UserError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-AUTO, ONE_DEVICE, MIRRORED, MULTI_WORKER, TPU = STRATEGIES = (
-    *("auto", "one_device", "mirrored", "multi_worker", "tpu"),
-)
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+AUTO, ONE_DEVICE, MIRRORED, MULTI_WORKER, TPU = STRATEGIES
 
 
 def make_strategy(name: str = AUTO) -> tf.distribute.Strategy:

@@ -83,8 +83,7 @@ def train(
 
     \b
     Example:
-      tfod train --data data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 \\
-        --init ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8/checkpoint/ckpt-0 --output runs/signs
+      tfod train --data data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs
     """
     from tqdm import tqdm
 
