@@ -139,12 +139,13 @@ def _saved_for_conversion(
         return detect_in(image)
 
     shape = [1, given.height, given.width, 3]
-    signature = detect.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
     module = tf.Module()
-    # Its variables and no more: Keras layers would each be traced once more to be saved.
-    module.variables_used = list(signature.graph.variables)
     with tempfile.TemporaryDirectory() as folder:
+        # Tracing chats, too: upstream runs a session of TensorFlow 1 to make its anchors constants.
         with native_chatter_held():
+            signature = detect.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
+            # Its variables and no more: Keras layers would each be traced once more to be saved.
+            module.variables_used = list(signature.graph.variables)
             tf.saved_model.save(module, folder, signatures=signature)
         yield folder
 
