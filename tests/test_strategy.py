@@ -161,3 +161,21 @@ def test_a_batch_that_cannot_be_shared_is_one_line(data, tiny_template, tmp_path
     said = process.communicate()[1].decode()
     assert process.returncode == 2
     assert "--batch-size: is 3, for 2 devices. Give a multiple of that." in said
+
+
+@pytest.mark.skipif(
+    bool(tf.config.list_physical_devices("GPU")), reason="TensorFlow uses this machine's GPU"
+)
+def test_a_gpu_that_is_not_used_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not strategy.gpu_left_out()
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\n")
+    driver.chmod(0o755)
+    assert strategy.gpu_left_out()
+    driver.write_text("#!/bin/sh\nexit 9\n")  # as it says that there is no device
+    assert not strategy.gpu_left_out()
+    driver.write_text("#!/bin/sh\n")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden by whoever calls
+    assert not strategy.gpu_left_out()

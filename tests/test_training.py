@@ -323,6 +323,16 @@ def test_an_exploding_loss_is_one_line_and_the_last_checkpoint_stays(data, tiny_
     assert 1 <= step_of(kept) < 30
 
 
+def test_a_batch_too_large_is_one_line(data, tiny_template, tmp_path):
+    import tensorflow as tf
+
+    def run_out(step):  # as a GPU says it; a CPU takes what the machine has
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    with pytest.raises(UserError, match="--batch-size: is 3, and so many pictures do not fit"):
+        train(data, str(tiny_template), tmp_path / "run", Options(batch_size=3), on_step=run_out)
+
+
 @pytest.fixture
 def deterministic():
     """Lets a test train deterministically, and those after it not."""

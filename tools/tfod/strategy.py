@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
@@ -52,6 +53,19 @@ def make_strategy(name: str = AUTO) -> tf.distribute.Strategy:
     if name == TPU:
         return _tpu()
     return tf.distribute.get_strategy()
+
+
+def gpu_left_out() -> bool:
+    """Whether this machine has an NVIDIA GPU that TensorFlow cannot use, and nobody hid it."""
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU") or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return False
+    try:
+        seen = subprocess.run(["nvidia-smi", "-L"], capture_output=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return seen.returncode == 0
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:

@@ -138,6 +138,7 @@ def train(
     overwrite: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
+    on_note: Callable[[str], None] = lambda note: None,
     strategy: str = strategies.AUTO,
 ) -> Path:
     """Trains a detector into a run folder, or goes on with the run that lies there.
@@ -160,6 +161,7 @@ def train(
       overwrite: start anew, replacing a run that lies in `output`.
       on_step: called after each step.
       on_evaluation: called after each evaluation.
+      on_note: called with what is to be known: a GPU that is not used.
       strategy: where to compute, of `strategy.STRATEGIES`. A run may go on with another.
 
     Returns:
@@ -167,12 +169,17 @@ def train(
 
     Raises:
       UserError: an argument, the template, the initial checkpoint or the run folder is unusable;
-        the loss exploded; or the disk is full.
+        the loss exploded; the batch does not fit the memory; or the disk is full.
       WorkerLostError: another worker is gone.
     """
     import tensorflow as tf
 
     placed = strategies.make_strategy(strategy)  # before anything else of TensorFlow
+    if strategies.gpu_left_out():
+        on_note(
+            "the processor trains, for TensorFlow cannot use this machine's GPU. tools/setup.sh "
+            "brings the libraries it wants, and so does: pip install 'tensorflow[and-cuda]'"
+        )
     options, settings = options or pipelines.Options(), settings or RunSettings()
     if options.init is not None:
         prefix = find_checkpoint(options.init)
@@ -305,6 +312,13 @@ class _Run:
                 if self.learner.steps_done > done and not strategies.workers(self.learner.strategy):
                     self._save(self.manager)
                 raise
+            except tf.errors.ResourceExhaustedError as error:
+                batch = self.pipeline.train_config.batch_size
+                raise UserError(
+                    "--batch-size",
+                    f"is {batch}, and so many pictures do not fit the memory at a time",
+                    "Give a smaller one, or take a smaller model",
+                ) from error
             except tf.errors.OpError as error:
                 if strategies.workers(self.learner.strategy):
                     raise WorkerLostError(self.learner.steps_done > done) from error

@@ -117,6 +117,9 @@ def train(
             shown["AP"] = f"{evaluation.ap:.3f}"
             judged.append(evaluation)
 
+        def note(text: str) -> None:
+            tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar, not into it
+
         settings = RunSettings(
             seed=seed,
             checkpoint_every=checkpoint_every,
@@ -132,6 +135,7 @@ def train(
                 *(dataset, str(template), output, options, settings, overwrite),
                 on_step=show,
                 on_evaluation=judge,
+                on_note=note,
                 strategy=strategy,
             )
         except WorkerLostError as error:
