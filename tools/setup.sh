@@ -16,8 +16,14 @@ find_python() {
   exit 2
 }
 
+# Where there is an NVIDIA GPU, the CUDA libraries come along: TensorFlow needs its own, not the
+# machine's. Only the driver has to be there.
+cuda=''
+if nvidia-smi >/dev/null 2>&1; then
+  cuda='tensorflow[and-cuda]'
+fi
 stamp=.venv/installed-for
-wanted=$(cat requirements.txt pyproject.toml | cksum)
+wanted="$(cat requirements.txt pyproject.toml | cksum) $cuda"
 if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$wanted" ]; then
   exit 0
 fi
@@ -40,6 +46,6 @@ if [ -z "$uv" ]; then
   uv=.venv/bin/uv
 fi
 # pyproject.toml's [tool.uv] leaves out what cannot be installed or would overwrite its twin.
-"$uv" pip install --python .venv/bin/python --requirement requirements.txt
+"$uv" pip install --python .venv/bin/python --requirement requirements.txt ${cuda:+"$cuda"}
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
 echo "$wanted" >$stamp
