@@ -72,7 +72,7 @@ def test_it_runs_from_pictures_to_tflite(sample_voc, tiny_template, tmp_path):
         assert chatter not in everything
     assert "written: data/street signs" in said(cell_with(notebook, "tfod convert"))
     trained = cell_with(notebook, "tfod train")
-    assert "trained: runs/street signs/ckpt-" in said(trained)
+    assert "trained: runs/street signs/best/ckpt-2" in said(trained)
     assert any("image/png" in output.get("data", {}) for output in trained.outputs)
     for words, shown in (
         ("tfod inspect", "<iframe srcdoc="),
