@@ -264,7 +264,7 @@ def overlap(a, b) -> float:
 def test_counts_equal_a_matcher_written_out(problem, percent):
     """Best score first, each takes the free object of its class that it overlaps most."""
     truths, detections = problem
-    threshold = percent / 100
+    threshold = np.float32(percent / 100)  # as scores are; NumPy 1 would compare in float64
     identified = false = objects = 0
     for each, found_here in zip(truths, detections, strict=True):
         free = [box for box in each.objects if not box.crowd]
