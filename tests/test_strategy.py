@@ -80,21 +80,7 @@ def assert_alike(run: Path, other: Path) -> None:
     assert np.linalg.norm(momentum(run) - expected) < 0.15 * np.linalg.norm(expected)
 
 
-@pytest.fixture(scope="module")
-def alone(data, tiny_template, tmp_path_factory) -> Path:
-    run = tmp_path_factory.mktemp("alone") / "run"
-    finish(start(data, tiny_template, run, "--steps", 6, "--eval-every", 6))
-    return run
-
-
-def test_two_devices_are_one(data, tiny_template, alone, tmp_path):
-    given = ("--steps", 6, "--eval-every", 6, "--strategy", "mirrored")
-    finish(start(data, tiny_template, tmp_path / "run", *given, code=ON_TWO_DEVICES))
-    assert_alike(tmp_path / "run", alone)
-
-
-@contextlib.contextmanager
-def cluster(size: int):
+def cluster(size: int) -> list[str]:
     """`TF_CONFIG` of each worker."""
     with contextlib.ExitStack() as sockets:
         ports = []
@@ -103,41 +89,53 @@ def cluster(size: int):
             taken.bind(("localhost", 0))
             ports.append(taken.getsockname()[1])
     addresses = [f"localhost:{port}" for port in ports]
-    yield [
+    return [
         json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
         for index in range(size)
     ]
 
 
-def test_two_workers_are_one(data, tiny_template, alone, tmp_path):
-    given = ("--steps", 6, "--eval-every", 6)
-    with cluster(2) as configs:
-        finish(
-            *(
-                start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=each)
-                for each in configs
-            )
-        )
-    assert_alike(tmp_path / "run", alone)
+@pytest.fixture(scope="module")
+def runs(data, tiny_template, tmp_path_factory) -> Path:
+    """Of one device, two devices and two workers; all at a time, for each traces on one core."""
+    folder, given = tmp_path_factory.mktemp("runs"), ("--steps", 6, "--eval-every", 6)
+    mirrored = (*given, "--strategy", "mirrored")
+    finish(
+        start(data, tiny_template, folder / "alone", *given),
+        start(data, tiny_template, folder / "devices", *mirrored, code=ON_TWO_DEVICES),
+        *(
+            start(data, tiny_template, folder / "workers", *given, TF_CONFIG=each)
+            for each in cluster(2)
+        ),
+    )
+    return folder
+
+
+def test_two_devices_are_one(runs):
+    assert_alike(runs / "devices", runs / "alone")
+
+
+def test_two_workers_are_one(runs):
+    assert_alike(runs / "workers", runs / "alone")
 
 
 @pytest.mark.slow
 def test_a_worker_that_was_killed_comes_back(data, tiny_template, tmp_path):
     """The other one waits for it, and both go on from the checkpoint."""
     given = ("--steps", 40, "--eval-every", 40, "--checkpoint-every", 5)
-    with cluster(2) as configs:
-        first, second = (
-            start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=each) for each in configs
-        )
-        end = time.monotonic() + 200
-        while not [*(tmp_path / "run").glob("ckpt-2.index")]:
-            assert time.monotonic() < end and first.poll() is None
-            time.sleep(0.2)
-        second.send_signal(signal.SIGKILL)
-        second.communicate()
-        assert first.poll() is None
-        second = start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=configs[1])
-        finish(first, second)
+    configs = cluster(2)
+    first, second = (
+        start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=each) for each in configs
+    )
+    end = time.monotonic() + 200
+    while not [*(tmp_path / "run").glob("ckpt-2.index")]:
+        assert time.monotonic() < end and first.poll() is None
+        time.sleep(0.2)
+    second.send_signal(signal.SIGKILL)
+    second.communicate()
+    assert first.poll() is None
+    second = start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=configs[1])
+    finish(first, second)
     finish(start(data, tiny_template, tmp_path / "alone", *given))
     assert_alike(tmp_path / "run", tmp_path / "alone")
 
