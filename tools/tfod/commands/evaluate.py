@@ -53,7 +53,6 @@ def evaluate(
     from tfod.dataset import load_dataset
     from tfod.detector import Detector
     from tfod.evaluation import judge
-    from tfod.evaluation_report import write_report
     from tfod.files import refuse_existing
     from tfod.prediction import predict_records
     from tfod.records import read_records
@@ -82,6 +81,8 @@ def evaluate(
     metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
     source = model or detections
     if output is not None:
+        from tfod.evaluation_report import write_report  # what draws takes two seconds to load
+
         write_report(output, source, dataset, split, found, metrics, matching)
         written = output / "report.html"
     else:
