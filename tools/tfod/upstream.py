@@ -167,6 +167,27 @@ def matplotlib_to_be() -> types.ModuleType:
     return matplotlib
 
 
+def optimize_to_be() -> types.ModuleType:
+    """What `hungarian_matcher` takes from `scipy.optimize` as it loads, and few models call."""
+
+    def linear_sum_assignment(*arguments, **options):
+        return importlib.import_module("scipy.optimize").linear_sum_assignment(
+            *arguments, **options
+        )
+
+    optimize = types.ModuleType("scipy.optimize")
+    optimize.linear_sum_assignment = linear_sum_assignment
+    return optimize
+
+
+def package_of(module: str) -> types.ModuleType:
+    """A package that has nothing but a module which is imported when it is used."""
+    package, _, name = module.rpartition(".")
+    empty = types.ModuleType(package)
+    setattr(empty, name, WhenUsed(module))
+    return empty
+
+
 class EstimatorModeKeys:
     """`tf.estimator.ModeKeys`, which the OD API's input functions compare with."""
 
@@ -267,10 +288,19 @@ LENT = {
     "object_detection.meta_architectures.deepmac_meta_arch": {
         "tensorflow_io": partial(WhenUsed, "tensorflow_io")
     },
+    "object_detection.matchers.hungarian_matcher": {"scipy.optimize": optimize_to_be},
     "object_detection.models.keras_models.resnet_v1": {"keras.applications": legacy_applications},
     "object_detection.utils.visualization_utils": {
         "matplotlib": matplotlib_to_be,
         "matplotlib.pyplot": partial(WhenUsed, "matplotlib.pyplot"),
+    },
+    # To ask Google's cloud for machines, on every start of TensorFlow.
+    "tensorflow.python.distribute.cluster_resolver.gce_cluster_resolver": {
+        "googleapiclient": partial(package_of, "googleapiclient.discovery")
+    },
+    "tensorflow.python.tpu.client.client": {
+        "googleapiclient": partial(package_of, "googleapiclient.discovery"),
+        "oauth2client": partial(package_of, "oauth2client.client"),
     },
     "tf_keras.src.engine.data_adapter": {"pandas": partial(WhenUsed, "pandas")},
     "tf_slim.losses.metric_learning": {"sklearn.metrics": partial(WhenUsed, "sklearn.metrics")},
