@@ -1,4 +1,4 @@
-"""What takes too long for every run of the tests: `pytest -m slow`, a quarter of an hour.
+"""What takes too long for every run of the tests: `pytest -m slow`, half an hour and more.
 
 A run killed ten times ends as one never killed, and detectors learn eight pictures by heart,
 which they can only if their targets, losses and post-processing fit each other.

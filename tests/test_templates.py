@@ -104,9 +104,9 @@ def test_template(name, data, pictures, tmp_path, monkeypatch):
         server.shutdown()
     pipeline = read_pipeline(run / "pipeline.config")
     trained = restore_for_inference(run, pipeline)
-    for kind in ("detection", "full"):
-        model = model_builder.build(pipeline.model, is_training=True)
-        build_variables(model)
+    model = model_builder.build(pipeline.model, is_training=True)
+    build_variables(model)
+    for kind in ("detection", "full"):  # in this order: the second restores what the first leaves
         restore_fine_tune_checkpoint(model, prefix, kind)
         differ = [
             own.name

@@ -81,7 +81,7 @@ def evaluate(
     metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
     source = model or detections
     if output is not None:
-        from tfod.evaluation_report import write_report  # what draws takes two seconds to load
+        from tfod.evaluation_report import write_report  # loads Matplotlib
 
         write_report(output, source, dataset, split, found, metrics, matching)
         written = output / "report.html"
