@@ -323,13 +323,20 @@ def test_an_exploding_loss_is_one_line_and_the_last_checkpoint_stays(data, tiny_
     assert 1 <= step_of(kept) < 30
 
 
-def test_a_batch_too_large_is_one_line(data, tiny_template, tmp_path):
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("OOM when allocating tensor", "--batch-size: is 3, and so many pictures do not fit"),
+        ("events; No space left on device", "run: cannot be written: events; No space left"),
+    ],
+)
+def test_what_ran_out_is_one_line(data, tiny_template, tmp_path, reason, line):
     import tensorflow as tf
 
-    def run_out(step):  # as a GPU says it; a CPU takes what the machine has
-        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+    def run_out(step):  # in TensorFlow's words: of a GPU's memory, and of a disk
+        raise tf.errors.ResourceExhaustedError(None, None, reason)
 
-    with pytest.raises(UserError, match="--batch-size: is 3, and so many pictures do not fit"):
+    with pytest.raises(UserError, match=line):
         train(data, str(tiny_template), tmp_path / "run", Options(batch_size=3), on_step=run_out)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import math
+import os
 import shutil
 import tempfile
 import time
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 METRICS = "metrics.json"
 EVALUATIONS = 10  # in a run, unless another interval is asked for
 # Losses beyond this grew for a while already, and no learning rate brings them back.
@@ -313,6 +316,9 @@ class _Run:
                     self._save(self.manager)
                 raise
             except tf.errors.ResourceExhaustedError as error:
+                # TensorFlow says it of full disks, too.
+                if any(os.strerror(number) in error.message for number in DISK_FULL):
+                    raise self._cannot_write(error.message.splitlines()[0]) from error
                 batch = self.pipeline.train_config.batch_size
                 raise UserError(
                     "--batch-size",
