@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from pathlib import Path
 
 import pytest
 
 import tfod  # noqa: F401  before any test imports TensorFlow
+from helpers.protos import batch_norms
 
 SHARED = Path(__file__).parents[2] / "shared"
 TEMPLATE = "ssd_mobilenet_v2_fpnlite_w050_224x224"
@@ -30,7 +30,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def sample_voc(tmp_path_factory) -> Path:
     """A VOC folder of 24 synthetic scenes."""
-    from tfod.sample import write_sample
+    from tfod.sample.sample import write_sample
 
     folder = tmp_path_factory.mktemp("sample") / "voc"
     write_sample(folder, 24, seed=0)
@@ -40,7 +40,7 @@ def sample_voc(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def data(sample_voc, tmp_path_factory):
     """The scenes converted: 16 train, 4 val, 4 test."""
-    from tfod.convert import convert
+    from tfod.conversion.converter import convert
 
     return convert(
         sample_voc / "annotations",
@@ -57,7 +57,8 @@ def tiny_template(tmp_path_factory) -> Path:
     Its predictor starts with large weights and batch norm follows at once, so that an all but
     untrained model's scores differ and detections have an order to compare.
     """
-    from tfod.pipeline import find_template, read_pipeline, write_pipeline
+    from tfod.model.pipeline import read_pipeline, write_pipeline
+    from tfod.model.templates import find_template
 
     pipeline = read_pipeline(find_template(TEMPLATE))
     resizer = pipeline.model.ssd.image_resizer.fixed_shape_resizer
@@ -75,7 +76,7 @@ def tiny_template(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def options():
-    from tfod.pipeline import Options
+    from tfod.model.pipeline import Options
 
     return Options(steps=4, batch_size=4)
 
@@ -83,7 +84,7 @@ def options():
 @pytest.fixture(scope="session")
 def run(data, tiny_template, options, tmp_path_factory) -> Path:
     """A run of four steps, trained without a break."""
-    from tfod.training import RunSettings, train
+    from tfod.training.trainer import RunSettings, train
 
     output = tmp_path_factory.mktemp("runs") / "tiny"
     train(data, str(tiny_template), output, options, RunSettings(checkpoint_every=2))
@@ -93,7 +94,7 @@ def run(data, tiny_template, options, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def exported(run, tmp_path_factory) -> Path:
     """That run exported, `.tflite` files with the same suppression as the rest."""
-    from tfod.export import export
+    from tfod.export.exporter import export
 
     return export(run, tmp_path_factory.mktemp("exported") / "tiny", nms="regular")
 
@@ -104,24 +105,3 @@ def pictures(sample_voc):
     from tfod.images import load_rgb
 
     return [load_rgb(path) for path in sorted((sample_voc / "images").iterdir())[:8]]
-
-
-def is_repeated(field) -> bool:
-    """Of a FieldDescriptor; protobuf 5 has no `is_repeated`, and later ones warn of `label`."""
-    if hasattr(field, "is_repeated"):
-        return field.is_repeated
-    return field.label == field.LABEL_REPEATED
-
-
-def batch_norms(message):
-    """Every `batch_norm` message inside a proto."""
-    for field, value in message.ListFields():
-        if field.name == "batch_norm":
-            yield value
-        elif field.message_type and not is_repeated(field):
-            yield from batch_norms(value)
-
-
-def replace(instance, **changes):
-    """`dataclasses.replace`, under a name that reads well in a test."""
-    return dataclasses.replace(instance, **changes)

@@ -207,9 +207,13 @@ def test_missing_folders_are_one_line(tmp_path):
 
 def test_what_to_evaluate_is_said_once(data, tmp_path):
     given = ["--data", data.folder]
-    assert "Say what to evaluate" in only_line(tfod("evaluate", *given))
+    assert "nothing to evaluate. Give one of --run" in only_line(tfod("evaluate", *given))
     twice = ["--model", tmp_path, "--detections", tmp_path / "a.json"]
-    assert "is given twice" in only_line(tfod("evaluate", *given, *twice))
+    assert "--model and --detections exclude each other" in only_line(
+        tfod("evaluate", *given, *twice)
+    )
+    both = ["--run", tmp_path, "--model", tmp_path]
+    assert "--run and --model exclude each other" in only_line(tfod("evaluate", *given, *both))
     sized = ["--detections", tmp_path / "a.json", "--input-size", 320]
     assert "has no use with --detections" in only_line(tfod("evaluate", *given, *sized))
     (tmp_path / "a.json").write_text(

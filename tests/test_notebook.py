@@ -55,7 +55,7 @@ def tensorboard_ends(tmp_path, monkeypatch):
 def test_it_runs_from_pictures_to_tflite(sample_voc, tiny_template, tmp_path):
     if Path(sys.prefix) != ROOT / ".venv":
         pytest.skip("the notebook installs into .venv, which these tests do not run from")
-    from tfod.detector import Detector
+    from tfod.detection.detector import Detector
 
     folder = tmp_path / "my drive"  # with a space, as "My Drive" once had
     folder.mkdir()

@@ -23,7 +23,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from tfod.sample import write_sample
+from tfod.sample.sample import write_sample
 
 HERE = Path(__file__).parent
 

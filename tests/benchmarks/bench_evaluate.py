@@ -21,7 +21,7 @@ from whole_process import print_medians, run_python
 
 import tfod  # noqa: F401  (upstream does not load without it)
 
-# Upstream's names, in the order of `tfod.evaluation.COCO_NAMES`.
+# Upstream's names, in the order of `tfod.evaluation.metrics.COCO_NAMES`.
 NAMES = [
     *("mAP", "mAP@.50IOU", "mAP@.75IOU", "mAP (small)", "mAP (medium)", "mAP (large)"),
     *("AR@1", "AR@10", "AR@100", "AR@100 (small)", "AR@100 (medium)", "AR@100 (large)"),
@@ -35,7 +35,7 @@ def evaluate_upstream(run: Path, data: Path, split: str) -> list[float]:
     from object_detection.builders import model_builder
     from object_detection.utils import config_util
 
-    from tfod.dataset import load_dataset
+    from tfod.dataset.manifest import load_dataset
 
     configs = config_util.get_configs_from_pipeline_file(str(run / "pipeline.config"))
     reader = configs["eval_input_config"]

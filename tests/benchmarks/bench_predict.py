@@ -53,7 +53,7 @@ def detect_with(way: str, model: Path, pictures: list[Path]):
             interpreter.invoke()
             yield [interpreter.get_tensor(each["index"]) for each in outputs]
     else:
-        from tfod.detector import Detector
+        from tfod.detection.detector import Detector
 
         name = "model.tflite" if way == FLOAT32 else "model_int8.tflite"
         yield from Detector.load(model / name).predict_all(pictures)

@@ -54,9 +54,10 @@ def upstream(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, 
     """Seconds, steps and the AP50 then: the goal, or what there was at the end."""
     from object_detection.protos.train_pb2 import TrainConfig
 
-    from tfod.dataset import load_dataset
-    from tfod.label_map import LABEL_MAP
-    from tfod.pipeline import CONFIG_NAME, Options, configure, find_template, write_pipeline
+    from tfod.dataset.label_map import LABEL_MAP
+    from tfod.dataset.manifest import load_dataset
+    from tfod.model.pipeline import CONFIG_NAME, Options, configure, write_pipeline
+    from tfod.model.templates import find_template
 
     dataset = load_dataset(data)
     options = Options(init=init, init_type="classification")
@@ -94,13 +95,13 @@ def upstream(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, 
 
 
 def judge_checkpoint(folder: Path, dataset) -> float:
-    from tfod.detector import Detector
-    from tfod.evaluation import judge
-    from tfod.prediction import predict_records
+    from tfod.detection.detector import Detector
+    from tfod.detection.prediction import predict_records
+    from tfod.evaluation.metrics import evaluate
 
     pairs = [*predict_records(Detector.load(folder), dataset.split("val").shards)]
     truths, found = zip(*pairs, strict=True)
-    return judge(truths, found, dataset.classes.values())[0].coco["AP50"]
+    return evaluate(truths, found, dataset.classes.values())[0].coco["AP50"]
 
 
 def ours(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, int, float]:
@@ -112,10 +113,11 @@ def ours(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, int,
 
 
 def train_ours(data: Path, init: Path, goal: float, folder: Path) -> None:
-    from tfod.dataset import load_dataset
-    from tfod.pipeline import Options, find_template
+    from tfod.dataset.manifest import load_dataset
+    from tfod.model.pipeline import Options
+    from tfod.model.templates import find_template
     from tfod.quiet import quiet
-    from tfod.training import RunSettings, train
+    from tfod.training.trainer import RunSettings, train
 
     quiet()
 

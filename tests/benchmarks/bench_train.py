@@ -50,10 +50,10 @@ def train_upstream(config: Path, folder: Path, steps: int, note, checkpoint_ever
 
 
 def train_ours(config: Path, data: Path, init: str, folder: Path, steps: int, note) -> None:
-    from tfod.dataset import load_dataset
-    from tfod.pipeline import Options, read_pipeline
+    from tfod.dataset.manifest import load_dataset
+    from tfod.model.pipeline import Options, read_pipeline
     from tfod.quiet import quiet
-    from tfod.training import RunSettings, train
+    from tfod.training.trainer import RunSettings, train
 
     quiet()
     pipeline = read_pipeline(config)
@@ -87,8 +87,9 @@ def main(data, init, pipeline, batch_size, steps, rounds, way, work) -> None:
     if way:
         run_way(way, work, data, init, steps)
         return
-    from tfod.dataset import load_dataset
-    from tfod.pipeline import Options, configure, find_template, write_pipeline
+    from tfod.dataset.manifest import load_dataset
+    from tfod.model.pipeline import Options, configure, write_pipeline
+    from tfod.model.templates import find_template
 
     seen: dict[str, list[list[float]]] = {"upstream": [], "tfod": []}
     with tempfile.TemporaryDirectory() as temporary:

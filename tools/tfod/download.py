@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 from tfod.errors import UserError
+from tfod.progress import Progress, silent
 
 ATTEMPTS = 5  # in a row that bring nothing new
 PATIENCE = 20.0  # seconds without a byte
 PAUSE = 1.0  # seconds before the second attempt; doubled before each that follows
 CHUNK = 1 << 16
-
-Progress = Callable[[int, int | None], None]
 
 
 def cache_folder() -> Path:
@@ -29,7 +27,7 @@ def download(
     url: str,
     target: Path,
     digest: str | None = None,
-    on_bytes: Progress = lambda done, of: None,
+    progress: Progress = silent,
     alternatives: str = "Try again later, or from another network",
 ) -> Path:
     """Fetches a file unless it is there already.
@@ -40,8 +38,7 @@ def download(
     Args:
       target: the file to write. One that is there is taken to be right: it was checked.
       digest: SHA-512 or SHA-256 that the content must have, in hexadecimal.
-      on_bytes: called with how many bytes are there, and how many there will be (None if the server
-        does not say).
+      progress: called with the name of the file and bytes.
       alternatives: what to do where it cannot be had.
 
     Returns:
@@ -55,7 +52,7 @@ def download(
     partial = target.with_name(f"{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, partial, on_bytes, alternatives)
+        _fetch(url, partial, progress, alternatives)
         if digest is not None and _digest(partial, digest) != digest:
             partial.unlink()
             raise UserError(
@@ -69,7 +66,7 @@ def download(
     return target
 
 
-def _fetch(url: str, partial: Path, on_bytes: Progress, alternatives: str) -> None:
+def _fetch(url: str, partial: Path, progress: Progress, alternatives: str) -> None:
     import requests
 
     failures, most, reason = 0, 0, ""
@@ -77,7 +74,7 @@ def _fetch(url: str, partial: Path, on_bytes: Progress, alternatives: str) -> No
         if failures:
             time.sleep(PAUSE * 2 ** (failures - 1))
         try:
-            if _fetch_rest(url, partial, on_bytes):
+            if _fetch_rest(url, partial, progress):
                 return
             reason = "the connection ended before the file did"
         except requests.HTTPError as error:
@@ -99,7 +96,7 @@ def _fetch(url: str, partial: Path, on_bytes: Progress, alternatives: str) -> No
     raise UserError(url, f"cannot be fetched: {reason}", alternatives)
 
 
-def _fetch_rest(url: str, partial: Path, on_bytes: Progress) -> bool:
+def _fetch_rest(url: str, partial: Path, progress: Progress) -> bool:
     """Appends what is missing; whether the file is whole then."""
     import requests
 
@@ -114,18 +111,20 @@ def _fetch_rest(url: str, partial: Path, on_bytes: Progress) -> bool:
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
         with partial.open("ab" if start else "wb") as file:
-            done = _copy(response, file, start, total, on_bytes)
+            done = _copy(response, file, start, total, partial.stem, progress)
     return total is None or done == total
 
 
-def _copy(response, file: BinaryIO, done: int, total: int | None, on_bytes: Progress) -> int:
+def _copy(
+    response, file: BinaryIO, done: int, total: int | None, stage: str, progress: Progress
+) -> int:
     from urllib3.exceptions import HTTPError
 
     try:
         while chunk := response.raw.read1(CHUNK):  # what is there, without waiting for more
             file.write(chunk)
             done += len(chunk)
-            on_bytes(done, total)
+            progress(stage, done, total)
     except HTTPError:
         pass  # a break or a stall: what came is kept, and its length tells
     return done

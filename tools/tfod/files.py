@@ -1,4 +1,4 @@
-"""Output folders that appear whole or not at all."""
+"""Files and folders that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -77,3 +77,24 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         if folder.exists():
             shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """A path `NAME.partial` to write to, which is renamed to `path` if the block succeeds.
+
+    A file at `path` is kept until then. On an exception, Ctrl-C included, nothing new is left.
+
+    Raises:
+      UserError: the file cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        remedy = "Free disk space, or choose another place"
+        what = f"cannot be written: {error.strerror or error}"
+        raise UserError(path, what, remedy) from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 # What the OD API's age makes TensorFlow and Keras warn of on every run. None of it is anything the
 # person at the terminal could act on.
@@ -53,18 +55,55 @@ def _matters(record: logging.LogRecord) -> bool:
 def native_chatter_held() -> Iterator[None]:
     """Holds back what C++ writes to stderr, and lets it out if the block fails.
 
-    MLIR and LiteRT log there without heeding any log level.
+    MLIR and LiteRT log there and ignore every log level. The file descriptor belongs to the whole
+    process, so blocks of several threads share one redirection: the first one starts it and the
+    last one ends it.
     """
-    sys.stderr.flush()
-    stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(stderr, held.read())
-            raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+    _held.begin()
+    try:
+        yield
+    except BaseException:
+        _held.let_out()
+        raise
+    finally:
+        _held.end()
+
+
+class _HeldOutput:
+    """File descriptor 2, redirected to a file while at least one block is open."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks = 0
+        self._stderr = -1
+        self._file: IO[bytes] | None = None
+
+    def begin(self) -> None:
+        with self._lock:
+            if self._blocks == 0:
+                sys.stderr.flush()
+                self._stderr = os.dup(2)
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115  (the last block closes it)
+                os.dup2(self._file.fileno(), 2)
+            self._blocks += 1
+
+    def let_out(self) -> None:
+        """Writes to the real stderr what was held so far."""
+        with self._lock:
+            sys.stderr.flush()
+            self._file.seek(0)
+            os.write(self._stderr, self._file.read())
+            self._file.truncate(0)
+            self._file.seek(0)
+
+    def end(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if self._blocks == 0:
+                sys.stderr.flush()
+                os.dup2(self._stderr, 2)
+                os.close(self._stderr)
+                self._file.close()
+
+
+_held = _HeldOutput()

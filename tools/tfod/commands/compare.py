@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
-from tfod.terminal import bar, table
+from tfod.commands.tables import table
+from tfod.progress import progress_bars
 
 
 @click.command()
@@ -27,19 +28,17 @@ def compare(
     Example:
       tfod compare --data data/signs exported_models/signs runs/signs_640 --output runs/compared
     """
-    from tfod import comparison
-    from tfod.dataset import load_dataset
+    from tfod.dataset.manifest import load_dataset
+    from tfod.evaluation import comparison
     from tfod.files import refuse_existing
 
     dataset = load_dataset(data)
-    total = dataset.split(split).images
+    dataset.split(split)  # a split that is not there is said before the models load
     if output is not None:
         refuse_existing(output, overwrite)
 
-    def progress(name: str, records):
-        return bar(name, total)(records)
-
-    compared = comparison.compare(comparison.contestants(models), dataset, split, progress)
+    with progress_bars() as progress:
+        compared = comparison.compare(comparison.contestants(models), dataset, split, progress)
     for header, rows in comparison.shown(compared):
         table(header, rows)
     if output is not None:

@@ -7,8 +7,9 @@ import gc
 import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.commands.tables import table
 from tfod.errors import UserError
-from tfod.terminal import stages, table
+from tfod.progress import progress_bars
 
 
 @click.command()
@@ -66,7 +67,7 @@ def convert(
     Example:
       tfod convert --annotations signs/annotations --images signs/images --output data/signs
     """
-    from tfod.convert import convert
+    from tfod.conversion.converter import convert
 
     try:
         fractions = tuple(float(part) for part in split.split(","))
@@ -77,7 +78,7 @@ def convert(
     # The annotations stay till the end; looking among them for garbage takes a tenth of the time.
     gc.disable()
     beam = [f"--runner={runner}", *(f"--{option}" for option in runner_options)] if runner else ()
-    with stages() as progress:
+    with progress_bars("file") as progress:
         decode = verify == "decode"
         data = convert(split=fractions, decode=decode, beam=beam, progress=progress, **arguments)
     table(

@@ -7,13 +7,14 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import FOLDER, INPUT_SIZE, OVERWRITE
+from tfod.commands.tables import part, share, table
 from tfod.errors import UserError
-from tfod.terminal import bar, part, share, table
+from tfod.progress import progress_bars, tracked
 
 
 @click.command()
-@click.option("--run", "model", type=FOLDER, help="Run folder: its best checkpoint.")
-@click.option("--model", "model", type=FOLDER, help="Export folder, or a .tflite file in one.")
+@click.option("--run", type=FOLDER, help="Run folder: its best checkpoint.")
+@click.option("--model", type=FOLDER, help="Export folder, or a .tflite file in one.")
 @click.option(
     "--detections", type=FOLDER, help="COCO results file: what was found, on a phone or elsewhere."
 )
@@ -30,6 +31,7 @@ from tfod.terminal import bar, part, share, table
 )
 @OVERWRITE
 def evaluate(
+    run: Path | None,
     model: Path | None,
     detections: Path | None,
     data: Path,
@@ -49,20 +51,21 @@ def evaluate(
       tfod evaluate --model exported_models/signs/model.tflite --data data/signs \\
         --output runs/signs_report
     """
-    from tfod.coco_results import read_results
-    from tfod.dataset import load_dataset
-    from tfod.detector import Detector
-    from tfod.evaluation import judge
+    from tfod.dataset.manifest import load_dataset
+    from tfod.dataset.records import read_records
+    from tfod.detection.coco_results import read_results
+    from tfod.detection.detector import Detector
+    from tfod.detection.prediction import predict_records
+    from tfod.evaluation.metrics import evaluate
     from tfod.files import refuse_existing
-    from tfod.prediction import predict_records
-    from tfod.records import read_records
 
-    if (model is None) == (detections is None):
-        raise UserError(
-            "--run, --model or --detections",
-            "is missing" if model is None else "is given twice",
-            "Say what to evaluate, by one of them",
-        )
+    given = {"--run": run, "--model": model, "--detections": detections}
+    given = {option: path for option, path in given.items() if path is not None}
+    if len(given) != 1:
+        what = f"{' and '.join(given)} exclude each other" if given else "nothing to evaluate"
+        remedy = "Give one of --run, --model and --detections"
+        raise UserError("tfod evaluate", what, remedy)
+    (source,) = given.values()
     if detections is not None and input_size is not None:
         raise UserError("--input-size", "has no use with --detections", "Leave it out")
     dataset = load_dataset(data)
@@ -74,14 +77,14 @@ def evaluate(
         truths = [record.annotation for record in read_records(pictures.shards)]
         found = read_results(detections, truths, dataset.classes)
     else:
-        judged = predict_records(Detector.load(model, input_size), pictures.shards)
-        for truth, detected in bar("pictures", total=pictures.images)(judged):
-            truths.append(truth)
-            found.append(detected)
-    metrics, matching = judge(truths, found, dataset.classes.values(), threshold)
-    source = model or detections
+        predictions = predict_records(Detector.load(source, input_size), pictures.shards)
+        with progress_bars() as progress:
+            for truth, detected in tracked(predictions, progress, "images", pictures.images):
+                truths.append(truth)
+                found.append(detected)
+    metrics, matching = evaluate(truths, found, dataset.classes.values(), threshold)
     if output is not None:
-        from tfod.evaluation_report import write_report  # loads Matplotlib
+        from tfod.evaluation.report import write_report  # loads Matplotlib
 
         write_report(output, source, dataset, split, found, metrics, matching)
         written = output / "report.html"

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import FOLDER, INPUT_SIZE, OVERWRITE
+from tfod.commands.tables import table
 from tfod.errors import UserError
-from tfod.terminal import stages, table
 
 
 @click.command()
@@ -46,8 +46,10 @@ def export(
     """
     from tqdm import tqdm
 
-    from tfod.export import PARITY, export
-    from tfod.tflite_export import VARIANTS
+    from tfod.export import export
+    from tfod.export.tflite_converter import VARIANTS
+    from tfod.model import ExportFolder
+    from tfod.progress import progress_bars
 
     variants = tflite.split(",") if tflite is not None else None
     for variant in variants or ():
@@ -57,13 +59,14 @@ def export(
     def note(text: str) -> None:
         tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar, not into it
 
-    with stages() as progress:
+    with progress_bars("file") as progress:
         export(run, output, overwrite, input_size, variants, nms, progress, note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
         click.echo(f"{size / 1e6:8.2f} MB  {path}")
-    if (output / PARITY).is_file():
-        _print_parity(output / PARITY)
+    parity = ExportFolder(output).parity
+    if parity.is_file():
+        _print_parity(parity)
 
 
 def _print_parity(path: Path) -> None:

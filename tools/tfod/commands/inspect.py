@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
-from tfod.terminal import bar, table
+from tfod.commands.tables import table
+from tfod.progress import progress_bars
 
 
 @click.command()
@@ -29,15 +30,17 @@ def inspect(
     Example:
       tfod inspect data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs_data
     """
-    from tfod import inspection
     from tfod.files import refuse_existing, replacing_folder
-    from tfod.pipeline import find_template, read_pipeline
+    from tfod.inspection import statistics as inspection
+    from tfod.model.pipeline import read_pipeline
+    from tfod.model.templates import find_template
 
     if output is not None:
         refuse_existing(output, overwrite)
     records = inspection.find_records(data, label_map)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
-    found = inspection.inspect(records, bar("pictures", total=records.pictures))
+    with progress_bars() as progress:
+        found = inspection.inspect(records, progress)
     counts = inspection.class_counts(found)
     splits = list(dict.fromkeys(split for split, _ in counts.columns))
     table(
@@ -63,7 +66,7 @@ def inspect(
     for warning in warnings:
         click.echo(f"note: {warning}")
     if output is not None:
-        from tfod.inspection_page import write_page
+        from tfod.inspection.page import write_page
 
         with replacing_folder(output) as partial:
             write_page(partial / "index.html", data.resolve().name, found, warnings, fits)

@@ -30,12 +30,12 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
 
     from tfod.files import refuse_existing
     from tfod.live import fetch_mediapipe, serve, write_site
-    from tfod.terminal import bytes_bar
+    from tfod.progress import progress_bars
 
     if output is not None:
         refuse_existing(output, overwrite)
-    with bytes_bar("MediaPipe") as on_bytes:
-        mediapipe = fetch_mediapipe(on_bytes)
+    with progress_bars("B") as progress:
+        mediapipe = fetch_mediapipe(progress)
     if output is not None:
         click.echo(f"written: {write_site(model, output, mediapipe)}")
         return

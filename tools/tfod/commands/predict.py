@@ -9,7 +9,7 @@ import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
 from tfod.errors import BadFilesError, UserError
-from tfod.terminal import bar
+from tfod.progress import progress_bars, tracked
 
 
 @click.command()
@@ -46,11 +46,12 @@ def predict(
     Example:
       tfod predict --model exported_models/signs street.jpg --output predictions
     """
-    from tfod import prediction_outputs as outputs
-    from tfod.detector import Detector
-    from tfod.prediction import find_sources, predict_sources
+    from tfod.detection import outputs
+    from tfod.detection.detector import Detector
+    from tfod.detection.media import find_media
+    from tfod.detection.prediction import predict_media
 
-    sources = find_sources(inputs)
+    sources = find_media(inputs)
     detector = Detector.load(model)
     faults: list[UserError] = []
     with contextlib.ExitStack() as stack:
@@ -65,9 +66,10 @@ def predict(
             )
             if place is not None
         ]
-        predictions = predict_sources(detector, sources, threshold, tiles, faults.append)
+        predictions = predict_media(detector, sources, threshold, tiles, faults.append)
         total = sum(source.frames for source in sources)
-        for found in bar("pictures", total)(predictions):
+        progress = stack.enter_context(progress_bars())
+        for found in tracked(predictions, progress, "images", total):
             for write in writers:
                 write(found)
             click.echo(_found(found))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import FOLDER
-from tfod.terminal import bar
+from tfod.progress import progress_bars
 
 
 @click.command()
@@ -23,5 +23,6 @@ def sample(output: Path, count: int, seed: int) -> None:
     """
     from tfod.sample import write_sample
 
-    write_sample(output, count, seed, progress=bar("scenes", total=count))
+    with progress_bars() as progress:
+        write_sample(output, count, seed, progress)
     click.echo(f"{count} scenes: {output}/images, {output}/annotations")

@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import FOLDER, OVERWRITE
-from tfod.precision import AUTO, PRECISIONS
-from tfod.strategy import STRATEGIES
-from tfod.terminal import bytes_bar, share, table
+from tfod.commands.tables import share, table
+from tfod.training.precision import AUTO, PRECISIONS
+from tfod.training.strategy import STRATEGIES
 
 
 @click.command()
@@ -79,7 +79,7 @@ def train(
 ) -> None:
     """Train a detector. The same command goes on with a run that was stopped.
 
-    It is judged on the val split as it learns, and the best weights are kept.
+    It is evaluations on the val split as it learns, and the best weights are kept.
 
     \b
     Example:
@@ -87,9 +87,11 @@ def train(
     """
     from tqdm import tqdm
 
-    from tfod.dataset import load_dataset
-    from tfod.pipeline import Options, find_template
-    from tfod.training import Evaluation, RunSettings, Step, WorkerLostError, train
+    from tfod.dataset.manifest import load_dataset
+    from tfod.model.pipeline import Options
+    from tfod.model.templates import find_template
+    from tfod.training import Evaluation, RunSettings, Step, train
+    from tfod.training.events import WorkerLostError
 
     dataset, template = load_dataset(data), find_template(pipeline)
     options = Options(
@@ -100,7 +102,7 @@ def train(
         init_type=init_type,
     )
     shown: dict[str, str] = {}
-    judged: list[Evaluation] = []
+    evaluations: list[Evaluation] = []
     with tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True) as bar:
 
         def show(step: Step) -> None:
@@ -113,9 +115,9 @@ def train(
             bar.set_postfix(shown, refresh=False)
             bar.update()
 
-        def judge(evaluation: Evaluation) -> None:
+        def keep(evaluation: Evaluation) -> None:
             shown["AP"] = f"{evaluation.ap:.3f}"
-            judged.append(evaluation)
+            evaluations.append(evaluation)
 
         def note(text: str) -> None:
             tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar, not into it
@@ -134,7 +136,7 @@ def train(
             last = train(
                 *(dataset, str(template), output, options, settings, overwrite),
                 on_step=show,
-                on_evaluation=judge,
+                on_evaluation=keep,
                 on_note=note,
                 strategy=strategy,
             )
@@ -144,7 +146,7 @@ def train(
             bar.close()
             click.echo("a worker is gone; waiting for it, to go on from the checkpoint", err=True)
             _begin_again()
-    if judged:
+    if evaluations:
         table(
             ["step", "AP", "AP50", "AP_small", "val loss", "best"],
             [
@@ -154,7 +156,7 @@ def train(
                     f"{each.losses['Loss/total_loss']:.3f}",
                     "*" if each.best else "",
                 ]
-                for each in judged
+                for each in evaluations
             ],
         )
     click.echo(f"trained: {last}")
@@ -162,15 +164,16 @@ def train(
 
 def _checkpoint(init: str, template: Path) -> Path | None:
     """What --init means, fetched from the zoo where it is there."""
-    from tfod import zoo
+    from tfod.model import zoo
+    from tfod.progress import progress_bars
 
     if init == "scratch":
         return None
     archive = zoo.archive_for(template.parent.name) if init == "zoo" else zoo.find_archive(init)
     if archive is None:
         return Path(init)
-    with bytes_bar(archive.name) as on_bytes:
-        return zoo.fetch_checkpoint(archive, on_bytes)
+    with progress_bars("B") as progress:
+        return zoo.fetch_checkpoint(archive, progress)
 
 
 def _begin_again() -> None:

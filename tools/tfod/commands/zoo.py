@@ -6,7 +6,7 @@ import contextlib
 
 import click
 
-from tfod.terminal import table
+from tfod.commands.tables import table
 
 
 @click.command()
@@ -20,9 +20,9 @@ def zoo() -> None:
       tfod train --init faster_rcnn_resnet101_v1_640x640_coco17_tpu-8 --data data/signs \\
         --pipeline my/pipeline.config --output runs/signs
     """
-    from tfod import zoo
     from tfod.errors import UserError
-    from tfod.pipeline import template_names
+    from tfod.model import zoo
+    from tfod.model.templates import template_names
 
     starting = set()
     for template in template_names():

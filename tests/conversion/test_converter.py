@@ -1,0 +1,369 @@
+"""The whole stage: a VOC folder becomes a data set, or nothing is written."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from helpers.conversion import contents, run
+from helpers.voc_files import voc_object, write_image, write_xml
+from tfod.conversion.converter import convert
+from tfod.dataset.manifest import load_dataset
+from tfod.dataset.records import read_records
+from tfod.errors import BadFilesError, UserError
+from tfod.images import load_rgb
+
+ROADSIGN = Path(__file__).parents[3] / "shared" / "roadsign"
+
+
+def test_everything_is_written_and_read_back(voc):
+    data = run(voc, split=(0.6, 0.2, 0.2))
+    assert sorted(contents(data.folder)) == [
+        "annotations.csv",
+        "dataset.json",
+        "label_map.pbtxt",
+        "test-00000-of-00001.tfrecord",
+        "train-00000-of-00001.tfrecord",
+        "val-00000-of-00001.tfrecord",
+    ]
+    assert load_dataset(data.folder) == data
+    assert data.classes == {1: "stop", 2: "tram"}
+    expected = {"train": (18, (12, 3)), "val": (6, (4, 1)), "test": (6, (4, 1))}
+    for name, (images, per_class) in expected.items():
+        split = data.split(name)
+        assert (split.images, split.negatives) == (images, images - sum(per_class))
+        assert split.objects_per_class == dict(zip(("stop", "tram"), per_class, strict=True))
+        records = list(read_records(split.shards))
+        assert len(records) == images
+        assert sum(not record.annotation.objects for record in records) == split.negatives
+    everything = [
+        record.annotation.source_id
+        for split in data.splits.values()
+        for record in read_records(split.shards)
+    ]
+    assert sorted(everything) == sorted(path.name for path in (voc / "images").iterdir())
+    assert not list(voc.parent.glob("*.partial"))
+
+
+def test_the_csv_has_a_row_a_box_and_one_for_a_negative(voc):
+    write_xml(voc / "annotations/0.xml", voc_object("stop", (1.5, 2, 11, 12)), voc_object("tram"))
+    table = pd.read_csv(run(voc).folder / "annotations.csv", keep_default_na=False, dtype=str)
+    assert list(table.columns) == (
+        ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "split"]
+    )
+    assert len(table) == 31
+    rows = table.set_index("filename").drop(columns="split")
+    assert rows.loc["0.jpg"].to_numpy().tolist() == [
+        ["40", "30", "stop", "1.5", "2", "11", "12"],
+        ["40", "30", "tram", "1", "2", "11", "12"],
+    ]
+    assert rows.loc["22.png"].tolist() == ["40", "30", "", "", "", "", ""]
+    assert set(table["split"]) == {"train", "val", "test"}
+
+
+def test_whole_coordinates_are_written_as_such(voc):
+    text = (run(voc).folder / "annotations.csv").read_text()
+    assert text.splitlines()[1].startswith("0.jpg,40,30,stop,1,2,11,12,")
+
+
+def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(voc, monkeypatch):
+    monkeypatch.setattr("tfod.conversion.converter.FEW_PICTURES", 0)
+    monkeypatch.setattr("tfod.parallel.CHUNK", 4)
+    label_map, same = run(voc).label_map, {"seed": 3, "shards": 3}
+    for options in ({}, {"label_map": label_map}):
+        first, *others = (
+            contents(
+                run(voc, f"{workers}{len(options)}", workers=workers, **same, **options).folder
+            )
+            for workers in (1, 2, 4)
+        )
+        assert others == [first, first]
+    other = contents(run(voc, "c", seed=4, shards=3).folder)
+    assert other["train-00000-of-00003.tfrecord"] != first["train-00000-of-00003.tfrecord"]
+    assert "val-00002-of-00003.tfrecord" in first
+
+
+def test_classes_are_mixed_across_training_shards(voc):
+    shards = run(voc, shards=4).split("train").shards
+    for shard in shards:
+        kinds = {bool(record.annotation.objects) for record in read_records([shard])}
+        names = {box.name for record in read_records([shard]) for box in record.annotation.objects}
+        assert kinds == {True, False} or names == {"stop", "tram"}
+
+
+def test_no_more_shards_than_pictures(voc):
+    data = run(voc, shards=10, split=(0.6, 0.2, 0.2))
+    assert [len(split.shards) for split in data.splits.values()] == [10, 6, 6]
+
+
+def test_a_given_label_map_keeps_its_ids(voc):
+    label_map = voc / "map.pbtxt"
+    label_map.write_text(
+        "item { id: 1 name: 'tram' } item { id: 2 name: 'bus' } item { id: 3 name: 'stop' }"
+    )
+    data = run(voc, label_map=label_map)
+    assert data.classes == {1: "tram", 2: "bus", 3: "stop"}
+    assert data.split("train").objects_per_class["bus"] == 0
+
+    import tensorflow as tf
+
+    [shard] = data.split("train").shards
+    for serialized in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
+        feature = tf.train.Example.FromString(serialized).features.feature
+        for name, label in zip(
+            feature["image/object/class/text"].bytes_list.value,
+            feature["image/object/class/label"].int64_list.value,
+            strict=True,
+        ):
+            assert data.classes[label].encode() == name
+
+
+def test_a_class_outside_the_label_map_is_a_fault_of_its_file(voc):
+    label_map = voc / "map.pbtxt"
+    label_map.write_text("item { id: 1 name: 'stop' }")
+    with pytest.raises(BadFilesError) as caught:
+        run(voc, label_map=label_map)
+    assert [str(error) for error in caught.value.errors] == [
+        f"{voc}/annotations/{number}.xml: class 'tram' of object 1 is not in the label map. "
+        "Correct the name, or add it to the label map."
+        for number in range(25, 30)
+    ]
+
+
+def spoil(voc: Path) -> None:
+    write_xml(voc / "annotations/1.xml", voc_object(box=(0, 0, 99, 9)))
+    (voc / "annotations/2.xml").write_text("<annotation>")
+    (voc / "images/3.jpg").unlink()
+
+
+def test_faults_are_all_reported_and_nothing_is_written(voc):
+    spoil(voc)
+    before = sorted(voc.parent.rglob("*"))
+    with pytest.raises(BadFilesError) as caught:
+        run(voc)
+    assert [(Path(error.path).name, error.kind) for error in caught.value.errors] == [
+        ("1.xml", "box outside"),
+        ("2.xml", "broken XML"),
+        ("3.xml", "image missing"),
+    ]
+    assert "3 unusable files (1 box outside, 1 broken XML, 1 image missing)" in str(caught.value)
+    assert sorted(voc.parent.rglob("*")) == before
+
+
+def test_skip_bad_lists_what_it_left_out(voc):
+    spoil(voc)
+    write_image(voc / "images/unused.jpg")
+    data = run(voc, skip_bad=True)
+    assert sum(split.images for split in data.splits.values()) == 27
+    manifest = json.loads((data.folder / "dataset.json").read_text())
+    assert [Path(entry["file"]).name for entry in manifest["skipped"]] == (
+        ["1.xml", "2.xml", "3.xml"]
+    )
+    assert manifest["skipped"][2] == {
+        "file": f"{voc}/annotations/3.xml",
+        "kind": "image missing",
+        "reason": f"no picture '3.jpg' in {voc}/images",
+    }
+    assert manifest["pictures_without_annotation"] == 1
+
+
+def test_boxes_drawn_on_the_turned_picture_fit_the_record(voc):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write_image(voc / "images/0.jpg", exif=exif)
+    write_xml(voc / "annotations/0.xml", voc_object(box=(0, 0, 15, 40)), size=(30, 40))
+    data = run(voc, split=(1, 0, 0))
+    records = read_records(data.split("train").shards)
+    [record] = [record for record in records if record.annotation.source_id == "0.jpg"]
+    assert load_rgb(record.image.data).shape == (40, 30, 3)
+    assert (record.image.width, record.image.height) == (30, 40)
+    [box] = record.annotation.objects
+    assert (box.xmin, box.ymin, box.xmax, box.ymax) == (0, 0, 15, 40)
+
+
+def test_pictures_of_one_name_in_two_folders_stay_apart(tmp_path):
+    for folder, number in itertools.product(("day", "night"), range(5)):
+        write_image(tmp_path / f"voc/images/{folder}/{number}.jpg")
+        write_xml(tmp_path / f"voc/annotations/{folder}/{number}.xml", voc_object())
+    data = run(tmp_path / "voc", split=(1, 0, 0))
+    ids = [record.annotation.source_id for record in read_records(data.split("train").shards)]
+    assert sorted(ids) == [f"{folder}/{n}.jpg" for folder in ("day", "night") for n in range(5)]
+
+
+def test_an_existing_output_is_refused_or_replaced_whole(voc):
+    first = contents(run(voc).folder)
+    with pytest.raises(UserError, match="exists already"):
+        run(voc, seed=1)
+    assert contents(voc.parent / "data") == first
+    (voc.parent / "data/train-00009-of-00010.tfrecord").touch()
+    replaced = contents(run(voc, seed=1, overwrite=True).folder)
+    assert replaced.keys() == first.keys()
+    assert replaced != first
+
+
+def test_overwrite_deletes_nothing_but_data_sets(voc):
+    precious = voc.parent / "data/thesis.txt"
+    precious.parent.mkdir()
+    precious.touch()
+    with pytest.raises(UserError, match=r"no dataset\.json, so it is not overwritten"):
+        run(voc, overwrite=True)
+    assert precious.exists()
+
+    (voc / "dataset.json").touch()
+    with pytest.raises(UserError, match="would replace"):
+        run(voc, "voc", overwrite=True)
+    assert (voc / "annotations").is_dir()
+
+
+@pytest.mark.parametrize("stage", ["check", "write"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_ctrl_c_leaves_nothing_and_keeps_the_old(voc, stage, overwrite):
+    old = contents(run(voc).folder) if overwrite else None
+    before = sorted(voc.parent.rglob("*"))
+
+    def interrupt(at: str, done: int, total: int) -> None:
+        if (at, done) == (stage, 20):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(voc, seed=1, overwrite=overwrite, progress=interrupt)
+    assert sorted(voc.parent.rglob("*")) == before
+    assert not overwrite or contents(voc.parent / "data") == old
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_kill_leaves_the_old_set_or_none_and_the_next_run_is_as_if_nothing_was(voc, workers):
+    """Ten runs each, killed at moments spread over the time that one takes."""
+    code = f"""
+        from pathlib import Path
+        from tfod.conversion import converter as convert
+        from tfod import parallel
+
+        if __name__ == "__main__":
+            convert.FEW_PICTURES, parallel.CHUNK = 0, 4
+            voc = Path({str(voc)!r})
+            convert.convert(
+                voc / "annotations", voc / "images", voc.parent / "data",
+                seed=1, workers={workers}, overwrite=True,
+            )
+    """
+    script = voc.parent / "script.py"
+    script.write_text(textwrap.dedent(code))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen([sys.executable, script], env=env)
+
+    old = contents(run(voc, seed=0).folder)
+    new = contents(run(voc, "new", seed=1).folder)
+    began = time.monotonic()
+    assert start().wait() == 0
+    seconds = time.monotonic() - began
+    data = voc.parent / "data"
+    assert contents(data) == new
+    left = set()
+    for moment in range(10):
+        shutil.rmtree(data, ignore_errors=True)
+        run(voc, seed=0, overwrite=True)
+        process = start()
+        time.sleep(seconds * (moment + 1) / 10)
+        process.kill()
+        process.wait()
+        left.add("none" if not data.exists() else "old" if contents(data) == old else "new")
+        assert not data.exists() or contents(data) in (old, new)
+    assert "old" in left
+    assert start().wait() == 0
+    assert contents(data) == new
+    assert not list(voc.parent.glob("*.partial"))
+
+
+def test_a_picture_that_vanishes_while_writing_leaves_nothing(voc):
+    before = sorted(voc.parent.iterdir())
+
+    def remove(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("check", total):
+            (voc / "images/4.png").unlink()
+
+    with pytest.raises(UserError, match=r"4.png: cannot be read: No such file"):
+        run(voc, progress=remove, shards=1)
+    assert sorted(voc.parent.iterdir()) == before
+
+
+def test_a_picture_that_changes_while_writing_leaves_nothing(voc):
+    def change(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("check", total):
+            write_image(voc / "images/4.png", colour=(1, 2, 3))
+
+    with pytest.raises(UserError, match=r"4.png: was changed since it was checked"):
+        run(voc, progress=change, shards=1)
+    assert not (voc.parent / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"split": (0.5, 0.1, 0.1)}, "--split: 0.5,0.1,0.1 sums to 0.7"),
+        ({"shards": 0}, "--shards: is 0. Give 1 or more."),
+        ({"workers": -1}, "--workers: is -1. Give 1 or more."),
+        ({"label_map": "none.pbtxt"}, "none.pbtxt: cannot be read"),
+    ],
+)
+def test_options_that_cannot_be(voc, options, what):
+    with pytest.raises(UserError) as caught:
+        run(voc, **options)
+    assert str(caught.value).startswith(what)
+    assert not (voc.parent / "data").exists()
+
+
+def test_a_set_without_any_object_is_refused(tmp_path):
+    write_image(tmp_path / "voc/images/a.jpg")
+    write_xml(tmp_path / "voc/annotations/a.xml")
+    with pytest.raises(UserError, match="no annotation holds an object"):
+        run(tmp_path / "voc")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.fixture(scope="module")
+def roadsign(tmp_path_factory):
+    if not ROADSIGN.is_dir():
+        pytest.skip(f"needs the Road Sign pictures in {ROADSIGN}")
+    output = tmp_path_factory.mktemp("roadsign") / "signs"
+    return convert(ROADSIGN / "annotations", ROADSIGN / "images", output)
+
+
+def test_roadsign_is_split_by_class(roadsign):
+    assert list(roadsign.classes.values()) == ["crosswalk", "speedlimit", "stop", "trafficlight"]
+    assert sum(split.images for split in roadsign.splits.values()) == 707
+    assert abs(roadsign.split("val").images - 70.7) <= 3
+    for name in roadsign.classes.values():
+        counts = [split.objects_per_class[name] for split in roadsign.splits.values()]
+        assert 0.06 < counts[1] / sum(counts) < 0.14
+        assert 0.06 < counts[2] / sum(counts) < 0.14
+
+
+def test_roadsign_jpegs_pass_as_they_are_and_rgba_pngs_as_they_look(roadsign):
+    import tensorflow as tf
+
+    formats = {b"jpeg": 0, b"png": 0}
+    for split in roadsign.splits.values():
+        for record in read_records(split.shards):
+            source = ROADSIGN / "images" / record.annotation.source_id
+            formats[record.image.format] += 1
+            if record.image.format == b"jpeg":
+                assert record.image.data == source.read_bytes()
+            else:
+                pixels = tf.io.decode_png(record.image.data)
+                np.testing.assert_array_equal(pixels, load_rgb(source))
+    assert formats == {b"jpeg": 683, b"png": 24}

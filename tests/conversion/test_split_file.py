@@ -1,0 +1,115 @@
+"""Splits that come from a file, and pictures that stay together."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from helpers.conversion import run
+from helpers.voc_files import voc_object, write_image, write_xml
+from tfod.conversion.converter import convert
+from tfod.dataset.records import read_records
+from tfod.errors import BadFilesError, UserError
+
+
+def split_of(data) -> dict[str, str]:
+    return {
+        record.annotation.source_id: name
+        for name, split in data.splits.items()
+        for record in read_records(split.shards)
+    }
+
+
+def test_the_table_of_a_data_set_repeats_its_split(voc):
+    data = run(voc, seed=5)
+    again = run(voc, "again", split_by=data.folder / "annotations.csv", seed=99)
+    assert split_of(again) == split_of(data)
+
+
+def test_image_sets_are_honoured(voc):
+    sets = voc / "ImageSets/Main"
+    sets.mkdir(parents=True)
+    (sets / "train.txt").write_text("".join(f"{number}  1\n" for number in range(20)))
+    (sets / "val.txt").write_text("\n".join(f"{number}" for number in range(20, 30)))
+    (sets / "trainval.txt").write_text("0\n1\n")
+    data = run(voc, split_by=sets)
+    assert {name: split.images for name, split in data.splits.items()} == {"train": 20, "val": 10}
+    assert split_of(data)["0.jpg"] == "train" and split_of(data)["27.jpg"] == "val"
+
+
+def test_what_a_file_forgets_and_what_it_tears_apart_is_said(voc):
+    shutil.copy(voc / "images/1.png", voc / "images/30.png")
+    write_xml(voc / "annotations/30.xml", voc_object("stop"), filename="30.png")
+    rows = [f"{number},{'train' if number < 30 else 'test'}" for number in range(31) if number != 7]
+    (voc / "split.csv").write_text("\n".join(["filename,split", *rows]))
+    with pytest.raises(BadFilesError) as caught:
+        run(voc, split_by=voc / "split.csv")
+    faults = sorted((error.kind, str(error.path.name)) for error in caught.value.errors)
+    assert faults == [("picture in no split", "7.png"), ("picture in two splits", "30.png")]
+    (torn,) = [error for error in caught.value.errors if error.kind == "picture in two splits"]
+    assert "is in test, and the same picture as" in str(torn)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("picture,part\n1,train\n", "has no columns filename and split"),
+        ("filename,split\n1,training\n", "puts '1' into 'training'. Name one of train, val, test"),
+        ("filename,split\n1,train\n1,val\n", "puts '1' into train and into val"),
+        ("filename,split\n", "names no picture"),
+        ("", "has no columns filename and split"),
+    ],
+)
+def test_files_that_are_no_split(voc, text, what):
+    (voc / "split.csv").write_text(text)
+    with pytest.raises(UserError, match=what):
+        run(voc, split_by=voc / "split.csv")
+
+
+def test_missing_and_binary_files_are_one_line(voc):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        run(voc, split_by=voc / "none.csv")
+    with pytest.raises(UserError, match="is no text file"):
+        run(voc, split_by=voc / "images/1.png")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_frames_of_a_video_stay_together(tmp_path, seed):
+    for video in range(20):
+        for frame in range(video % 4 + 1):
+            name = f"clip{video}_{frame:03d}"
+            write_image(tmp_path / f"voc/images/{name}.jpg", colour=(10 * video, frame * 30, 0))
+            write_xml(tmp_path / f"voc/xml/{name}.xml", voc_object("tram" if video % 3 else "stop"))
+    folders = (tmp_path / "voc/xml", tmp_path / "voc/images", tmp_path / "data")
+    data = convert(*folders, group_by=r"^(.*)_\d+", seed=seed)
+    splits_of_video: dict[str, set[str]] = {}
+    for name, split in split_of(data).items():
+        splits_of_video.setdefault(name.split("_")[0], set()).add(split)
+    assert len(splits_of_video) == 20
+    assert all(len(splits) == 1 for splits in splits_of_video.values())
+    assert 34 <= data.split("train").images <= 45  # of 50
+    assert all(min(split.objects_per_class.values()) > 0 for split in data.splits.values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_videos_that_share_a_frame_stay_together(tmp_path, seed):
+    for video in range(12):
+        for frame in range(3):
+            name = f"clip{video:02d}_{frame}"
+            # The last frame of each even video is the first of the next.
+            number = 3 * video + frame - (video % 2 == 1 and frame == 0)
+            write_image(tmp_path / f"voc/images/{name}.png", colour=(5 * number, 0, 0))
+            write_xml(tmp_path / f"voc/xml/{name}.xml", voc_object(), filename=f"{name}.png")
+    folders = (tmp_path / "voc/xml", tmp_path / "voc/images", tmp_path / "data")
+    splits = split_of(convert(*folders, split=(0.6, 0.2, 0.2), group_by=r"^(.*)_", seed=seed))
+    for pair in range(0, 12, 2):
+        names = [f"clip{video:02d}_{frame}.png" for video in (pair, pair + 1) for frame in range(3)]
+        assert len({splits[name] for name in names}) == 1
+
+
+def test_group_by_must_be_a_regular_expression_and_alone(voc):
+    with pytest.raises(UserError, match="'\\(' is no regular expression"):
+        run(voc, group_by="(")
+    with pytest.raises(UserError, match="goes with no --split-by"):
+        run(voc, group_by="x", split_by=voc)

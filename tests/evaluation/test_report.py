@@ -1,0 +1,160 @@
+"""The report of an evaluation: image_results, drawn pictures, and a folder that appears whole."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lxml import html
+from PIL import Image
+
+from helpers.hand_made_detections import CAT, CLASSES, DOG, found, truth
+from tfod.annotation import Box
+from tfod.dataset.records import read_records
+from tfod.detection.coco_results import read_results
+from tfod.detection.detections import detections_from_outputs
+from tfod.evaluation.image_results import (
+    FALSE,
+    MISSED,
+    RIGHT,
+    TRUTH,
+    draw_image_result,
+    image_results,
+)
+from tfod.evaluation.metrics import evaluate
+from tfod.evaluation.plots import BACKGROUND, confusion_table
+from tfod.evaluation.report import write_report
+
+RIGHT_CAT = ("cat", 0.9, 10, 20, 50, 80)
+FALSE_CAT = ("cat", 0.7, 150, 40, 190, 90)
+
+
+def test_pictures_are_ranked_by_what_went_wrong():
+    truths = [truth(CAT, DOG), truth(CAT), truth(), truth(DOG), truth(CAT), truth()]
+    detections = [
+        found(RIGHT_CAT),  # the dog is missed
+        found(RIGHT_CAT, ("cat", 0.2, 150, 40, 190, 90)),  # ok at 0.5
+        found(),  # ok: nothing to find
+        found(FALSE_CAT),  # missed and false
+        found(RIGHT_CAT, FALSE_CAT),
+        found(("cat", 0.95, 150, 40, 190, 90)),
+    ]
+    ranked = image_results(evaluate(truths, detections, CLASSES.values())[1], 0.5)
+    assert [(each.picture, each.name) for each in ranked] == [
+        (3, "ko"),
+        (5, "ko"),  # one mistake like those below, but a surer one
+        (4, "so_so"),
+        (0, "so_so"),
+        (1, "ok"),
+        (2, "ok"),
+    ]
+    assert (ranked[0].objects, ranked[0].identified, ranked[0].false) == (1, 0, 1)
+
+
+def has(picture: np.ndarray, colour: str) -> bool:
+    rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    return bool((picture == rgb).all(axis=2).any())
+
+
+def test_each_outcome_has_its_colour():
+    crowd = Box("cat", 100, 40, 140, 90, crowd=True)
+    _, matching = evaluate(
+        [truth(CAT), truth(CAT), truth(), truth(), truth(crowd)],
+        [found(RIGHT_CAT), found(), found(FALSE_CAT), found(), found()],
+        CLASSES.values(),
+    )
+    gray = np.full((100, 200, 3), 90, np.uint8)
+    drawn = [draw_image_result(gray, matching, picture, 0.5) for picture in range(5)]
+    colours = (TRUTH, RIGHT, MISSED, FALSE)
+    assert [has(drawn[0], colour) for colour in colours] == [True, True, False, False]
+    assert [has(drawn[1], colour) for colour in colours] == [False, False, True, False]
+    assert [has(drawn[2], colour) for colour in colours] == [False, False, False, True]
+    np.testing.assert_array_equal(drawn[3], gray)
+    assert [has(drawn[4], colour) for colour in colours] == [True, False, False, False]
+    assert (gray == 90).all()  # drawn on a copy
+
+
+def test_confusion_counts_classes_and_background():
+    detections = [found(("dog", 0.9, 10, 20, 50, 80), FALSE_CAT), found(RIGHT_CAT)]
+    _, matching = evaluate([truth(CAT, DOG), truth(CAT)], detections, CLASSES.values())
+    table = confusion_table(matching, 0.5)
+    assert table.loc["cat", "dog"] == 1
+    assert table.loc["cat", "cat"] == 1
+    assert table.loc["dog", BACKGROUND] == 1
+    assert table.loc[BACKGROUND, "cat"] == 1
+    assert table.to_numpy().sum() == 4
+
+
+@pytest.fixture(scope="module")
+def judged(data):
+    """Detections of the train split: right in all but the first two pictures."""
+    records = list(read_records(data.splits["train"].shards))
+    ids = {name: class_id for class_id, name in data.classes.items()}
+    found = []
+    for number, record in enumerate(records):
+        truth = record.annotation
+        rows = [
+            (
+                box.ymin / truth.height,
+                box.xmin / truth.width,
+                box.ymax / truth.height,
+                box.xmax / truth.width,
+                0.9 - 0.01 * number,
+                ids[box.name],
+            )
+            for box in truth.objects
+        ]
+        if number == 0:
+            rows = [(0.0, 0.0, 0.1, 0.1, 0.99, 1)]
+        elif number == 1:
+            rows.append((0.0, 0.0, 0.1, 0.1, 0.95, 1))
+        table = np.array(rows, float).reshape(-1, 6)
+        found.append(detections_from_outputs(table[:, :4], table[:, 4], table[:, 5], data.classes))
+    truths = [record.annotation for record in records]
+    return truths, found, *evaluate(truths, found, data.classes.values())
+
+
+def test_the_folder_has_every_picture_once_and_a_page_that_stands_alone(data, judged, tmp_path):
+    truths, found, metrics, matching = judged
+    output = tmp_path / "report"
+    output.mkdir()
+    (output / "old.txt").touch()
+    write_report(output, Path("runs/<b>"), data, "train", found, metrics, matching)
+    assert {path.name for path in output.iterdir()} == {
+        *("ko", "so_so", "ok", "report.html", "metrics.json", "detections.json")
+    }
+    stems = [re.sub(r"^\d{4}_", "", path.stem) for path in sorted(output.glob("*/*.jpg"))]
+    assert sorted(stems) == sorted(Path(truth.source_id).stem for truth in truths)
+    first, second = (Path(truth.source_id).stem for truth in truths[:2])
+    assert [path.name for path in (output / "ko").iterdir()] == [f"0001_{first}.jpg"]
+    assert [path.name for path in (output / "so_so").iterdir()] == [f"0001_{second}.jpg"]
+    size = (truths[0].width, truths[0].height)
+    assert Image.open(output / "ko" / f"0001_{first}.jpg").size == size
+
+    written = json.loads((output / "metrics.json").read_text())
+    objects = sum(len(truth.objects) for truth in truths)
+    assert written["missed"] == len(truths[0].objects)
+    assert (written["objects"], written["false"]) == (objects, 2)
+    again = read_results(output / "detections.json", truths, data.classes)
+    assert evaluate(truths, again, data.classes.values())[0].identified == metrics.identified
+
+    page = html.fromstring((output / "report.html").read_bytes())
+    assert page.xpath("string(//h1)") == f"<b> on {data.folder.name}"
+    for image in page.xpath("//img"):
+        assert image.get("src").startswith("data:image/") and image.get("alt")
+    links = page.xpath("//a/@href")
+    assert len(links) >= 2 and all((output / link).is_file() for link in links)
+    assert f"{metrics.identified} objects identified" in page.text_content()
+    assert (output / "report.html").stat().st_size < 5e6
+
+
+def test_nothing_is_left_of_a_report_that_fails(data, judged, tmp_path):
+    _, found, metrics, matching = judged
+    with pytest.raises(ValueError, match="zip"):
+        write_report(
+            tmp_path / "report", Path("runs/a"), data, "train", found[:-1], metrics, matching
+        )
+    assert not list(tmp_path.iterdir())

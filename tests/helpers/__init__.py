@@ -1,0 +1,1 @@
+"""What several test modules share: small files to read, and values to compare."""

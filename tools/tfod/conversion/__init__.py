@@ -1,0 +1,5 @@
+"""Annotated images -> a data set: read, check, split, write (`tfod convert`)."""
+
+from tfod.conversion.converter import convert
+
+__all__ = ["convert"]

@@ -1,0 +1,181 @@
+"""A converted data set read back, and its manifest.
+
+A data set is a folder with TFRecord shards, `label_map.pbtxt` and `dataset.json`, the manifest.
+TensorFlow is not loaded here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfod.annotation import Annotation
+from tfod.dataset.label_map import LABEL_MAP, read_label_map
+from tfod.errors import FileFault, UserError
+
+MANIFEST = "dataset.json"
+MANIFEST_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about a data set that a person should know, though it can be used.
+
+    Attributes:
+      kind: what it is called in `dataset.json`, such as "box clipped".
+      count: how often it occurs.
+      what: the sentence, and where there is one the remedy.
+    """
+
+    kind: str
+    count: int
+    what: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """One part of a data set.
+
+    Attributes:
+      images: number of pictures.
+      negatives: how many of them show no object.
+      objects: number of boxes.
+      most_objects: number of boxes in the picture that has most.
+      objects_per_class: number of boxes by class name; every class of the label map is in it.
+      shards: TFRecord files.
+    """
+
+    images: int
+    negatives: int
+    objects: int
+    most_objects: int
+    objects_per_class: dict[str, int]
+    shards: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A converted data set.
+
+    Attributes:
+      folder: where it lies.
+      label_map: its label map file.
+      classes: class names by id; ids from 1, in ascending order.
+      splits: by name, of train, val and test those that are not empty.
+      remarks: what a person should know about it.
+    """
+
+    folder: Path
+    label_map: Path
+    classes: dict[int, str]
+    splits: dict[str, Split]
+    remarks: tuple[Remark, ...] = ()
+
+    def split(self, name: str) -> Split:
+        """The split of that name.
+
+        Raises:
+          UserError: there is none.
+        """
+        if name not in self.splits:
+            raise UserError(
+                self.folder,
+                f"has no split {name!r}, only {', '.join(self.splits)}",
+                "Choose one of these, or convert again with another --split",
+            )
+        return self.splits[name]
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """Reads a data set that `tfod convert` wrote.
+
+    Raises:
+      UserError: the folder, its manifest, its label map or a shard is missing or damaged.
+    """
+    folder, again = Path(folder), "Run tfod convert again"
+    manifest = folder / MANIFEST
+    if not folder.is_dir():
+        raise UserError(folder, "is no folder", "Name a folder that tfod convert wrote")
+    if not manifest.is_file():
+        raise UserError(
+            folder, f"is no data set: it has no {MANIFEST}", "Name a folder that tfod convert wrote"
+        )
+    try:
+        content = json.loads(manifest.read_text(encoding="utf-8"))
+        if content["version"] != MANIFEST_VERSION:
+            raise UserError(manifest, "was written by another version of tfod", again)
+        splits = {
+            name: Split(
+                images=part["images"],
+                negatives=part["negatives"],
+                objects=part["objects"],
+                most_objects=part["most_objects"],
+                objects_per_class=part["objects_per_class"],
+                shards=tuple(folder / shard for shard in part["shards"]),
+            )
+            for name, part in content["splits"].items()
+        }
+        remarks = tuple(Remark(**remark) for remark in content.get("remarks", ()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(manifest, "is damaged", again) from error
+    missing = [
+        shard.name for split in splits.values() for shard in split.shards if not shard.is_file()
+    ]
+    if missing:
+        raise UserError(folder, f"lacks {', '.join(missing)}", again)
+    classes = read_label_map(folder / LABEL_MAP)
+    return Dataset(folder, folder / LABEL_MAP, classes, splits, remarks)
+
+
+def describe_split(
+    annotations: Sequence[Annotation], classes: Iterable[str], shards: Sequence[Path]
+) -> Split:
+    """Counts what a split holds."""
+    counts = Counter(box.name for annotation in annotations for box in annotation.objects)
+    return Split(
+        images=len(annotations),
+        negatives=sum(not annotation.objects for annotation in annotations),
+        objects=counts.total(),
+        most_objects=max(len(annotation.objects) for annotation in annotations),
+        objects_per_class={name: counts[name] for name in classes},
+        shards=tuple(shards),
+    )
+
+
+def write_manifest(
+    folder: Path,
+    splits: Mapping[str, Split],
+    fractions: Mapping[str, float],
+    seed: int,
+    *,
+    remarks: Iterable[Remark],
+    skipped: Iterable[FileFault],
+    unannotated: int,
+) -> None:
+    """Writes `dataset.json`: how it was made, what is in it, left out and worth a remark."""
+    content = {
+        "version": MANIFEST_VERSION,
+        "split": dict(fractions),
+        "seed": seed,
+        "splits": {
+            name: {
+                "images": split.images,
+                "negatives": split.negatives,
+                "objects": split.objects,
+                "most_objects": split.most_objects,
+                "objects_per_class": split.objects_per_class,
+                "shards": [shard.name for shard in split.shards],
+            }
+            for name, split in splits.items()
+        },
+        "pictures_without_annotation": unannotated,
+        "remarks": [vars(remark) for remark in remarks],
+        "skipped": [
+            {"file": str(fault.path), "kind": fault.kind, "reason": fault.what} for fault in skipped
+        ],
+    }
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / MANIFEST).write_text(text, encoding="utf-8", errors="backslashreplace")

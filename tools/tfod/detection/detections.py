@@ -1,0 +1,87 @@
+"""What a detector found in one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfod.boxes import normalized_yxyx_to_pixel_xyxy
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Objects found in one picture, best score first.
+
+    Attributes:
+      boxes: float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized to [0, 1].
+      scores: float32 `[N]` in [0, 1].
+      class_ids: int64 `[N]`, as in the label map (from 1).
+      names: `N` class names.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    class_ids: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def above(self, threshold: float) -> Detections:
+        """Those with a score of at least `threshold`."""
+        keep = np.flatnonzero(self.scores >= threshold)
+        return Detections(
+            self.boxes[keep],
+            self.scores[keep],
+            self.class_ids[keep],
+            tuple(self.names[index] for index in keep),
+        )
+
+    def to_pixels_xyxy(self, width: int, height: int) -> np.ndarray:
+        """Boxes as float32 `[N, 4]`: xmin, ymin, xmax, ymax in pixels of a picture that size."""
+        return normalized_yxyx_to_pixel_xyxy(self.boxes, width, height)
+
+    def to_supervision(self, width: int, height: int) -> sv.Detections:
+        """As `supervision.Detections` in a picture that size, names in `data["class_name"]`."""
+        import supervision as sv
+
+        return sv.Detections(
+            xyxy=self.to_pixels_xyxy(width, height),
+            confidence=self.scores,
+            class_id=self.class_ids,
+            data={"class_name": np.array(self.names, dtype=object)},
+        )
+
+
+def detections_from_outputs(
+    boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, labels: dict[int, str]
+) -> Detections:
+    """Sorts a model's outputs for one picture, clips boxes to it and names the classes.
+
+    Args:
+      boxes: `[N, 4]` ymin, xmin, ymax, xmax, normalized; may reach over the picture's edge.
+      scores: `[N]`; rows of score 0 are padding and are left out.
+      class_ids: `[N]`, any dtype, as in the label map.
+      labels: label map, id to name.
+    """
+    order = np.argsort(-scores, kind="stable")
+    order = order[scores[order] > 0]
+    ids = class_ids[order].astype(np.int64)
+    return Detections(
+        np.clip(boxes[order], 0, 1).astype(np.float32),
+        scores[order].astype(np.float32),
+        ids,
+        tuple(labels.get(class_id, f"class {class_id}") for class_id in ids.tolist()),
+    )
+
+
+def detections_in(outputs: dict[str, np.ndarray], labels: dict[int, str]) -> Detections:
+    """The same of outputs by the OD API's names, as `Detector.predict(raw=True)` gives them."""
+    names = ("detection_boxes", "detection_scores", "detection_classes")
+    count = int(outputs["num_detections"])
+    return detections_from_outputs(*(outputs[name][:count] for name in names), labels)

@@ -1,0 +1,63 @@
+"""Pictures a person looks at: detections drawn, contact sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from tfod.detection.detections import Detections
+
+
+def draw_detections(
+    pixels: np.ndarray, detections: Detections, with_scores: bool = True
+) -> np.ndarray:
+    """Draws boxes, names and scores, one colour a class.
+
+    Args:
+      pixels: uint8 `[H, W, 3]` RGB.
+      detections: what to draw, all of it.
+      with_scores: False for ground truth.
+
+    Returns:
+      A new uint8 `[H, W, 3]` RGB.
+    """
+    import supervision as sv
+
+    height, width = pixels.shape[:2]
+    if not len(detections):
+        return pixels.copy()
+    boxes = sv.Detections(
+        xyxy=detections.to_pixels_xyxy(width, height),
+        confidence=detections.scores,
+        class_id=detections.class_ids - 1,
+    )
+    labels = [
+        f"{name} {score:.0%}" if with_scores else name
+        for name, score in zip(detections.names, detections.scores, strict=True)
+    ]
+    thickness = sv.calculate_optimal_line_thickness((width, height))
+    scale = max(0.5, sv.calculate_optimal_text_scale((width, height)))  # legible on small pictures
+    scene = sv.BoxAnnotator(thickness=thickness).annotate(pixels[..., ::-1].copy(), boxes)
+    # smart_position keeps labels inside the picture and off each other.
+    labeller = sv.LabelAnnotator(text_scale=scale, text_padding=3, smart_position=True)
+    drawn = labeller.annotate(scene, boxes, labels)
+    return np.ascontiguousarray(drawn[..., ::-1])
+
+
+def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 4, tile: int = 320) -> Image.Image:
+    """Pictures side by side on one sheet, each fitted into a square of `tile` pixels.
+
+    Args:
+      pictures: uint8 `[H, W, 3]` RGB each, of any sizes; at least one.
+      columns: pictures a row.
+      tile: edge of a square, pixels.
+    """
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = Image.new("RGB", (columns * tile, rows * tile), "white")
+    for index, picture in enumerate(pictures):
+        fitted = ImageOps.pad(Image.fromarray(picture), (tile - 8, tile - 8), color="white")
+        sheet.paste(fitted, (index % columns * tile + 4, index // columns * tile + 4))
+    return sheet

@@ -1,0 +1,5 @@
+"""A browser page that runs a `.tflite` on a camera, and its server (`tfod live`)."""
+
+from tfod.live.site import fetch_mediapipe, serve, write_site
+
+__all__ = ["fetch_mediapipe", "serve", "write_site"]

@@ -1,0 +1,68 @@
+"""The layout of an export folder: what `tfod export` writes. It is that of a model zoo archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfod.dataset.label_map import LABEL_MAP
+from tfod.model.pipeline import CONFIG_NAME
+from tfod.model.run_folder import METRICS_NAME
+
+FLOAT32 = "float32"
+
+
+@dataclass(frozen=True)
+class ExportFolder:
+    """An export folder. Its files may not exist.
+
+    Attributes:
+      path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def saved_model(self) -> Path:
+        return self.path / "saved_model"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The prefix of the checkpoint."""
+        return self.path / "checkpoint" / "ckpt-0"
+
+    @property
+    def config(self) -> Path:
+        return self.path / CONFIG_NAME
+
+    @property
+    def label_map(self) -> Path:
+        return self.path / LABEL_MAP
+
+    @property
+    def labels(self) -> Path:
+        """Class names as text; line N is class id N."""
+        return self.path / "labels.txt"
+
+    @property
+    def metrics(self) -> Path:
+        """Metrics of the run, see `evaluation.Metrics`."""
+        return self.path / METRICS_NAME
+
+    @property
+    def parity(self) -> Path:
+        """The table of `export.parity`."""
+        return self.path / "parity.csv"
+
+    @property
+    def is_export(self) -> bool:
+        return self.saved_model.is_dir()
+
+    def tflite(self, variant: str) -> Path:
+        """The file of a variant of `export.tflite_converter.VARIANTS`; float32 has no suffix."""
+        return self.path / ("model.tflite" if variant == FLOAT32 else f"model_{variant}.tflite")
+
+    def saved_model_bytes(self) -> int:
+        """The size of the SavedModel on disk."""
+        files = self.saved_model.rglob("*")
+        return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,111 @@
+"""The layout of a run folder: what `tfod train` writes, and where the other commands find it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfod.dataset.label_map import LABEL_MAP
+from tfod.errors import UserError
+from tfod.model.pipeline import CONFIG_NAME
+
+METRICS_NAME = "metrics.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run folder. Its files may not exist yet.
+
+    Attributes:
+      path: the folder. It holds the newest checkpoints, `ckpt-N`.
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """The `pipeline.config` as trained."""
+        return self.path / CONFIG_NAME
+
+    @property
+    def settings(self) -> Path:
+        """`run.json`: what `training.RunSettings` holds."""
+        return self.path / "run.json"
+
+    @property
+    def label_map(self) -> Path:
+        return self.path / LABEL_MAP
+
+    @property
+    def best(self) -> Path:
+        """The folder of the checkpoint with the highest AP on the val split."""
+        return self.path / "best"
+
+    @property
+    def best_metrics(self) -> Path:
+        """The metrics of that checkpoint on the val split, see `evaluation.Metrics`."""
+        return self.best / METRICS_NAME
+
+    @property
+    def metrics(self) -> Path:
+        """What `tfod evaluate` measured."""
+        return self.path / METRICS_NAME
+
+    @property
+    def table(self) -> Path:
+        """`metrics.csv`: a row a step, and a row an evaluation."""
+        return self.path / "metrics.csv"
+
+    @property
+    def curves(self) -> Path:
+        """A plot of the table."""
+        return self.path / "training.png"
+
+    @property
+    def is_run(self) -> bool:
+        """Whether `tfod train` wrote this folder: it has a config, and is not an export."""
+        return self.config.is_file() and not (self.path / "saved_model").is_dir()
+
+    def checkpoint(self) -> Path:
+        """The prefix of the best checkpoint, or of the newest where none was evaluated.
+
+        Raises:
+          UserError: there is no checkpoint yet.
+        """
+        import tensorflow as tf
+
+        prefix = tf.train.latest_checkpoint(str(self.best)) or self.newest_checkpoint()
+        if prefix is None:
+            remedy = "Train it: repeat its tfod train command"
+            raise UserError(self.path, "has no checkpoint yet", remedy)
+        return Path(prefix)
+
+    def newest_checkpoint(self) -> Path | None:
+        """The prefix of the checkpoint to resume from; None in a new run."""
+        import tensorflow as tf
+
+        prefix = tf.train.latest_checkpoint(str(self.path))
+        return Path(prefix) if prefix else None
+
+    def threshold(self, default: float) -> float:
+        """The score with the best F1 on the val split; `default` for a run without evaluation."""
+        try:
+            return json.loads(self.best_metrics.read_text(encoding="utf-8"))["threshold"]
+        except (OSError, ValueError, KeyError):
+            return default
+
+    def table_rows(self, last_step: int = sys.maxsize) -> list[dict[str, str]]:
+        """The rows of the table up to a step. A last line that is cut off is left out."""
+        if not self.table.is_file():
+            return []
+        with self.table.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if None not in row.values()]
+        return [row for row in rows if row["step"].isdigit() and int(row["step"]) <= last_step]
+
+    def training_seconds(self, last_step: int = sys.maxsize) -> float | None:
+        """Seconds of training up to a step, interruptions left out; None if not recorded."""
+        rows = self.table_rows(last_step)
+        return float(rows[-1]["seconds"]) if rows and rows[-1].get("seconds") else None
