@@ -1,7 +1,15 @@
 #!/usr/bin/env bash
-# Makes .venv with everything the project needs (Python 3.10 to 3.13). Run again, it does nothing.
+# Installs what requirements.lock lists into .venv (Python 3.10 to 3.13). If that is done, it exits.
+#   tools/setup.sh         to use tfod
+#   tools/setup.sh --dev   also what the tests need (requirements-dev.lock)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+UV_VERSION=0.13.9
+
+fail() {
+  echo "setup: $1" >&2
+  exit 2
+}
 
 find_python() {
   local candidate
@@ -12,19 +20,24 @@ find_python() {
       return
     fi
   done
-  echo "setup: no Python 3.10 to 3.13 found. Install one, or name it: PYTHON=/path/to/python $0" >&2
-  exit 2
+  fail "no Python 3.10 to 3.13 found. Install one, or name it: PYTHON=/path/to/python $0"
 }
 
-# Where there is an NVIDIA GPU, the CUDA libraries come along: TensorFlow needs its own, not the
-# machine's. Only the driver has to be there.
+locks=(requirements.lock)
+case ${1:-} in
+  '') ;;
+  --dev) locks+=(requirements-dev.lock) ;;
+  *) fail "unknown option $1. The only option is --dev" ;;
+esac
+# TensorFlow needs its own CUDA libraries. Only the driver has to be installed.
 cuda=''
 if nvidia-smi >/dev/null 2>&1; then
   cuda='tensorflow[and-cuda]'
 fi
-stamp=.venv/installed-for
-wanted="$(cat requirements.txt pyproject.toml | cksum) $cuda"
-if [ -x .venv/bin/python ] && [ "$(cat $stamp 2>/dev/null)" = "$wanted" ]; then
+
+stamp=.venv/installed
+expected="$(cat "${locks[@]}" pyproject.toml | cksum) ${locks[*]} $cuda"
+if [ -x .venv/bin/python ] && grep -qxF "$expected" $stamp 2>/dev/null; then
   exit 0
 fi
 
@@ -34,18 +47,26 @@ if ! .venv/bin/python -c '' 2>/dev/null; then
   if command -v uv >/dev/null; then
     uv venv --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" .venv
   else
-    "$python" -m venv .venv || {
-      echo "setup: $python cannot make a virtual environment. On Debian: apt install python3-venv" >&2
-      exit 2
-    }
+    "$python" -m venv .venv ||
+      fail "$python cannot create a virtual environment. On Debian: apt install python3-venv"
   fi
 fi
 uv=$(command -v uv || true)
 if [ -z "$uv" ]; then
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check uv
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
   uv=.venv/bin/uv
 fi
-# pyproject.toml's [tool.uv] leaves out what cannot be installed or would overwrite its twin.
-"$uv" pip install --python .venv/bin/python --requirement requirements.txt ${cuda:+"$cuda"}
-"$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
-echo "$wanted" >$stamp
+install() {
+  "$uv" pip install --python .venv/bin/python "$@"
+}
+# The lock is complete, so dependencies are not resolved again. Each file's hash is checked.
+install --no-deps --require-hashes "${locks[@]/#/--requirement=}"
+if [ -n "$cuda" ]; then
+  install --constraint requirements.lock "$cuda"
+fi
+install --quiet --no-deps --editable .
+# `setup.sh --dev` has installed what `setup.sh` would.
+{
+  echo "$expected"
+  echo "$(cat requirements.lock pyproject.toml | cksum) requirements.lock $cuda"
+} >$stamp

@@ -1,7 +1,16 @@
 #!/usr/bin/env bash
-# Sets up where needed and runs the tests. Arguments go to pytest: tools/test.sh -m "not long"
+# Runs the tests; sets up .venv first if needed.
+#   tools/test.sh            what to run before each commit
+#   tools/test.sh --quick    without training or exporting a model
+#   tools/test.sh --all      everything, including what takes minutes each
+# Other arguments go to pytest: tools/test.sh --quick tests/annotation -x
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-"$root/tools/setup.sh"
+select='not slow'
+case ${1:-} in
+  --quick) select='not long and not slow' && shift ;;
+  --all) select='' && shift ;;
+esac
+"$root/tools/setup.sh" --dev
 cd "$root"
-exec .venv/bin/python -m pytest "$@"
+exec .venv/bin/python -m pytest -m "$select" "$@"
