@@ -1,4 +1,4 @@
-"""Chromium without a window, driven over its DevTools pipe."""
+"""Controls headless Chromium over its DevTools pipe."""
 
 from __future__ import annotations
 
@@ -14,36 +14,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from helpers.limits import scaled
+
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
 )
 
 
 class Page:
-    """One tab. `ask` sends a DevTools command, `value` evaluates JavaScript."""
+    """A browser tab. `send` sends a DevTools command, `value` evaluates JavaScript."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from = to_browser, from_browser
         self._number, self._session = 0, {}
-        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
-        session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         self._session = {"sessionId": session}
         for domain in ("Page", "Network"):
-            self.ask(f"{domain}.enable")
+            self.send(f"{domain}.enable")
 
-    def ask(self, method: str, **parameters) -> dict:
-        answer = self._answer(method, **parameters)
-        assert "error" not in answer, answer["error"]
-        return answer["result"]
+    def send(self, method: str, **parameters) -> dict:
+        response = self._response(method, **parameters)
+        assert "error" not in response, response["error"]
+        return response["result"]
 
-    def _answer(self, method: str, **parameters) -> dict:
+    def _response(self, method: str, **parameters) -> dict:
         self._number += 1
         message = {"id": self._number, "method": method, "params": parameters, **self._session}
         os.write(self._to, json.dumps(message).encode() + b"\0")
         while True:
-            answer = self._next()
-            if answer.get("id") == self._number:
-                return answer
+            response = self._next()
+            if response.get("id") == self._number:
+                return response
 
     def _next(self) -> dict:
         content = bytearray()
@@ -52,65 +54,71 @@ class Page:
         return json.loads(content[:-1])
 
     def value(self, script: str):
-        answer = self._evaluate(script)
-        assert "error" not in answer, answer["error"]
-        assert "exceptionDetails" not in answer["result"], answer["result"]
-        return answer["result"]["result"].get("value")
+        response = self._evaluate(script)
+        assert "error" not in response, response["error"]
+        assert "exceptionDetails" not in response["result"], response["result"]
+        return response["result"]["result"].get("value")
 
     def _evaluate(self, script: str) -> dict:
         options = {"returnByValue": True, "awaitPromise": True}
-        return self._answer("Runtime.evaluate", expression=script, **options)
+        return self._response("Runtime.evaluate", expression=script, **options)
 
     def wait_for(self, script: str, seconds: float = 60):
-        """What `script` evaluates to, once it is something.
+        """Evaluates `script` until its value is truthy, and returns that value.
 
-        On the way from one page to the next it may fail, for want of a body or of a page.
+        Exceptions count as no value: during navigation there may be no page or no body.
+
+        Raises:
+          TimeoutError: after `seconds`, see `helpers.limits.scaled`.
         """
-        end = time.monotonic() + seconds
+        deadline = time.monotonic() + scaled(seconds)
         while True:
-            answer = self._evaluate(script)
-            result = answer.get("result", {})
+            response = self._evaluate(script)
+            result = response.get("result", {})
             if "exceptionDetails" not in result and (
                 value := result.get("result", {}).get("value")
             ):
                 return value
-            if time.monotonic() > end:
-                raise TimeoutError(f"{script}: {answer}; {self.value('document.body?.innerText')}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{script}: {response}; {self.value('document.body?.innerText')}"
+                )
             time.sleep(0.2)
 
     def screenshot(self, path: Path) -> None:
-        path.write_bytes(base64.b64decode(self.ask("Page.captureScreenshot")["data"]))
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot")["data"]))
 
 
 @contextmanager
 def browser(*options: str) -> Iterator[Page]:
-    """A page in a browser of its own, with nothing kept from before."""
-    ours_in, theirs_out = os.pipe()
-    theirs_in, ours_out = os.pipe()
+    """Starts Chromium with an empty profile, and yields a page."""
+    from_browser, browser_out = os.pipe()
+    browser_in, to_browser = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             *(CHROMIUM, "--headless", "--no-sandbox", "--remote-debugging-pipe"),
             *(f"--user-data-dir={profile}", "--disable-gpu", *options),
         ]
 
-        # High numbers first, or 3 could take the place of what is to become 4.
-        far = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (theirs_in, theirs_out)]
+        # Chromium reads from descriptor 3 and writes to 4. The copies have high numbers, so that
+        # the first dup2 does not close the second descriptor.
+        copies = [fcntl.fcntl(end, fcntl.F_DUPFD, 100) for end in (browser_in, browser_out)]
 
-        def as_chromium_wants_them() -> None:
-            os.dup2(far[0], 3)
-            os.dup2(far[1], 4)
+        def set_descriptors() -> None:
+            os.dup2(copies[0], 3)
+            os.dup2(copies[1], 4)
 
         process = subprocess.Popen(
             command,
-            preexec_fn=as_chromium_wants_them,  # noqa: PLW1509  (two system calls, no locks)
+            preexec_fn=set_descriptors,  # noqa: PLW1509  (two system calls, no locks)
             close_fds=False,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         try:
-            yield Page(ours_out, ours_in)
+            yield Page(to_browser, from_browser)
         finally:
             process.kill()
             process.wait()
-            for each in (ours_in, theirs_out, theirs_in, ours_out, *far):
-                os.close(each)
+            for end in (from_browser, browser_out, browser_in, to_browser, *copies):
+                os.close(end)

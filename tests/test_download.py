@@ -1,4 +1,4 @@
-"""Fetching from a server that stalls, breaks off, lies, or is not there."""
+"""Tests `download` with a server that stalls, disconnects, sends wrong data, or is missing."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from helpers.file_server import CONTENT, Server
+from helpers.limits import scaled
 from tfod import download as module
 from tfod.download import download
 from tfod.errors import UserError
@@ -16,9 +17,9 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def short_waits(monkeypatch):
     monkeypatch.setattr(module, "PAUSE", 0.01)
-    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    monkeypatch.setattr(module, "TIMEOUT", scaled(0.5))
 
 
 @pytest.fixture
@@ -28,77 +29,77 @@ def server():
         server.shutdown()
 
 
-def test_it_comes_whole_and_once(server, tmp_path):
-    seen = []
+def test_file_is_downloaded_once(server, tmp_path):
+    steps = []
     target = tmp_path / "cache" / "file.bin"
     for _ in range(2):
-        assert download(server.url, target, DIGEST, lambda *step: seen.append(step)) == target
+        assert download(server.url, target, DIGEST, lambda *step: steps.append(step)) == target
     assert target.read_bytes() == CONTENT
     assert server.ranges == [None]
-    assert seen[-1] == ("file.bin", len(CONTENT), len(CONTENT)) and seen == sorted(seen)
+    assert steps[-1] == ("file.bin", len(CONTENT), len(CONTENT)) and steps == sorted(steps)
     assert [path.name for path in target.parent.iterdir()] == ["file.bin"]
 
 
-@pytest.mark.parametrize("ill", ["drops", "stalls"])
-def test_what_came_before_a_break_is_gone_on_from(ill, server, tmp_path):
-    server.ills = [ill, ill]
+@pytest.mark.parametrize("failure", ["drops", "stalls"])
+def test_download_resumes_after_an_interruption(failure, server, tmp_path):
+    server.failures = [failure, failure]
     target = download(server.url, tmp_path / "file.bin", DIGEST)
     assert target.read_bytes() == CONTENT
     assert server.ranges[0] is None and all(server.ranges[1:]) and len(server.ranges) == 3
 
 
-def test_an_earlier_process_is_gone_on_from(server, tmp_path):
+def test_download_of_an_earlier_process_is_resumed(server, tmp_path):
     (tmp_path / "file.bin.partial").write_bytes(CONTENT[:1000])
     assert download(server.url, tmp_path / "file.bin", DIGEST).read_bytes() == CONTENT
     assert server.ranges == ["bytes=1000-"]
 
 
-def test_a_server_that_cannot_go_on_starts_anew(server, tmp_path):
-    server.ranges_known = False
+def test_download_restarts_if_the_server_does_not_support_ranges(server, tmp_path):
+    server.accepts_ranges = False
     (tmp_path / "file.bin.partial").write_bytes(b"x" * 1000)
     assert download(server.url, tmp_path / "file.bin", DIGEST).read_bytes() == CONTENT
 
 
-def test_more_than_there_is_starts_anew(server, tmp_path):
+def test_download_restarts_if_the_partial_file_is_too_long(server, tmp_path):
     (tmp_path / "file.bin.partial").write_bytes(CONTENT + b"x")
     assert download(server.url, tmp_path / "file.bin", DIGEST).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("ills", [["500"], ["503", "500"], ["429"], ["says no length"]])
-def test_passing_ills_are_got_over(ills, server, tmp_path):
-    server.ills = list(ills)
+@pytest.mark.parametrize("failures", [["500"], ["503", "500"], ["429"], ["no length"]])
+def test_temporary_failures_are_retried(failures, server, tmp_path):
+    server.failures = list(failures)
     assert download(server.url, tmp_path / "file.bin", DIGEST).read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("ills", "said"),
+    ("failures", "message"),
     [
-        (["404"], "cannot be fetched: the server answers 404 Not Found"),
-        (["500"] * 9, "cannot be fetched: the server answers 500 Internal Server Error"),
-        (["wrong"] * 9, "is not the file that was expected: its hash differs"),
+        (["404"], "cannot be downloaded: the server returned 404 Not Found"),
+        (["500"] * 9, "cannot be downloaded: the server returned 500 Internal Server Error"),
+        (["wrong"] * 9, "is not the expected file: its hash differs"),
     ],
 )
-def test_lasting_ills_are_one_line_and_leave_nothing(ills, said, server, tmp_path):
-    server.ills = ills
+def test_permanent_failures_are_reported_and_leave_no_files(failures, message, server, tmp_path):
+    server.failures = failures
     with pytest.raises(UserError) as caught:
-        download(server.url, tmp_path / "file.bin", DIGEST, alternatives="Do without")
-    assert str(caught.value) == f"{server.url}: {said}. Do without."
+        download(server.url, tmp_path / "file.bin", DIGEST, alternatives="Use another file")
+    assert str(caught.value) == f"{server.url}: {message}. Use another file."
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_length_that_is_a_lie_is_no_file(server, tmp_path):
-    server.ills = ["says it is longer"] * 99
-    with pytest.raises(UserError, match="cannot be fetched"):
+def test_file_shorter_than_its_content_length_is_refused(server, tmp_path):
+    server.failures = ["length too large"] * 99
+    with pytest.raises(UserError, match="cannot be downloaded"):
         download(server.url, tmp_path / "file.bin", DIGEST)
     assert not (tmp_path / "file.bin").exists()
 
 
-def test_no_server_and_no_place_are_one_line(server, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{free.getsockname()[1]}/file.bin"
-    with pytest.raises(UserError, match="cannot be fetched: no connection to the server"):
+def test_missing_server_and_unwritable_folder_are_reported(server, tmp_path):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}/file.bin"
+    with pytest.raises(UserError, match="cannot be downloaded: no connection to the server"):
         download(url, tmp_path / "file.bin")
-    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written: "):
-        download(server.url, tmp_path / "taken" / "file.bin")
+        download(server.url, tmp_path / "file" / "file.bin")

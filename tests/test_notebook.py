@@ -1,4 +1,4 @@
-"""The notebook for Colab, run from top to bottom as Jupyter runs it."""
+"""Tests the Colab notebook by running all of its cells with Jupyter's client."""
 
 from __future__ import annotations
 
@@ -15,90 +15,95 @@ import pytest
 from nbclient import NotebookClient
 from PIL import Image
 
+from helpers.limits import scaled
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "pipelines" / "train_on_colab.ipynb"
 
 
 def set_parameters(notebook: nbformat.NotebookNode, **values) -> None:
-    """Fills in the settings, as a person does in Colab's form; the rest of each line stays."""
+    """Sets values in the settings cell, as Colab's form does, which keeps the comments."""
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))
     lines = cell.source.splitlines()
     for name, value in values.items():
-        (at,) = (n for n, line in enumerate(lines) if line.startswith(f"{name} = "))
-        lines[at] = f"{name} = {value!r}  #{lines[at].partition('#')[2]}"
+        (number,) = (n for n, line in enumerate(lines) if line.startswith(f"{name} = "))
+        lines[number] = f"{name} = {value!r}  #{lines[number].partition('#')[2]}"
     cell.source = "\n".join(lines)
 
 
-def said(cell: nbformat.NotebookNode) -> str:
+def printed_by(cell: nbformat.NotebookNode) -> str:
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
-def cell_with(notebook: nbformat.NotebookNode, words: str) -> nbformat.NotebookNode:
-    (found,) = (
-        cell for cell in notebook.cells if cell.cell_type == "code" and words in cell.source
-    )
-    return found
+def cell_with(notebook: nbformat.NotebookNode, text: str) -> nbformat.NotebookNode:
+    (cell,) = (cell for cell in notebook.cells if cell.cell_type == "code" and text in cell.source)
+    return cell
 
 
 @pytest.fixture
-def tensorboard_ends(tmp_path, monkeypatch):
-    """Ends what `%tensorboard` leaves running: TensorBoard notes its processes in a folder."""
+def stop_tensorboard(tmp_path, monkeypatch):
+    """Stops the TensorBoard that `%tensorboard` started. TensorBoard stores its process ids."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     yield
-    for note in (tmp_path / ".tensorboard-info").glob("pid-*.info"):
+    for info in (tmp_path / ".tensorboard-info").glob("pid-*.info"):
         with suppress(ProcessLookupError):
-            os.kill(json.loads(note.read_text())["pid"], signal.SIGTERM)
+            os.kill(json.loads(info.read_text())["pid"], signal.SIGTERM)
 
 
+@pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.usefixtures("tensorboard_ends")
-def test_it_runs_from_pictures_to_tflite(sample_voc, tiny_template, tmp_path):
+@pytest.mark.usefixtures("stop_tensorboard")
+def test_notebook_runs_from_images_to_tflite(sample_voc, tiny_template, tmp_path):
     if Path(sys.prefix) != ROOT / ".venv":
-        pytest.skip("the notebook installs into .venv, which these tests do not run from")
+        pytest.skip("the notebook installs into .venv, and this Python is another one")
     from tfod.detection.detector import Detector
 
-    folder = tmp_path / "my drive"  # with a space, as "My Drive" once had
+    folder = tmp_path / "my drive"  # with a space, as older Drives have
     folder.mkdir()
-    shutil.make_archive(str(folder / "pictures"), "zip", sample_voc)
+    shutil.make_archive(str(folder / "images"), "zip", sample_voc)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    settings = {"FOLDER": str(folder), "PICTURES": "pictures.zip", "NAME": "street signs"}
+    settings = {"FOLDER": str(folder), "IMAGES": "images.zip", "NAME": "street signs"}
     set_parameters(notebook, **settings, TEMPLATE=str(tiny_template), INIT="scratch", STEPS=2)
     resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
 
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources=resources).execute()
+    NotebookClient(
+        notebook, timeout=int(scaled(900)), kernel_name="python3", resources=resources
+    ).execute()
 
-    everything = "".join(said(cell) for cell in notebook.cells if cell.cell_type == "code")
-    for chatter in ("WARNING", "deprecated", "absl::", "Traceback"):
-        assert chatter not in everything
-    assert "written: data/street signs" in said(cell_with(notebook, "tfod convert"))
+    output = "".join(printed_by(cell) for cell in notebook.cells if cell.cell_type == "code")
+    for noise in ("WARNING", "deprecated", "absl::", "Traceback"):
+        assert noise not in output
+    assert "written: data/street signs" in printed_by(cell_with(notebook, "tfod convert"))
     trained = cell_with(notebook, "tfod train")
-    assert "trained: runs/street signs/best/ckpt-2" in said(trained)
+    assert "trained: runs/street signs/best/ckpt-2" in printed_by(trained)
     assert any("image/png" in output.get("data", {}) for output in trained.outputs)
-    for words, shown in (
+    for text, html in (
         ("tfod inspect", "<iframe srcdoc="),
         ("%tensorboard", "tensorboard-frame"),
         ("tfod evaluate", "<iframe srcdoc="),
     ):
-        pages = [output.get("data", {}) for output in cell_with(notebook, words).outputs]
-        assert any(shown in page.get("text/html", "") for page in pages), pages
+        pages = [output.get("data", {}) for output in cell_with(notebook, text).outputs]
+        assert any(html in page.get("text/html", "") for page in pages), pages
     model = folder / "exported_models" / "street signs" / "model.tflite"
-    assert f"{model} " in said(notebook.cells[-1])
+    assert f"{model} " in printed_by(notebook.cells[-1])
     detector = Detector.load(model)
     assert detector.labels == {1: "crosswalk", 2: "speedlimit", 3: "stop", 4: "trafficlight"}
     detector.predict(Image.new("RGB", (64, 48)))
 
 
-def test_it_says_what_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # where `tfod` is not
+def test_missing_project_url_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")  # without `tfod`
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     set_parameters(notebook, FOLDER=str(tmp_path / "folder"))
-    resources = {"metadata": {"path": str(tmp_path)}}  # no copy of the project lies here
+    resources = {"metadata": {"path": str(tmp_path)}}  # not in a checkout
 
     with pytest.raises(Exception, match="PROJECT in the settings is empty"):
-        NotebookClient(notebook, timeout=60, kernel_name="python3", resources=resources).execute()
+        NotebookClient(
+            notebook, timeout=int(scaled(60)), kernel_name="python3", resources=resources
+        ).execute()
 
 
-def test_it_is_stored_without_output():
+def test_notebook_is_stored_without_output():
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]

@@ -1,4 +1,4 @@
-"""Work in processes: order, errors, counting, and that nothing outlives the parent."""
+"""Tests `parallel`: order, errors, counting, and that worker processes end with their parent."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from functools import partial
 
 import pytest
 
+from helpers.limits import scaled
 from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.parallel import CHUNK, counted_map, ordered_map
 
 
-def negative(started, item):
-    """Leaves a trace of each call, since the calls are in other processes."""
-    (started / str(item)).touch()
+def negate(folder, item):
+    """Records the call as a file, because it may be made in another process."""
+    (folder / str(item)).touch()
     return -item, os.getpid()
 
 
-def test_results_come_in_order_from_processes_a_few_chunks_ahead(tmp_path):
+def test_processes_return_results_in_order_and_work_a_few_chunks_ahead(tmp_path):
     items = range(40 * CHUNK)
-    results = ordered_map(partial(negative, tmp_path), items, workers=2)
+    results = ordered_map(partial(negate, tmp_path), items, workers=2)
     first = next(results)
     assert len(list(tmp_path.iterdir())) < len(items) / 2
     results = [first, *results]
@@ -32,12 +33,12 @@ def test_results_come_in_order_from_processes_a_few_chunks_ahead(tmp_path):
     assert os.getpid() not in {process for _, process in results}
 
 
-def test_little_work_is_done_here(tmp_path):
-    results = ordered_map(partial(negative, tmp_path), range(CHUNK), workers=8)
+def test_one_chunk_is_computed_in_this_process(tmp_path):
+    results = ordered_map(partial(negate, tmp_path), range(CHUNK), workers=8)
     assert {process for _, process in results} == {os.getpid()}
 
 
-def refuse(error, item):
+def fail(error, item):
     if item == CHUNK:
         raise error
 
@@ -45,14 +46,14 @@ def refuse(error, item):
 @pytest.mark.parametrize(
     "error",
     [
-        UserError("a.xml", "is bad", "Mend it"),
-        FileFault("a.xml", "broken XML", "is bad", "Mend it"),
-        BadFilesError("xml", [FileFault("a.xml", "broken XML", "is bad", "Mend it")]),
+        UserError("a.xml", "is bad", "Fix it"),
+        FileFault("a.xml", "broken XML", "is bad", "Fix it"),
+        BadFilesError("xml", [FileFault("a.xml", "broken XML", "is bad", "Fix it")]),
     ],
 )
-def test_errors_come_through_whole(error):
+def test_errors_keep_their_attributes(error):
     with pytest.raises(type(error)) as caught:
-        list(ordered_map(partial(refuse, error), range(2 * CHUNK), workers=2))
+        list(ordered_map(partial(fail, error), range(2 * CHUNK), workers=2))
     assert str(caught.value) == str(error)
     without_errors = {name: value for name, value in vars(error).items() if name != "errors"}
     assert vars(caught.value).items() >= without_errors.items()
@@ -65,26 +66,26 @@ def work(item, tick):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_pieces_are_counted_over_all_processes(workers):
+def test_finished_parts_are_counted_in_all_processes(workers):
     counts = []
     assert counted_map(work, [500, 1500, 1000], counts.append, workers) == [500, 1500, 1000]
     assert counts == sorted(counts) and counts[-1] == 3000
 
 
-def wait_long(folder, item):
+def sleep_long(folder, item):
     (folder / str(os.getpid())).touch()
     time.sleep(60)
 
 
-def test_processes_end_with_a_killed_parent(tmp_path):
+def test_processes_end_when_the_parent_is_killed(tmp_path):
     code = f"""
         from functools import partial
         from pathlib import Path
-        from test_parallel import wait_long
+        from test_parallel import sleep_long
         from tfod.parallel import CHUNK, ordered_map
 
         if __name__ == "__main__":
-            list(ordered_map(partial(wait_long, Path({str(tmp_path)!r})), range(4 * CHUNK), 2))
+            list(ordered_map(partial(sleep_long, Path({str(tmp_path)!r})), range(4 * CHUNK), 2))
     """
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(code))
@@ -108,8 +109,8 @@ def is_running(process: int) -> bool:
 
 
 def wait_for(condition, seconds=20):
-    """The first true value of `condition()`, or its last value when time is up."""
-    end = time.monotonic() + seconds
+    """Returns the first true value of `condition()`, or its last value after the time limit."""
+    end = time.monotonic() + scaled(seconds)
     while not (value := condition()) and time.monotonic() < end:
         time.sleep(0.1)
     return value

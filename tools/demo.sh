@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything once, from nothing to a detector: about ten minutes on two cores, no download but
-# the packages. Stopped half way, it goes on where it was.
+# Runs the whole workflow on a synthetic data set: about ten minutes on two cores. Downloads nothing
+# but the packages. If interrupted, run it again to resume.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 "$root/tools/setup.sh"
@@ -19,7 +19,7 @@ step train --data data/demo --pipeline ssd_mobilenet_v2_fpnlite_w050_224x224 --i
   --output runs/demo
 step export --run runs/demo --output exported_models/demo --overwrite
 step evaluate --model exported_models/demo --data data/demo
-# Scenes of another seed: pictures that training never saw.
+# Another seed gives images that were not used for training.
 [ -d data/demo_unseen ] || step sample --output data/demo_unseen --count 24 --seed 1
 step predict --model exported_models/demo/model.tflite --output runs/demo_predictions --overwrite \
   data/demo_unseen/images

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up where needed and runs `tfod evaluate` with the same arguments, from any folder.
+# Runs `tfod evaluate` with the given arguments; sets up .venv first if needed.
 set -euo pipefail
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$tools/setup.sh"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Sets up where needed and runs `tfod train` with the same arguments, from any folder.
+# Runs `tfod train` with the given arguments; sets up .venv first if needed.
 set -euo pipefail
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 "$tools/setup.sh"

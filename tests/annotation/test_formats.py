@@ -1,4 +1,4 @@
-"""COCO JSON, YOLO labels and the tutorials' CSV: the same boxes as from VOC, and their faults."""
+"""Tests `coco`, `yolo`, `csv_table` and `formats`: boxes, images and faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tfod.errors import BadFilesError, UserError
 
 @pytest.fixture
 def boxes(tmp_path):
-    """The boxes by picture of tmp_path/NAME with the pictures in tmp_path/images."""
+    """A function that reads tmp_path/NAME and returns the boxes of each image."""
 
     def boxes(name: str = "notes") -> dict[str, tuple[Box, ...]]:
-        read = read_folder(tmp_path / name, tmp_path / "images")
-        return {annotation.source_id: annotation.objects for annotation in read.annotations}
+        folder = read_folder(tmp_path / name, tmp_path / "images")
+        return {annotation.source_id: annotation.objects for annotation in folder.annotations}
 
     for name in ("a.jpg", "deep/b.jpg", "c.jpg"):
         write_image(tmp_path / "images" / name)
@@ -29,13 +29,13 @@ def boxes(tmp_path):
 
 @pytest.fixture
 def faults(boxes):
-    """The lines that tmp_path/NAME gets."""
+    """A function that returns the error messages of tmp_path/NAME."""
 
     def faults(name: str = "notes") -> list[str]:
         with pytest.raises(UserError) as caught:
             boxes(name)
         error = caught.value
-        return [str(each) for each in getattr(error, "errors", [error])]
+        return [str(fault) for fault in getattr(error, "errors", [error])]
 
     return faults
 
@@ -51,58 +51,70 @@ def test_coco_is_read(tmp_path, boxes):
     assert boxes("notes/instances.json") == expected
 
 
-def test_each_file_of_an_export_means_the_pictures_beside_it(tmp_path, boxes):
+def test_coco_ids_may_be_numbers_or_text(tmp_path, boxes):
+    annotation = {"id": 1, "image_id": "1", "category_id": "5", "bbox": [1, 2, 10, 10.5]}
+    coco(tmp_path / "notes/instances.json", annotations=[annotation])
+    assert boxes()["a.jpg"] == (Box("stop", 1, 2, 11, 12.5),)
+
+
+def test_coco_file_in_a_subfolder_belongs_to_the_images_of_that_subfolder(tmp_path, boxes):
     for part in ("train", "valid"):
         write_image(tmp_path / f"images/{part}/same.jpg")
         write_image(tmp_path / f"notes/{part}/unused.jpg")
         image = {"id": 0, "file_name": "same.jpg"}
-        drawn = {"id": 0, "image_id": 0, "category_id": 5, "bbox": [1, 2, len(part), 4]}
-        coco(tmp_path / f"notes/{part}/_annotations.coco.json", images=[image], annotations=[drawn])
-    found = boxes()
-    assert found["train/same.jpg"] == (Box("stop", 1, 2, 6, 6),)
-    assert found["valid/same.jpg"] == (Box("stop", 1, 2, 6, 6),)
+        annotation = {"id": 0, "image_id": 0, "category_id": 5, "bbox": [1, 2, len(part), 4]}
+        path = tmp_path / f"notes/{part}/_annotations.coco.json"
+        coco(path, images=[image], annotations=[annotation])
+    boxes_by_image = boxes()
+    assert boxes_by_image["train/same.jpg"] == (Box("stop", 1, 2, 6, 6),)
+    assert boxes_by_image["valid/same.jpg"] == (Box("stop", 1, 2, 6, 6),)
 
 
 @pytest.mark.parametrize(
-    ("changes", "line"),
+    ("changes", "message"),
     [
         ({"images": 3}, "has no list 'images'. Export as COCO JSON"),
         ({"categories": ["stop"]}, "has no list 'categories'"),
-        ({"annotations": [{"image_id": 8}]}, "1 of its annotations belong to no image that it "),
+        ({"annotations": [{"image_id": 8}]}, "1 annotation has an image_id that is not in "),
         ({"images": [{"id": 1}, {"id": 2, "file_name": "b.jpg"}]}, "'': image 1 has no file_name"),
         ({"categories": [{"id": 5, "name": "stop"}]},
-         "'a.jpg': annotation 3 has the category 9, which has no name. List it among"),
-        ({"images": [{"id": n, "file_name": "x.jpg"} for n in (1, 2)]}, "no picture 'x.jpg' in "),
+         "'a.jpg': annotation 3 has the category '9', which has no name. Add it to the"),
+        ({"categories": [{"id": [], "name": "stop"}]},
+         "'a.jpg': annotation 1 has the category '5', which has no name."),
+        ({"annotations": [{"id": 7, "image_id": 1, "category_id": {}}]},
+         "'a.jpg': annotation 7 has the category '{}', which has no name."),
+        ({"images": [{"id": n, "file_name": "x.jpg"} for n in (1, 2)]}, "no image 'x.jpg' in "),
         ({"images": [{"id": 1, "file_name": "a.jpg", "width": 41, "height": 30},
                      {"id": 2, "file_name": "b.jpg"}]},
-         "'a.jpg': its size is said to be 41 x 30, the picture's is 40 x 30."),
+         "'a.jpg': the annotated size is 41 x 30, but the image is 40 x 30."),
         ({"images": [{"id": 1, "file_name": "a.jpg", "width": "wide"},
                      {"id": 2, "file_name": "b.jpg"}]}, "'a.jpg': its size is 'wide' x 'None'"),
         *(
-            ({"annotations": [{"id": 7, "image_id": 1, "category_id": 5, "bbox": bbox}]}, line)
-            for bbox, line in (
-                ([1, 2, 3], "'a.jpg': the bbox of annotation 7 'stop' is '[1, 2, 3]'. Draw it"),
+            ({"annotations": [{"id": 7, "image_id": 1, "category_id": 5, "bbox": bbox}]}, message)
+            for bbox, message in (
+                ([1, 2, 3], "'a.jpg': the bbox of annotation 7 'stop' is '[1, 2, 3]'. Write it"),
                 ([1, 2, 3, float("nan")], "the bbox of annotation 7 'stop' is '[1, 2, 3, nan]'"),
                 ([1, 2, "3", 4], "the bbox of annotation 7 'stop' is"),
+                ([1, 2, 3, 10**400], "the bbox of annotation 7 'stop' is '[1, 2, 3, 1000"),
                 (None, "the bbox of annotation 7 'stop' is 'None'"),
-                ([1, 2, -3, 4], "'a.jpg': annotation 7 'stop' spans 1 to -2 across"),
-                ([1, 2, 30, 90], "'a.jpg': annotation 7 'stop' at 1, 2, 31, 92 leaves the pict"),
+                ([1, 2, -3, 4], "'a.jpg': annotation 7 'stop' extends from x 1 to -2"),
+                ([1, 2, 30, 90], "'a.jpg': annotation 7 'stop' at 1, 2, 31, 92 is outside the"),
             )
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_coco(tmp_path, faults, changes, line):
+def test_coco_fault_is_reported(tmp_path, faults, changes, message):
     path = coco(tmp_path / "notes/a.json", **changes)
-    assert any(fault.startswith(f"{path}: ") and line in fault for fault in faults())
+    assert any(fault.startswith(f"{path}: ") and message in fault for fault in faults())
 
 
 @pytest.mark.parametrize("data", [b"", b"[" * 100_000, b'{"images": [', b"\xff\xfe\x00", b"[1]"])
-def test_no_coco_at_all(tmp_path, faults, data):
+def test_json_that_is_not_coco_is_refused(tmp_path, faults, data):
     path = tmp_path / "notes/a.json"
     path.write_bytes(data)
-    (line,) = faults()
-    assert line.startswith(f"{path}: ")
-    assert line.endswith("Export as COCO JSON for object detection.")
+    (fault,) = faults()
+    assert fault.startswith(f"{path}: ")
+    assert fault.endswith("Export as COCO JSON for object detection.")
 
 
 def yolo(folder: Path, name: str = "a", text: str = "1 0.5 0.5 0.5 0.2\n") -> Path:
@@ -135,65 +147,69 @@ def test_yolo_is_read(tmp_path, boxes, name, text):
     }
 
 
-def test_rounded_shares_end_at_the_edge(tmp_path, boxes):
+def test_rounding_errors_at_the_edge_are_clipped_without_a_remark(tmp_path, boxes):
     (tmp_path / "data.yaml").write_text("names: [stop]")
     yolo(tmp_path / "notes", text="0 0.833334 0.5 0.333334 1.000001")
     (box,) = boxes()["a.jpg"]
     assert (box.ymin, box.xmax, box.ymax) == (0, 40, 30)
-    assert read_folder(tmp_path / "notes", tmp_path / "images").annotations[0].mended == ()
+    assert read_folder(tmp_path / "notes", tmp_path / "images").annotations[0].fixes == ()
 
 
-def test_labels_and_images_side_by_side(tmp_path):
+def test_yolo_labels_folder_matches_images_folder(tmp_path):
     (tmp_path / "data.yaml").write_text("names: [stop]")
     for part in ("train", "val"):
         write_image(tmp_path / f"set/images/{part}/1.jpg")
         yolo(tmp_path / f"set/labels/{part}", "1", "0 0.5 0.5 0.5 0.5")
     for folder in (tmp_path / "set", tmp_path / "set/labels"):
-        read = read_folder(folder, tmp_path / "set").annotations
-        assert [
-            (annotation.source.parent.name, annotation.image.parent.name) for annotation in read
-        ] == [("train", "train"), ("val", "val")]
+        annotations = read_folder(folder, tmp_path / "set").annotations
+        assert [(a.source.parent.name, a.image.parent.name) for a in annotations] == [
+            ("train", "train"),
+            ("val", "val"),
+        ]
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "message"),
     [
-        ("2 0.5 0.5 0.1 0.1", "line 1 is of class '2', which has no name. Use the numbers 0 to 1"),
-        ("0.5 0.5 0.5 0.1 0.1", "line 1 is of class '0.5'"),
-        ("stop 0.5 0.5 0.1 0.1", "line 1 is of class 'stop'"),
+        (
+            "2 0.5 0.5 0.1 0.1",
+            "line 1 has the class '2', which has no name. Use the numbers 0 to 1",
+        ),
+        ("0.5 0.5 0.5 0.1 0.1", "line 1 has the class '0.5'"),
+        ("stop 0.5 0.5 0.1 0.1", "line 1 has the class 'stop'"),
         ("0 0.5 0.5 0.1", "line 1 has 4 values. Write class, x, y, width, height"),
         ("0 0.5 0.5 0.1 0.1 0.99", "line 1 has 6 values"),
         ("\n0 0.5 0.5 inf 0.1", "line 2 is '0 0.5 0.5 inf 0.1'. Draw the box again"),
-        ("0 0.5 0.5 0 0.1", "line 1 'cross walk' spans 0.5 to 0.5 across"),
-        ("0 20 15 10 10", "line 1 'cross walk' at 600, 300, 1000, 600 leaves the picture"),
+        ("0 0.5 0.5 0 0.1", "line 1 'cross walk' extends from x 0.5 to 0.5"),
+        ("0 20 15 10 10", "line 1 'cross walk' at 600, 300, 1000, 600 is outside the image"),
         ("0 " * (3 << 20), "larger than 4 MiB"),
     ],
 )
-def test_what_is_wrong_with_yolo(tmp_path, faults, text, line):
+def test_yolo_fault_is_reported(tmp_path, faults, text, message):
     (tmp_path / "notes/classes.txt").write_text("cross walk\nstop\n")
     path = yolo(tmp_path / "notes", text=text)
     (fault,) = faults()
-    assert fault.startswith(f"{path}: {line}")
+    assert fault.startswith(f"{path}: {message}")
 
 
 @pytest.mark.parametrize(
-    ("files", "line"),
+    ("files", "message"),
     [
-        ({}, "notes: holds YOLO labels, and nothing says what the classes are. Put data.yaml"),
+        ({}, "notes: contains YOLO labels but no class names. Put data.yaml"),
         ({"notes/x.yaml": "[", }, "x.yaml: cannot be read: "),
         ({"notes/x.yaml": "names: [a]", "notes/y.yaml": "names: [b]"}, "has x.yaml and y.yaml, wh"),
-        ({"notes/x.yaml": "names: {a: b}"}, "x.yaml: has a class without number or name"),
+        ({"notes/x.yaml": "names: {a: b}"}, "x.yaml: has a class without a number or a name"),
         ({"notes/x.yaml": "!!python/object/apply:os.system [id]"}, "x.yaml: cannot be read: "),
         ({"notes/x.yaml": "[" * 100_000}, "x.yaml: cannot be read: "),
-        ({"notes/classes.txt": "a\n\nb"}, "classes.txt: has a class without number or name"),
+        ({"notes/classes.txt": "a\n\nb"}, "classes.txt: has a class without a number or a name"),
     ],
 )  # fmt: skip
-def test_class_names_that_cannot_be_used(tmp_path, faults, files, line):
+def test_invalid_class_names_are_reported(tmp_path, faults, files, message):
     yolo(tmp_path / "notes", text="0 0.5 0.5 0.1 0.1")
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (fault,) = faults()
-    assert line in fault
+    assert message in fault
 
 
 def test_csv_is_read(tmp_path, boxes):
@@ -210,46 +226,46 @@ def test_csv_is_read(tmp_path, boxes):
 
 
 @pytest.mark.parametrize(
-    ("text", "line"),
+    ("text", "message"),
     [
         ("filename,class\na.jpg,stop\n", "has no column width, height, xmin, ymin, xmax, ymax. Gi"),
         (HEADER + "a.jpg,40,30,stop,1,x,11,12\n", "line 2: the box is '1, x, 11, 12'. Draw it"),
-        (HEADER + "a.jpg,40,30,,1,2,11,12\n", "line 2: has no class. Name its class"),
-        (HEADER + ",40,30,stop,1,2,11,12\n", "line 2: has no filename. Name the picture"),
+        (HEADER + "a.jpg,40,30,,1,2,11,12\n", "line 2: has no class. Write the class"),
+        (HEADER + ",40,30,stop,1,2,11,12\n", "line 2: has no filename. Write the file name"),
         (HEADER + "a.jpg,40\n", None),
         (HEADER + "a.jpg,40,30,stop,1,2\n", "line 2: the box is '1, 2, , '"),
         (HEADER + "a.jpg,4 0,30,stop,1,2,11,12\n", "line 2: its size is '4 0' x '30'"),
         (HEADER + "a.jpg,40,30,stop,1,2,11,12\na.jpg,30,40,stop,1,2,11,12\n",
-         "'a.jpg': its size is 30 x 40 and 40 x 30. Keep the right one"),
-        (HEADER + "a.jpg,40,30,stop,1,2,51,12\n", "'a.jpg': line 2 'stop' at 1, 2, 51, 12 leaves"),
-        (HEADER + "x.jpg,40,30,stop,1,2,11,12\n", "no picture 'x.jpg' in "),
+         "'a.jpg': its size is 30 x 40 and 40 x 30. Keep the correct one"),
+        (HEADER + "a.jpg,40,30,stop,1,2,51,12\n", "'a.jpg': line 2 'stop' at 1, 2, 51, 12 is"),
+        (HEADER + "x.jpg,40,30,stop,1,2,11,12\n", "no image 'x.jpg' in "),
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_a_csv(tmp_path, boxes, faults, text, line):
+def test_csv_fault_is_reported(tmp_path, boxes, faults, text, message):
     path = tmp_path / "notes/a.csv"
     path.write_text(text)
-    if line is None:
+    if message is None:
         assert boxes() == {"a.jpg": ()}
     else:
-        assert any(fault.startswith(f"{path}: ") and line in fault for fault in faults())
+        assert any(fault.startswith(f"{path}: ") and message in fault for fault in faults())
 
 
-def test_xml_comes_first_and_nothing_is_said_so(tmp_path, boxes, faults):
+def test_xml_takes_precedence_and_an_empty_folder_is_reported(tmp_path, boxes, faults):
     assert faults() == [
-        f"{tmp_path}/notes: holds no annotations. Name a folder of PASCAL VOC XML or YOLO labels, "
-        "or a COCO .json or .csv file."
+        f"{tmp_path}/notes: contains no annotations. "
+        "Give a folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file."
     ]
     (tmp_path / "notes/a.json").write_text("{}")
     write_xml(tmp_path / "notes/c.xml", voc_object())
     assert boxes() == {"c.jpg": (Box("stop", 1, 2, 11, 12),)}
 
 
-def test_bad_pictures_of_a_table_are_left_out_one_by_one(tmp_path, boxes):
+def test_skip_bad_leaves_out_single_images_of_a_table(tmp_path, boxes):
     coco(tmp_path / "notes/a.json")
     (tmp_path / "images/a.jpg").write_bytes(b"")
     with pytest.raises(BadFilesError):
         boxes()
-    read = read_folder(tmp_path / "notes", tmp_path / "images", skip_bad=True)
-    assert [annotation.source_id for annotation in read.annotations] == ["deep/b.jpg", "c.jpg"]
-    assert [fault.kind for fault in read.skipped] == ["image unreadable"]
-    assert read.unannotated == 0
+    folder = read_folder(tmp_path / "notes", tmp_path / "images", skip_bad=True)
+    assert [annotation.source_id for annotation in folder.annotations] == ["deep/b.jpg", "c.jpg"]
+    assert [fault.kind for fault in folder.skipped] == ["image unreadable"]
+    assert folder.unannotated == 0

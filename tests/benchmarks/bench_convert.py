@@ -1,9 +1,10 @@
-"""Times `tfod convert` against the converter of the tutorials: whole processes, side by side.
+"""Compares the time and memory of `tfod convert` and the converter from tutorials.
 
-  python tests/benchmarks/bench_convert.py --pictures 20000 --source SIGNS
+  python tests/benchmarks/bench_convert.py --images 20000 --source SIGNS
 
-SIGNS is a VOC folder with images/ and annotations/, whose pictures are repeated (each made another
-by a comment in its JPEG) until there are enough; without it, scenes of `tfod sample` are.
+SIGNS is a VOC folder with images/ and annotations/. Its images are repeated until there are enough;
+a comment in each JPEG makes the copies different. Without --source, images of `tfod sample` are
+used. Times are of complete processes, which run alternately.
 """
 
 from __future__ import annotations
@@ -29,24 +30,24 @@ HERE = Path(__file__).parent
 
 
 def make_folder(source: Path, folder: Path, count: int) -> None:
-    """Writes `count` pictures with their XML, like those of the source and all different."""
+    """Writes `count` different copies of the images in `source`, with their XML."""
     for name in ("images", "annotations"):
         (folder / name).mkdir(parents=True)
     pairs = []
     for xml in sorted((source / "annotations").glob("*.xml")):
-        picture = source / "images" / f"{xml.stem}.jpg"
-        if picture.is_file():
-            pairs.append((xml.read_text(), picture.name, picture.read_bytes()))
+        image = source / "images" / f"{xml.stem}.jpg"
+        if image.is_file():
+            pairs.append((xml.read_text(), image.name, image.read_bytes()))
     for number, (xml, name, jpeg) in zip(range(count), itertools.cycle(pairs)):
         comment = b"\xff\xfe\x00\x0a%08d" % number
-        copy = f"picture{number:06d}"
+        copy = f"image{number:06d}"
         (folder / "images" / f"{copy}.jpg").write_bytes(jpeg[:2] + comment + jpeg[2:])
         text = xml.replace(f"<filename>{name}", f"<filename>{copy}.jpg")
         (folder / "annotations" / f"{copy}.xml").write_text(text)
 
 
 def run(command: list) -> tuple[float, float]:
-    """Seconds a command takes, and the largest memory in MB that one of its processes held."""
+    """Runs a command. Returns its time in seconds and the memory of its largest process in MB."""
     start, peak = time.perf_counter(), 0
     process = psutil.Popen([str(part) for part in command], stdout=subprocess.DEVNULL)
     while process.poll() is None:
@@ -55,47 +56,47 @@ def run(command: list) -> tuple[float, float]:
                 peak = max(peak, part.memory_info().rss)
             except psutil.Error:
                 continue
-        time.sleep(0.2)  # looking takes time from what is looked at
+        time.sleep(0.2)  # reading the memory more often would slow down the command
     seconds = time.perf_counter() - start
     if process.returncode:
-        raise SystemExit(f"{command} ended with {process.returncode}")
+        raise SystemExit(f"{command} failed with exit code {process.returncode}")
     return seconds, peak / 1e6
 
 
 @click.command(help=__doc__.replace("\n  python", "\n\n\b\n  python"))
-@click.option("--pictures", default=700, show_default=True)
+@click.option("--images", default=700, show_default=True, help="Number of images.")
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--source", type=click.Path(path_type=Path, exists=True))
-def main(pictures: int, rounds: int, source: Path | None) -> None:
+def main(images: int, rounds: int, source: Path | None) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         if source is None:
             source = work / "sample"
-            write_sample(source, min(pictures, 700))
-        make_folder(source, work / "voc", pictures)
+            write_sample(source, min(images, 700))
+        make_folder(source, work / "voc", images)
         voc = [*("--annotations", work / "voc/annotations"), *("--images", work / "voc/images")]
-        ours = [sys.executable, "-m", "tfod", "convert", *voc, "--output", work / "output"]
-        ways = {
+        convert = [sys.executable, "-m", "tfod", "convert", *voc, "--output", work / "output"]
+        commands = {
             "tutorial": [
                 *(sys.executable, HERE / "tutorial_convert.py", work / "voc", work / "output")
             ],
-            "tfod, headers verified": [*ours, "--verify", "headers"],
-            "tfod, every picture decoded": ours,
+            "tfod, headers verified": [*convert, "--verify", "headers"],
+            "tfod, every image decoded": convert,
         }
-        seen = {name: [] for name in ways}
+        results: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
         for _ in range(rounds):
-            for name, command in ways.items():
-                seen[name].append(run(command))
+            for name, command in commands.items():
+                results[name].append(run(command))
                 shutil.rmtree(work / "output")
-    report(pictures, seen)
+    report(images, results)
 
 
-def report(pictures: int, seen: dict[str, list[tuple[float, float]]]) -> None:
-    table = Table(title=f"{pictures} pictures, {os.cpu_count()} cores, medians")
-    for heading in ("", "seconds", "times as fast", "MB a process"):
+def report(images: int, results: dict[str, list[tuple[float, float]]]) -> None:
+    table = Table(title=f"{images} images, {os.cpu_count()} cores, medians")
+    for heading in ("", "seconds", "times faster", "MB per process"):
         table.add_column(heading, justify="right" if heading else "left")
-    base = statistics.median(seconds for seconds, _ in seen["tutorial"])
-    for name, runs in seen.items():
+    base = statistics.median(seconds for seconds, _ in results["tutorial"])
+    for name, runs in results.items():
         seconds = statistics.median(seconds for seconds, _ in runs)
         memory = max(peak for _, peak in runs)
         table.add_row(name, f"{seconds:.2f}", f"{base / seconds:.2f}", f"{memory:.0f}")

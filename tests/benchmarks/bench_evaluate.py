@@ -1,10 +1,10 @@
-"""Times `tfod evaluate` against upstream's `eager_eval_loop`: whole processes, in turns.
+"""Compares the time and the metrics of `tfod evaluate` and upstream's `eager_eval_loop`.
 
   python tests/benchmarks/bench_evaluate.py --run runs/signs --data data/signs --split train
 
-Both judge the run's best checkpoint on the same pictures. The twelve numbers are compared too. An
-object of exactly 32 x 32 pixels is small and medium by COCO's definition, and so here; upstream
-computes 1024.0002, and then it is medium only.
+Both evaluate the best checkpoint of the run on the same images. Times are of complete processes,
+which run alternately. An object of exactly 32 x 32 pixels is both small and medium by COCO's
+definition, and in tfod; upstream computes an area of 1024.0002, which is only medium.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from whole_process import print_medians, run_python
 
-import tfod  # noqa: F401  (upstream does not load without it)
+import tfod  # noqa: F401  (upstream cannot be imported without it)
 
 # Upstream's names, in the order of `tfod.evaluation.metrics.COCO_NAMES`.
 NAMES = [
@@ -29,7 +29,7 @@ NAMES = [
 
 
 def evaluate_upstream(run: Path, data: Path, split: str) -> list[float]:
-    """As `eval_continuously` does for a checkpoint, without waiting for a next one."""
+    """Evaluates one checkpoint as `eval_continuously` does, without waiting for the next."""
     import tensorflow as tf
     from object_detection import inputs, model_lib_v2
     from object_detection.builders import model_builder
@@ -44,7 +44,7 @@ def evaluate_upstream(run: Path, data: Path, split: str) -> list[float]:
     reader.num_epochs = 1
     reader.shuffle = False
     model = model_builder.build(configs["model"], is_training=True)
-    pictures = inputs.eval_input(
+    dataset = inputs.eval_input(
         eval_config=configs["eval_config"],
         eval_input_config=reader,
         model_config=configs["model"],
@@ -53,7 +53,7 @@ def evaluate_upstream(run: Path, data: Path, split: str) -> list[float]:
     step = tf.Variable(0, trainable=False, dtype=tf.int64)
     checkpoint = tf.train.Checkpoint(step=step, model=model)
     checkpoint.restore(tf.train.latest_checkpoint(str(run / "best"))).expect_partial()
-    metrics = model_lib_v2.eager_eval_loop(model, configs, pictures, global_step=step)
+    metrics = model_lib_v2.eager_eval_loop(model, configs, dataset, global_step=step)
     kinds = ("Precision", "Recall")
     return [
         float(metrics[f"DetectionBoxes_{kinds[number // 6]}/{name}"])
@@ -71,32 +71,35 @@ def main(run: Path, data: Path, split: str, rounds: int, upstream: bool) -> None
     if upstream:
         (run / "upstream.json").write_text(json.dumps(evaluate_upstream(run, data, split)))
         return
-    given = ["--data", data, "--split", split]
+    arguments = ["--data", data, "--split", split]
     seconds: dict[str, list[float]] = {"upstream": [], "tfod": []}
     with tempfile.TemporaryDirectory() as temporary:
         copy = Path(shutil.copytree(run, Path(temporary) / "run"))
         commands = {
-            "upstream": [__file__, "--upstream", "--run", copy, *given],
-            "tfod": ["-m", "tfod", "evaluate", "--run", copy, *given],
+            "upstream": [__file__, "--upstream", "--run", copy, *arguments],
+            "tfod": ["-m", "tfod", "evaluate", "--run", copy, *arguments],
         }
         for _ in range(rounds):
             for name, command in commands.items():
                 seconds[name].append(run_python(*command)[0])
-        theirs = json.loads((copy / "upstream.json").read_text())
-        ours = json.loads((copy / "metrics.json").read_text())
-    report(seconds, theirs, ours["coco"], ours["images"])
+        upstream_metrics = json.loads((copy / "upstream.json").read_text())
+        tfod_metrics = json.loads((copy / "metrics.json").read_text())
+    report(seconds, upstream_metrics, tfod_metrics["coco"], tfod_metrics["images"])
 
 
 def report(
-    seconds: dict[str, list[float]], theirs: list[float], ours: dict[str, float | None], images: int
+    seconds: dict[str, list[float]],
+    upstream_metrics: list[float],
+    tfod_metrics: dict[str, float | None],
+    images: int,
 ) -> None:
-    print_medians(f"{images} pictures, whole processes", "seconds", seconds)
+    print_medians(f"{images} images, complete processes", "seconds", seconds)
     table = Table()
     for heading in ("", "upstream", "tfod", "difference"):
         table.add_column(heading, justify="right" if heading else "left")
-    for (name, value), other in zip(ours.items(), theirs, strict=True):
+    for (name, value), reference in zip(tfod_metrics.items(), upstream_metrics, strict=True):
         value = -1.0 if value is None else value
-        table.add_row(name, f"{other:.5f}", f"{value:.5f}", f"{value - other:+.1e}")
+        table.add_row(name, f"{reference:.5f}", f"{value:.5f}", f"{value - reference:+.1e}")
     Console().print(table)
 
 

@@ -1,10 +1,12 @@
-"""Times `tfod export` against upstream's three scripts, one after the other: whole processes.
+"""Compares the time of `tfod export` and upstream's scripts.
 
   python tests/benchmarks/bench_export.py --run runs/signs
 
-Upstream: `exporter_main_v2.py` writes the SavedModel, `export_tflite_graph_tf2.py` another for
-TFLite, and TensorFlow's converter makes a float32 .tflite of that. `tfod export --tflite float32`
-makes the same two, and holds them against the checkpoint on 50 pictures.
+Upstream needs three steps: `exporter_main_v2.py` writes the SavedModel,
+`export_tflite_graph_tf2.py` writes another one for TFLite, and TensorFlow's converter converts it
+to a float32 .tflite file. `tfod export --tflite float32` writes the same SavedModel and .tflite
+file, and compares them with the checkpoint on 50 images. Times are of complete processes, which run
+alternately.
 """
 
 from __future__ import annotations
@@ -20,20 +22,26 @@ import sys, tensorflow as tf
 model = tf.lite.TFLiteConverter.from_saved_model(sys.argv[1]).convert()
 open(sys.argv[2], "wb").write(model)
 """
-# Upstream's scripts do not load without the repairs.
+# Upstream's scripts cannot be imported without the repairs.
 SCRIPT = "import sys, runpy, tfod; runpy.run_module(sys.argv.pop(1), run_name='__main__')"
 
 
-def upstream(run: Path, folder: Path) -> list[list[str]]:
-    given = [
+def upstream_commands(run: Path, folder: Path) -> list[list[str]]:
+    arguments = [
         f"--pipeline_config_path={run / 'pipeline.config'}",
         f"--trained_checkpoint_dir={run / 'best'}",
         f"--output_directory={folder}",
     ]
     lite = f"--output_directory={folder / 'lite'}"
     return [
-        ["-c", SCRIPT, "object_detection.exporter_main_v2", "--input_type=image_tensor", *given],
-        ["-c", SCRIPT, "object_detection.export_tflite_graph_tf2", *given[:2], lite],
+        [
+            "-c",
+            SCRIPT,
+            "object_detection.exporter_main_v2",
+            "--input_type=image_tensor",
+            *arguments,
+        ],
+        ["-c", SCRIPT, "object_detection.export_tflite_graph_tf2", *arguments[:2], lite],
         ["-c", CONVERT, str(folder / "lite" / "saved_model"), str(folder / "model.tflite")],
     ]
 
@@ -47,14 +55,14 @@ def main(run: Path, rounds: int) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         for number in range(rounds):
             folder = Path(temporary) / str(number)
-            ours = ["-m", "tfod", "export", "--run", str(run), "--tflite", "float32"]
-            ways = {
-                "upstream": upstream(run, folder / "upstream"),
-                "tfod": [[*ours, "--output", str(folder / "tfod")]],
+            export = ["-m", "tfod", "export", "--run", str(run), "--tflite", "float32"]
+            candidates = {
+                "upstream": upstream_commands(run, folder / "upstream"),
+                "tfod": [[*export, "--output", str(folder / "tfod")]],
             }
-            for name, commands in ways.items():
+            for name, commands in candidates.items():
                 seconds[name].append(sum(run_python(*command)[0] for command in commands))
-    print_medians("whole processes", "seconds", seconds)
+    print_medians("complete processes", "seconds", seconds)
 
 
 if __name__ == "__main__":

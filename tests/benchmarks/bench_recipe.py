@@ -1,10 +1,10 @@
-"""Times how long it takes to learn: our recipe against the model zoo's in upstream's own loop.
+"""Compares the time to reach an AP50: tfod's recipe, and the model zoo's in upstream's loop.
 
   python tests/benchmarks/bench_recipe.py --data data/signs --init mobilenet_v2.ckpt-1
 
-Each is a whole process, from its start to the checkpoint with which AP50 on `val` first reaches the
-goal. Upstream stands still while its checkpoints are judged, and that time is not counted; ours is
-judged by itself, and that time is.
+The time is from the start of the process to the first checkpoint whose AP50 on `val` reaches the
+goal. Upstream is stopped while its checkpoints are evaluated, and that time is not counted. tfod
+evaluates its own checkpoints, and that time is counted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ import click
 from bench_train import train_upstream
 from google.protobuf import text_format
 
-import tfod  # noqa: F401  (upstream does not load without it)
+import tfod  # noqa: F401  (upstream cannot be imported without it)
 
 EVERY = 100  # steps between checkpoints
-# Of the zoo's ssd_mobilenet_v2_fpnlite_320x320, its 50,000 steps cut down to so few.
+STEPS = 1500  # also in ZOO_RECIPE
+# From the zoo's ssd_mobilenet_v2_fpnlite_320x320, whose training has 50,000 steps.
 ZOO_RECIPE = """
   batch_size: 16
   data_augmentation_options { random_horizontal_flip { } }
@@ -50,8 +51,8 @@ ZOO_RECIPE = """
 """
 
 
-def upstream(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, int, float]:
-    """Seconds, steps and the AP50 then: the goal, or what there was at the end."""
+def run_upstream(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, int, float]:
+    """Returns seconds, steps and AP50 when the goal was reached, or at the end of training."""
     from object_detection.protos.train_pb2 import TrainConfig
 
     from tfod.dataset.label_map import LABEL_MAP
@@ -68,51 +69,53 @@ def upstream(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, 
     config.train_config.CopyFrom(recipe)
     write_pipeline(config, folder / CONFIG_NAME)
     (folder / LABEL_MAP).write_bytes((data / LABEL_MAP).read_bytes())
-    command = [sys.executable, __file__, "--data", data, "--init", init, "--upstream-in", folder]
-    started, still, judged, ap50 = time.time(), 0.0, 1, 0.0
+    command = [sys.executable, __file__, "--data", data, "--init", init]
+    command += ["--upstream-folder", folder]
+    started, paused, evaluated, ap50 = time.time(), 0.0, 1, 0.0
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*map(str, command)], stdout=log, stderr=log)
-    # The first is of step 0; each is there once the file that names it has been renamed.
+    # ckpt-1 is of step 0. A checkpoint is complete when the file `checkpoint` lists it.
     while process.poll() is None:
         time.sleep(0.5)
-        listed = folder / "checkpoint"
-        text = listed.read_text() if listed.is_file() else ""
-        if f'"ckpt-{judged + 1}"' not in text:
+        list_file = folder / "checkpoint"
+        text = list_file.read_text() if list_file.is_file() else ""
+        if f'"ckpt-{evaluated + 1}"' not in text:
             continue
         process.send_signal(signal.SIGSTOP)
         stopped = time.time()
-        judged += 1
-        ap50 = judge_checkpoint(folder, dataset)
-        print(f"upstream, step {(judged - 1) * EVERY}: AP50 {ap50:.3f}", flush=True)
+        evaluated += 1
+        ap50 = evaluate_checkpoint(folder, dataset)
+        print(f"upstream, step {(evaluated - 1) * EVERY}: AP50 {ap50:.3f}", flush=True)
         if ap50 >= goal:
             process.kill()
-            return stopped - started - still, (judged - 1) * EVERY, ap50
-        still += time.time() - stopped
+            return stopped - started - paused, (evaluated - 1) * EVERY, ap50
+        paused += time.time() - stopped
         process.send_signal(signal.SIGCONT)
     if process.wait():
         raise SystemExit((folder / "log").read_text()[-3000:])
-    return time.time() - started - still, (judged - 1) * EVERY, ap50
+    return time.time() - started - paused, (evaluated - 1) * EVERY, ap50
 
 
-def judge_checkpoint(folder: Path, dataset) -> float:
+def evaluate_checkpoint(folder: Path, dataset) -> float:
     from tfod.detection.detector import Detector
     from tfod.detection.prediction import predict_records
     from tfod.evaluation.metrics import evaluate
 
     pairs = [*predict_records(Detector.load(folder), dataset.split("val").shards)]
-    truths, found = zip(*pairs, strict=True)
-    return evaluate(truths, found, dataset.classes.values())[0].coco["AP50"]
+    ground_truth, detections = zip(*pairs, strict=True)
+    return evaluate(ground_truth, detections, dataset.classes.values())[0].coco["AP50"]
 
 
-def ours(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, int, float]:
+def run_tfod(data: Path, init: Path, goal: float, folder: Path) -> tuple[float, int, float]:
+    """Returns seconds, steps and AP50 of the last evaluation."""
     command = [sys.executable, __file__, "--data", data, "--init", init, "--goal", goal]
     started = time.time()
-    subprocess.run([*map(str, command), "--ours-in", str(folder)], check=True)
-    at, step, ap50 = json.loads((folder / "reached.json").read_text())
-    return at - started, step, ap50
+    subprocess.run([*map(str, command), "--tfod-folder", str(folder)], check=True)
+    finished, step, ap50 = json.loads((folder / "reached.json").read_text())
+    return finished - started, step, ap50
 
 
-def train_ours(data: Path, init: Path, goal: float, folder: Path) -> None:
+def train_tfod(data: Path, init: Path, goal: float, folder: Path) -> None:
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options
     from tfod.model.templates import find_template
@@ -127,7 +130,7 @@ def train_ours(data: Path, init: Path, goal: float, folder: Path) -> None:
         reached = json.dumps([time.time(), evaluation.step, ap50])
         (folder / "reached.json").write_text(reached)
         if ap50 >= goal:
-            os._exit(0)  # what follows is not timed
+            os._exit(0)  # the rest of the training is not measured
 
     template = find_template("ssd_mobilenet_v2_fpnlite_320x320")
     options = Options(init=init, init_type="classification", steps=475)
@@ -142,25 +145,25 @@ def train_ours(data: Path, init: Path, goal: float, folder: Path) -> None:
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
 @click.option("--init", type=click.Path(path_type=Path), required=True)
 @click.option("--goal", default=0.75, show_default=True, help="AP50.")
-@click.option("--upstream-in", type=click.Path(path_type=Path), hidden=True)
-@click.option("--ours-in", type=click.Path(path_type=Path), hidden=True)
-def main(data, init, goal, upstream_in, ours_in) -> None:
+@click.option("--upstream-folder", type=click.Path(path_type=Path), hidden=True)
+@click.option("--tfod-folder", type=click.Path(path_type=Path), hidden=True)
+def main(data, init, goal, upstream_folder, tfod_folder) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if upstream_in:
-        steps = 1500
-        train_upstream(upstream_in / "pipeline.config", upstream_in, steps, lambda: None, EVERY)
+    if upstream_folder:
+        config = upstream_folder / "pipeline.config"
+        train_upstream(config, upstream_folder, STEPS, lambda: None, EVERY)
         return
-    if ours_in:
-        train_ours(data, init, goal, ours_in)
+    if tfod_folder:
+        train_tfod(data, init, goal, tfod_folder)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        reached = {}
-        for way in (ours, upstream):
-            (folder := Path(temporary) / way.__name__).mkdir()
-            reached[way.__name__] = way(data, init, goal, folder)
-    for name, (seconds, step, ap50) in reached.items():
+        results = {}
+        for name, run in (("tfod", run_tfod), ("upstream", run_upstream)):
+            (folder := Path(temporary) / name).mkdir()
+            results[name] = run(data, init, goal, folder)
+    for name, (seconds, step, ap50) in results.items():
         print(f"{name}: AP50 {ap50:.3f} at step {step} after {seconds:.0f} s")
-    print(f"ratio {reached['ours'][0] / reached['upstream'][0]:.2f}")
+    print(f"ratio {results['tfod'][0] / results['upstream'][0]:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Times training against upstream's `model_lib_v2.train_loop`: whole processes, in turns.
+"""Compares the training speed of tfod and upstream's `model_lib_v2.train_loop`.
 
   python tests/benchmarks/bench_train.py --data data/signs --init mobilenet_v2.ckpt-1
 
-Both train the same pipeline.config from the same weights with the same batch. What is measured is
-the time from the start of the process to the end of step 20, and pictures a second after that.
+Both train the same pipeline.config from the same weights with the same batch size. The results are
+the time from the start of the process to the end of step 20, and images per second after that. The
+candidates run alternately.
 """
 
 from __future__ import annotations
@@ -16,30 +17,33 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-import tfod  # noqa: F401  (upstream does not load without it)
+import tfod  # noqa: F401  (upstream cannot be imported without it)
 
-FIRST = 20  # the step whose end is measured from the start of the process
+FIRST = 20  # the time from the start of the process to the end of this step is measured
 
 
-def train_upstream(config: Path, folder: Path, steps: int, note, checkpoint_every: int) -> None:
-    """`train_loop` as `model_main_tf2.py` calls it."""
+def train_upstream(
+    config: Path, folder: Path, steps: int, on_step: Callable[[], None], checkpoint_every: int
+) -> None:
+    """Calls `train_loop` as `model_main_tf2.py` does, and `on_step()` after each step."""
     import tensorflow as tf
     from object_detection import model_lib_v2
 
-    step = model_lib_v2.eager_train_step
+    train_step = model_lib_v2.eager_train_step
 
-    def noted(*arguments, **options):
-        losses = step(*arguments, **options)
-        tf.numpy_function(lambda _: note(), [losses["Loss/total_loss"]], [])
+    def reporting_step(*arguments, **options):
+        losses = train_step(*arguments, **options)
+        tf.numpy_function(lambda _: on_step(), [losses["Loss/total_loss"]], [])
         return losses
 
-    model_lib_v2.eager_train_step = noted
+    model_lib_v2.eager_train_step = reporting_step
     model_lib_v2.train_loop(
         pipeline_config_path=str(config),
         model_dir=str(folder),
@@ -49,7 +53,10 @@ def train_upstream(config: Path, folder: Path, steps: int, note, checkpoint_ever
     )
 
 
-def train_ours(config: Path, data: Path, init: str, folder: Path, steps: int, note) -> None:
+def train_tfod(
+    config: Path, data: Path, init: str, folder: Path, steps: int, on_step: Callable[[], None]
+) -> None:
+    """Calls `train`, and `on_step()` after each step."""
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options, read_pipeline
     from tfod.quiet import quiet
@@ -65,33 +72,33 @@ def train_ours(config: Path, data: Path, init: str, folder: Path, steps: int, no
     class Done(Exception):
         pass
 
-    def on_step(step) -> None:
-        note()
-        if step.number == steps:  # neither pays for what follows
+    def stop_at_end(step) -> None:
+        on_step()
+        if step.number == steps:  # the final evaluation and checkpoint are not measured
             raise Done
 
     with contextlib.suppress(Done):
-        train(load_dataset(data), str(config), folder, options, settings, on_step=on_step)
+        train(load_dataset(data), str(config), folder, options, settings, on_step=stop_at_end)
 
 
 @click.command(help=__doc__.replace("\n  python", "\n\n\b\n  python"))
 @click.option("--data", type=click.Path(path_type=Path, exists=True), required=True)
-@click.option("--init", default="", help="Checkpoint of the backbone; none for scratch.")
+@click.option("--init", default="", help="Checkpoint of the backbone; empty to train from scratch.")
 @click.option("--pipeline", default="ssd_mobilenet_v2_fpnlite_320x320", show_default=True)
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--steps", default=60, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
-@click.option("--way", type=click.Choice(["upstream", "tfod"]), hidden=True)
+@click.option("--candidate", type=click.Choice(["upstream", "tfod"]), hidden=True)
 @click.option("--work", type=click.Path(path_type=Path), hidden=True)
-def main(data, init, pipeline, batch_size, steps, rounds, way, work) -> None:
-    if way:
-        run_way(way, work, data, init, steps)
+def main(data, init, pipeline, batch_size, steps, rounds, candidate, work) -> None:
+    if candidate:
+        run_candidate(candidate, work, data, init, steps)
         return
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options, configure, write_pipeline
     from tfod.model.templates import find_template
 
-    seen: dict[str, list[list[float]]] = {"upstream": [], "tfod": []}
+    results: dict[str, list[list[float]]] = {"upstream": [], "tfod": []}
     with tempfile.TemporaryDirectory() as temporary:
         options = Options(
             steps=steps,
@@ -102,60 +109,61 @@ def main(data, init, pipeline, batch_size, steps, rounds, way, work) -> None:
         config = configure(find_template(pipeline), load_dataset(data), options)
         write_pipeline(config, Path(temporary) / "pipeline.config")
         for number in range(rounds):
-            for name, runs in seen.items():
+            for name, runs in results.items():
                 folder = Path(temporary) / f"{name}{number}"
                 folder.mkdir()
                 write_pipeline(config, folder / "pipeline.config")
-                command = [sys.executable, __file__, "--way", name, "--work", folder]
+                command = [sys.executable, __file__, "--candidate", name, "--work", folder]
                 command += ["--data", data, "--init", init, "--steps", steps]
                 started = time.time()
-                done = subprocess.run(
+                result = subprocess.run(
                     list(map(str, command)), check=False, capture_output=True, text=True
                 )
-                if done.returncode:
-                    raise SystemExit(done.stderr)
+                if result.returncode:
+                    raise SystemExit(result.stderr)
                 times = json.loads((folder / "times.json").read_text())
-                runs.append([at - started for at in times])
-    report(seen, batch_size)
+                runs.append([finished - started for finished in times])
+    report(results, batch_size)
 
 
-def run_way(way: str, work: Path, data: Path, init: str, steps: int) -> None:
+def run_candidate(candidate: str, work: Path, data: Path, init: str, steps: int) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     times: list[float] = []
     config = work / "pipeline.config"
 
-    def note() -> None:
+    def on_step() -> None:
         times.append(time.time())
 
-    if way == "upstream":
-        # Its checkpoints are put off to the end.
-        train_upstream(config, work / "run", steps, note, checkpoint_every=steps)
+    if candidate == "upstream":
+        # It writes a checkpoint only at the end, which is not measured.
+        train_upstream(config, work / "run", steps, on_step, checkpoint_every=steps)
     else:
-        train_ours(config, data, init, work / "run", steps, note)
+        train_tfod(config, data, init, work / "run", steps, on_step)
     (work / "times.json").write_text(json.dumps(times))
 
 
-def report(seen: dict[str, list[list[float]]], batch_size: int) -> None:
+def report(results: dict[str, list[list[float]]], batch_size: int) -> None:
     table = Table(title=f"batch {batch_size}, {os.cpu_count()} cores, medians")
-    headings = (f"to the end of step {FIRST}, s", "ratio", "images/s after it", "ratio")
+    headings = (f"seconds to the end of step {FIRST}", "ratio", "images/s after that", "ratio")
     for heading in ("", *headings):
         table.add_column(heading, justify="right" if heading else "left")
     start = {
-        way: statistics.median(times[FIRST - 1] for times in runs) for way, runs in seen.items()
+        name: statistics.median(times[FIRST - 1] for times in runs)
+        for name, runs in results.items()
     }
     speed = {
-        way: statistics.median(
+        name: statistics.median(
             batch_size * (len(times) - FIRST) / (times[-1] - times[FIRST - 1]) for times in runs
         )
-        for way, runs in seen.items()
+        for name, runs in results.items()
     }
-    for way in seen:
+    for name in results:
         table.add_row(
-            way,
-            f"{start[way]:.1f}",
-            f"{start[way] / start['upstream']:.2f}",
-            f"{speed[way]:.1f}",
-            f"{speed[way] / speed['upstream']:.2f}",
+            name,
+            f"{start[name]:.1f}",
+            f"{start[name] / start['upstream']:.2f}",
+            f"{speed[name]:.1f}",
+            f"{speed[name] / speed['upstream']:.2f}",
         )
     Console().print(table)
 

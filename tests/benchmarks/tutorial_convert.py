@@ -1,7 +1,7 @@
-"""The converter that tutorials of the OD API hand out, written from their description of it.
+"""The converter from tutorials of the OD API, re-implemented from their descriptions.
 
-Every XML goes through ElementTree into one pandas table; the table is grouped by file name; one
-process then reads each picture and writes it to a TFRecord file as it is. Nothing is checked.
+It reads every XML with ElementTree into one pandas table and groups the table by file name. One
+process then reads each image and writes it unchanged to a TFRecord file. Nothing is checked.
 
   python tutorial_convert.py VOC_FOLDER OUTPUT
 """
@@ -84,9 +84,9 @@ def main() -> None:
     ids = {name: number for number, name in enumerate(sorted(table["class"].unique()), 1)}
     with tf.io.TFRecordWriter(str(output / "train.record")) as writer:
         groups = table.groupby("filename")
-        # One lookup a picture, all of them kept, as their `split` function does.
-        pictures = [(name, groups.get_group(name)) for name in groups.groups]
-        for name, group in pictures:
+        # Keeps the groups of all images in memory, like the `split` function of the tutorials.
+        images = [(name, groups.get_group(name)) for name in groups.groups]
+        for name, group in images:
             example = make_example(name, group, folder / "images", ids)
             writer.write(example.SerializeToString())
 

@@ -1,4 +1,4 @@
-"""A VOC folder to convert."""
+"""Fixtures of the conversion tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from helpers.voc_files import voc_object, write_image, write_xml
 
 @pytest.fixture
 def voc(tmp_path) -> Path:
-    """Thirty pictures: twenty with a stop sign, five with a tram, five with nothing."""
+    """A VOC folder of 30 images: 20 with a stop sign, 5 with a tram, 5 without objects."""
     for number in range(30):
         objects = [voc_object("stop")] * (number < 20) + [voc_object("tram")] * (number >= 25)
         suffix = "png" if number % 3 else "jpg"

@@ -1,4 +1,4 @@
-"""The conversion as a Beam pipeline. Beam wants older releases of what we use, so it lies apart."""
+"""Tests `conversion.beam` in other processes: Beam requires older releases of our packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from helpers.voc_files import voc_object, write_image, write_xml
 
 TOOLS = Path(__file__).parents[2] / "tools"
 LOCAL = ["--runner", "DirectRunner"]
-SEVERAL = [
+TWO_WORKERS = [
     *(*LOCAL, "--runner-option", "direct_num_workers=2"),
     *("--runner-option", "direct_running_mode=multi_processing"),
 ]
@@ -32,21 +32,21 @@ def environment(tmp_path_factory) -> dict[str, str]:
             pytest.skip("apache-beam is not installed, and there is no uv to install it")
         folder = tmp_path_factory.mktemp("beam")
         command = [uv, "pip", "install", "--quiet", "--target", folder, "--python", sys.executable]
-        done = subprocess.run(
+        result = subprocess.run(
             [*command, "--only-binary", ":all:", "apache-beam"],
             capture_output=True,
             text=True,
             check=False,
         )
-        if done.returncode:
-            pytest.skip(f"apache-beam cannot be installed: {done.stderr.strip()[-200:]}")
+        if result.returncode:
+            pytest.skip(f"apache-beam cannot be installed: {result.stderr.strip()[-200:]}")
         paths.insert(0, str(folder))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @pytest.fixture
 def convert(environment, tmp_path):
-    """Runs `tfod convert` on tmp_path/xml and tmp_path/images; the process as it ended."""
+    """A function that runs `tfod convert` on tmp_path/xml and tmp_path/images."""
 
     def convert(output: str, *options: str) -> subprocess.CompletedProcess:
         folders = ["--annotations", "xml", "--images", "images", "--output", output]
@@ -59,7 +59,7 @@ def convert(environment, tmp_path):
             check=False,
         )
 
-    for number in range(150):  # more than one chunk of work
+    for number in range(150):  # more than one chunk
         colour = (number, 255 - number, 7)
         write_image(tmp_path / f"images/{number}.png", colour=colour)
         write_xml(
@@ -71,32 +71,32 @@ def convert(environment, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("runner", [LOCAL, SEVERAL], ids=["one worker", "two workers"])
+@pytest.mark.parametrize("runner", [LOCAL, TWO_WORKERS], ids=["one worker", "two workers"])
 def test_beam_writes_the_same_bytes(convert, tmp_path, runner):
-    for output, options in (("here", ["--workers", "1"]), ("beam", runner)):
-        done = convert(output, "--shards", "3", *options)
-        assert done.returncode == 0, done.stderr
-    assert contents(tmp_path / "here") == contents(tmp_path / "beam")
+    for output, options in (("local", ["--workers", "1"]), ("beam", runner)):
+        result = convert(output, "--shards", "3", *options)
+        assert result.returncode == 0, result.stderr
+    assert contents(tmp_path / "local") == contents(tmp_path / "beam")
     assert not list(tmp_path.glob("*.partial"))
 
 
 @pytest.mark.long
-def test_what_is_wrong_is_said_as_ever(convert, tmp_path):
+def test_errors_are_reported_without_traceback(convert, tmp_path):
     (tmp_path / "images/7.png").unlink()
-    done = convert("beam", *LOCAL)
-    assert done.returncode == 2
-    assert "tfod: xml/7.xml: no picture '7.png' in images." in done.stderr
-    assert "Traceback" not in done.stderr
-    done = convert("beam", "--runner", "NoRunner")
-    assert done.returncode == 2
-    assert "tfod: --runner: Unexpected pipeline runner: NoRunner" in done.stderr
+    result = convert("beam", *LOCAL)
+    assert result.returncode == 2
+    assert "tfod: xml/7.xml: no image '7.png' in images." in result.stderr
+    assert "Traceback" not in result.stderr
+    result = convert("beam", "--runner", "NoRunner")
+    assert result.returncode == 2
+    assert "tfod: --runner: Unexpected pipeline runner: NoRunner" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "xml"]
 
 
 @pytest.mark.skipif(
     importlib.util.find_spec("apache_beam") is not None, reason="apache-beam is installed"
 )
-def test_beam_that_is_missing_is_named(tmp_path):
+def test_missing_beam_is_reported(tmp_path):
     from tfod.conversion.converter import convert
     from tfod.errors import UserError
 

@@ -1,4 +1,4 @@
-"""What is said of a data set as a whole."""
+"""Tests `conversion.checks`: faults and remarks that concern the complete data set."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def remarks(data) -> dict[str, tuple[int, str]]:
     return {remark.kind: (remark.count, remark.what) for remark in data.remarks}
 
 
-def test_a_clean_set_gets_no_remark(voc):
+def test_clean_data_set_has_no_remarks(voc):
     assert run(voc).remarks == ()
 
 
-def test_what_was_mended_is_counted(voc):
+def test_fixed_boxes_are_counted(voc):
     write_xml(
         voc / "annotations/0.xml",
         *[voc_object("stop", (1, 2, 40.5, 12)), voc_object("stop", (1, 2, 41, 12))],
@@ -33,26 +33,28 @@ def test_what_was_mended_is_counted(voc):
     assert remarks(data) == {
         "box clipped": (
             2,
-            "2 boxes reached over the edge of their picture by up to a pixel and were clipped",
+            "2 boxes crossed the edge of their image by up to one pixel and were clipped",
         ),
-        # The two that were clipped are equal now.
+        # The two clipped boxes are equal too.
         "box repeated": (
             3,
-            "3 boxes were there before in the same picture and are used once",
+            "3 boxes repeat another box of their image and were removed",
         ),
         "box tiny": (
             1,
-            "1 box is less than 4 pixels across or down; nothing can be learned from it",
+            "1 box is less than 4 pixels wide or high; a detector cannot learn from it",
         ),
     }
     assert load_dataset(data.folder).remarks == data.remarks
     shards = [shard for split in data.splits.values() for shard in split.shards]
-    (record,) = [r for r in read_records(shards) if r.annotation.source_id == "0.jpg"]
+    (record,) = [
+        record for record in read_records(shards) if record.annotation.source_id == "0.jpg"
+    ]
     assert [box.xmax for box in record.annotation.objects] == [40, 15, 8]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_equal_pictures_share_a_split(voc, seed):
+def test_equal_images_are_in_the_same_split(voc, seed):
     for number in range(5):
         source = next((voc / "images").glob(f"{number}.*"))
         copy = voc / "images" / f"copy{number}{source.suffix}"
@@ -67,23 +69,23 @@ def test_equal_pictures_share_a_split(voc, seed):
     assert len(split_of) == 35
     for name, split in split_of.items():
         assert split == split_of[name.removeprefix("copy")]
-    count, what = remarks(data)["picture repeated"]
+    count, what = remarks(data)["image repeated"]
     assert count == 5
     assert "copy0.jpg of 0.jpg, copy1.png of 1.png, copy2.png of 2.png, …" in what
 
 
-def test_a_class_spelled_in_two_ways_is_a_fault(voc, tmp_path):
+def test_class_names_that_differ_in_spelling_are_a_fault(voc, tmp_path):
     for number, name in enumerate(("Stop", "STOP", "cross-walk", "cross walk"), 30):
         write_image(voc / f"images/{number}.png", colour=(number, 99, 0))
         write_xml(voc / f"annotations/{number}.xml", voc_object(name))
     with pytest.raises(BadFilesError) as caught:
         run(voc, skip_bad=True)
     assert [error.what for error in caught.value.errors] == [
-        "its classes 'STOP' (1), 'Stop' (1), 'stop' (20) differ in spelling only",
-        "its classes 'cross walk' (1), 'cross-walk' (1) differ in spelling only",
+        "its classes 'STOP' (1), 'Stop' (1), 'stop' (20) differ only in spelling",
+        "its classes 'cross walk' (1), 'cross-walk' (1) differ only in spelling",
     ]
     assert not (tmp_path / "data").exists()
-    # Who names them all has seen them.
+    # A label map with all names shows that the user knows about them.
     from tfod.dataset.label_map import write_label_map
 
     names = ("STOP", "Stop", "stop", "cross walk", "cross-walk", "tram")
@@ -91,16 +93,16 @@ def test_a_class_spelled_in_two_ways_is_a_fault(voc, tmp_path):
     assert len(run(voc, label_map=tmp_path / "map.pbtxt").classes) == 6
 
 
-def test_a_rare_name_like_a_frequent_one_is_remarked(voc):
+def test_rare_name_similar_to_a_frequent_one_gets_a_remark(voc):
     write_xml(voc / "annotations/29.xml", voc_object("sotp"), filename="29.png")
     count, what = remarks(run(voc))["class alike"]
     assert count == 1
     assert what == (
-        "class 'sotp' (1 of it) looks like 'stop' (20); if it is a typing error, correct it"
+        "class 'sotp' (1 object) is similar to 'stop' (20); if it is a typing error, correct it"
     )
 
 
-def test_names_that_are_frequent_or_differ_in_a_number_are_no_typing_errors():
+def test_frequent_names_and_names_that_differ_in_a_number_are_not_typing_errors():
     assert typing_errors({"stop": 100, "stpo": 3}) == [("stpo", "stop")]
     assert typing_errors({"stop": 100, "step": 60}) == []
     assert typing_errors({"limit50": 100, "limit30": 2}) == []

@@ -1,4 +1,4 @@
-"""The whole stage: a VOC folder becomes a data set, or nothing is written."""
+"""Tests `conversion.converter`: a VOC folder is converted to a data set, or nothing is written."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tfod.images import load_rgb
 ROADSIGN = Path(__file__).parents[3] / "shared" / "roadsign"
 
 
-def test_everything_is_written_and_read_back(voc):
+def test_all_files_are_written_and_read_back(voc):
     data = run(voc, split=(0.6, 0.2, 0.2))
     assert sorted(contents(data.folder)) == [
         "annotations.csv",
@@ -48,16 +48,16 @@ def test_everything_is_written_and_read_back(voc):
         records = list(read_records(split.shards))
         assert len(records) == images
         assert sum(not record.annotation.objects for record in records) == split.negatives
-    everything = [
+    source_ids = [
         record.annotation.source_id
         for split in data.splits.values()
         for record in read_records(split.shards)
     ]
-    assert sorted(everything) == sorted(path.name for path in (voc / "images").iterdir())
+    assert sorted(source_ids) == sorted(path.name for path in (voc / "images").iterdir())
     assert not list(voc.parent.glob("*.partial"))
 
 
-def test_the_csv_has_a_row_a_box_and_one_for_a_negative(voc):
+def test_csv_has_one_row_per_box_and_one_per_image_without_objects(voc):
     write_xml(voc / "annotations/0.xml", voc_object("stop", (1.5, 2, 11, 12)), voc_object("tram"))
     table = pd.read_csv(run(voc).folder / "annotations.csv", keep_default_na=False, dtype=str)
     assert list(table.columns) == (
@@ -73,19 +73,19 @@ def test_the_csv_has_a_row_a_box_and_one_for_a_negative(voc):
     assert set(table["split"]) == {"train", "val", "test"}
 
 
-def test_whole_coordinates_are_written_as_such(voc):
+def test_integer_coordinates_are_written_without_decimal_point(voc):
     text = (run(voc).folder / "annotations.csv").read_text()
     assert text.splitlines()[1].startswith("0.jpg,40,30,stop,1,2,11,12,")
 
 
-def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(voc, monkeypatch):
-    monkeypatch.setattr("tfod.conversion.converter.FEW_PICTURES", 0)
+def test_same_seed_gives_same_bytes_for_any_number_of_processes(voc, monkeypatch):
+    monkeypatch.setattr("tfod.conversion.converter.FEW_IMAGES", 0)
     monkeypatch.setattr("tfod.parallel.CHUNK", 4)
-    label_map, same = run(voc).label_map, {"seed": 3, "shards": 3}
+    label_map, common = run(voc).label_map, {"seed": 3, "shards": 3}
     for options in ({}, {"label_map": label_map}):
         first, *others = (
             contents(
-                run(voc, f"{workers}{len(options)}", workers=workers, **same, **options).folder
+                run(voc, f"{workers}{len(options)}", workers=workers, **common, **options).folder
             )
             for workers in (1, 2, 4)
         )
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_bytes_from_any_number_of_processes(voc, mo
     assert "val-00002-of-00003.tfrecord" in first
 
 
-def test_classes_are_mixed_across_training_shards(voc):
+def test_training_shards_have_mixed_classes(voc):
     shards = run(voc, shards=4).split("train").shards
     for shard in shards:
         kinds = {bool(record.annotation.objects) for record in read_records([shard])}
@@ -103,12 +103,12 @@ def test_classes_are_mixed_across_training_shards(voc):
         assert kinds == {True, False} or names == {"stop", "tram"}
 
 
-def test_no_more_shards_than_pictures(voc):
+def test_there_are_no_more_shards_than_images(voc):
     data = run(voc, shards=10, split=(0.6, 0.2, 0.2))
     assert [len(split.shards) for split in data.splits.values()] == [10, 6, 6]
 
 
-def test_a_given_label_map_keeps_its_ids(voc):
+def test_label_map_option_keeps_its_ids(voc):
     label_map = voc / "map.pbtxt"
     label_map.write_text(
         "item { id: 1 name: 'tram' } item { id: 2 name: 'bus' } item { id: 3 name: 'stop' }"
@@ -130,7 +130,7 @@ def test_a_given_label_map_keeps_its_ids(voc):
             assert data.classes[label].encode() == name
 
 
-def test_a_class_outside_the_label_map_is_a_fault_of_its_file(voc):
+def test_class_that_is_not_in_the_label_map_is_reported_per_file(voc):
     label_map = voc / "map.pbtxt"
     label_map.write_text("item { id: 1 name: 'stop' }")
     with pytest.raises(BadFilesError) as caught:
@@ -142,14 +142,14 @@ def test_a_class_outside_the_label_map_is_a_fault_of_its_file(voc):
     ]
 
 
-def spoil(voc: Path) -> None:
+def damage(voc: Path) -> None:
     write_xml(voc / "annotations/1.xml", voc_object(box=(0, 0, 99, 9)))
     (voc / "annotations/2.xml").write_text("<annotation>")
     (voc / "images/3.jpg").unlink()
 
 
-def test_faults_are_all_reported_and_nothing_is_written(voc):
-    spoil(voc)
+def test_all_faults_are_reported_and_nothing_is_written(voc):
+    damage(voc)
     before = sorted(voc.parent.rglob("*"))
     with pytest.raises(BadFilesError) as caught:
         run(voc)
@@ -162,8 +162,8 @@ def test_faults_are_all_reported_and_nothing_is_written(voc):
     assert sorted(voc.parent.rglob("*")) == before
 
 
-def test_skip_bad_lists_what_it_left_out(voc):
-    spoil(voc)
+def test_skip_bad_lists_the_skipped_files(voc):
+    damage(voc)
     write_image(voc / "images/unused.jpg")
     data = run(voc, skip_bad=True)
     assert sum(split.images for split in data.splits.values()) == 27
@@ -174,12 +174,12 @@ def test_skip_bad_lists_what_it_left_out(voc):
     assert manifest["skipped"][2] == {
         "file": f"{voc}/annotations/3.xml",
         "kind": "image missing",
-        "reason": f"no picture '3.jpg' in {voc}/images",
+        "reason": f"no image '3.jpg' in {voc}/images",
     }
-    assert manifest["pictures_without_annotation"] == 1
+    assert manifest["images_without_annotation"] == 1
 
 
-def test_boxes_drawn_on_the_turned_picture_fit_the_record(voc):
+def test_boxes_drawn_on_the_upright_image_match_the_record(voc):
     exif = Image.Exif()
     exif[0x0112] = 6
     write_image(voc / "images/0.jpg", exif=exif)
@@ -193,7 +193,7 @@ def test_boxes_drawn_on_the_turned_picture_fit_the_record(voc):
     assert (box.xmin, box.ymin, box.xmax, box.ymax) == (0, 0, 15, 40)
 
 
-def test_pictures_of_one_name_in_two_folders_stay_apart(tmp_path):
+def test_images_with_the_same_name_in_two_folders_are_both_used(tmp_path):
     for folder, number in itertools.product(("day", "night"), range(5)):
         write_image(tmp_path / f"voc/images/{folder}/{number}.jpg")
         write_xml(tmp_path / f"voc/annotations/{folder}/{number}.xml", voc_object())
@@ -202,9 +202,9 @@ def test_pictures_of_one_name_in_two_folders_stay_apart(tmp_path):
     assert sorted(ids) == [f"{folder}/{n}.jpg" for folder in ("day", "night") for n in range(5)]
 
 
-def test_an_existing_output_is_refused_or_replaced_whole(voc):
+def test_existing_output_is_refused_or_replaced_completely(voc):
     first = contents(run(voc).folder)
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         run(voc, seed=1)
     assert contents(voc.parent / "data") == first
     (voc.parent / "data/train-00009-of-00010.tfrecord").touch()
@@ -213,13 +213,13 @@ def test_an_existing_output_is_refused_or_replaced_whole(voc):
     assert replaced != first
 
 
-def test_overwrite_deletes_nothing_but_data_sets(voc):
-    precious = voc.parent / "data/thesis.txt"
-    precious.parent.mkdir()
-    precious.touch()
+def test_overwrite_deletes_only_data_sets(voc):
+    thesis = voc.parent / "data/thesis.txt"
+    thesis.parent.mkdir()
+    thesis.touch()
     with pytest.raises(UserError, match=r"no dataset\.json, so it is not overwritten"):
         run(voc, overwrite=True)
-    assert precious.exists()
+    assert thesis.exists()
 
     (voc / "dataset.json").touch()
     with pytest.raises(UserError, match="would replace"):
@@ -229,12 +229,12 @@ def test_overwrite_deletes_nothing_but_data_sets(voc):
 
 @pytest.mark.parametrize("stage", ["check", "write"])
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_ctrl_c_leaves_nothing_and_keeps_the_old(voc, stage, overwrite):
+def test_ctrl_c_keeps_the_old_data_set_and_leaves_no_files(voc, stage, overwrite):
     old = contents(run(voc).folder) if overwrite else None
     before = sorted(voc.parent.rglob("*"))
 
-    def interrupt(at: str, done: int, total: int) -> None:
-        if (at, done) == (stage, 20):
+    def interrupt(current: str, done: int, total: int) -> None:
+        if (current, done) == (stage, 20):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -244,17 +244,17 @@ def test_ctrl_c_leaves_nothing_and_keeps_the_old(voc, stage, overwrite):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_kill_leaves_the_old_set_or_none_and_the_next_run_is_as_if_nothing_was(voc, workers):
-    """Ten runs each, killed at moments spread over the time that one takes."""
+def test_kill_leaves_the_old_data_set_or_none_and_the_next_run_succeeds(voc, workers):
+    """Kills ten runs at moments spread over the duration of one run."""
     code = f"""
         from pathlib import Path
-        from tfod.conversion import converter as convert
+        from tfod.conversion import converter
         from tfod import parallel
 
         if __name__ == "__main__":
-            convert.FEW_PICTURES, parallel.CHUNK = 0, 4
+            converter.FEW_IMAGES, parallel.CHUNK = 0, 4
             voc = Path({str(voc)!r})
-            convert.convert(
+            converter.convert(
                 voc / "annotations", voc / "images", voc.parent / "data",
                 seed=1, workers={workers}, overwrite=True,
             )
@@ -268,12 +268,12 @@ def test_kill_leaves_the_old_set_or_none_and_the_next_run_is_as_if_nothing_was(v
 
     old = contents(run(voc, seed=0).folder)
     new = contents(run(voc, "new", seed=1).folder)
-    began = time.monotonic()
+    started = time.monotonic()
     assert start().wait() == 0
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     data = voc.parent / "data"
     assert contents(data) == new
-    left = set()
+    outcomes = set()
     for moment in range(10):
         shutil.rmtree(data, ignore_errors=True)
         run(voc, seed=0, overwrite=True)
@@ -281,15 +281,15 @@ def test_kill_leaves_the_old_set_or_none_and_the_next_run_is_as_if_nothing_was(v
         time.sleep(seconds * (moment + 1) / 10)
         process.kill()
         process.wait()
-        left.add("none" if not data.exists() else "old" if contents(data) == old else "new")
+        outcomes.add("none" if not data.exists() else "old" if contents(data) == old else "new")
         assert not data.exists() or contents(data) in (old, new)
-    assert "old" in left
+    assert "old" in outcomes
     assert start().wait() == 0
     assert contents(data) == new
     assert not list(voc.parent.glob("*.partial"))
 
 
-def test_a_picture_that_vanishes_while_writing_leaves_nothing(voc):
+def test_image_deleted_after_the_check_is_reported_and_nothing_is_written(voc):
     before = sorted(voc.parent.iterdir())
 
     def remove(stage: str, done: int, total: int) -> None:
@@ -301,18 +301,18 @@ def test_a_picture_that_vanishes_while_writing_leaves_nothing(voc):
     assert sorted(voc.parent.iterdir()) == before
 
 
-def test_a_picture_that_changes_while_writing_leaves_nothing(voc):
+def test_image_changed_after_the_check_is_reported_and_nothing_is_written(voc):
     def change(stage: str, done: int, total: int) -> None:
         if (stage, done) == ("check", total):
             write_image(voc / "images/4.png", colour=(1, 2, 3))
 
-    with pytest.raises(UserError, match=r"4.png: was changed since it was checked"):
+    with pytest.raises(UserError, match=r"4.png: changed after it was checked"):
         run(voc, progress=change, shards=1)
     assert not (voc.parent / "data").exists()
 
 
 @pytest.mark.parametrize(
-    ("options", "what"),
+    ("options", "message"),
     [
         ({"split": (0.5, 0.1, 0.1)}, "--split: 0.5,0.1,0.1 sums to 0.7"),
         ({"shards": 0}, "--shards: is 0. Give 1 or more."),
@@ -320,17 +320,17 @@ def test_a_picture_that_changes_while_writing_leaves_nothing(voc):
         ({"label_map": "none.pbtxt"}, "none.pbtxt: cannot be read"),
     ],
 )
-def test_options_that_cannot_be(voc, options, what):
+def test_invalid_options_are_reported(voc, options, message):
     with pytest.raises(UserError) as caught:
         run(voc, **options)
-    assert str(caught.value).startswith(what)
+    assert str(caught.value).startswith(message)
     assert not (voc.parent / "data").exists()
 
 
-def test_a_set_without_any_object_is_refused(tmp_path):
+def test_data_set_without_objects_is_refused(tmp_path):
     write_image(tmp_path / "voc/images/a.jpg")
     write_xml(tmp_path / "voc/annotations/a.xml")
-    with pytest.raises(UserError, match="no annotation holds an object"):
+    with pytest.raises(UserError, match="no annotation contains an object"):
         run(tmp_path / "voc")
     assert not (tmp_path / "data").exists()
 
@@ -338,12 +338,12 @@ def test_a_set_without_any_object_is_refused(tmp_path):
 @pytest.fixture(scope="module")
 def roadsign(tmp_path_factory):
     if not ROADSIGN.is_dir():
-        pytest.skip(f"needs the Road Sign pictures in {ROADSIGN}")
+        pytest.skip(f"needs the Road Sign images in {ROADSIGN}")
     output = tmp_path_factory.mktemp("roadsign") / "signs"
     return convert(ROADSIGN / "annotations", ROADSIGN / "images", output)
 
 
-def test_roadsign_is_split_by_class(roadsign):
+def test_roadsign_split_is_stratified(roadsign):
     assert list(roadsign.classes.values()) == ["crosswalk", "speedlimit", "stop", "trafficlight"]
     assert sum(split.images for split in roadsign.splits.values()) == 707
     assert abs(roadsign.split("val").images - 70.7) <= 3
@@ -353,7 +353,7 @@ def test_roadsign_is_split_by_class(roadsign):
         assert 0.06 < counts[2] / sum(counts) < 0.14
 
 
-def test_roadsign_jpegs_pass_as_they_are_and_rgba_pngs_as_they_look(roadsign):
+def test_roadsign_jpegs_are_unchanged_and_rgba_pngs_have_the_same_pixels(roadsign):
     import tensorflow as tf
 
     formats = {b"jpeg": 0, b"png": 0}

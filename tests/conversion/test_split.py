@@ -1,4 +1,4 @@
-"""Splits are deterministic and every class is in each of them."""
+"""Tests `conversion.split`: splits are deterministic and contain every class in proportion."""
 
 from __future__ import annotations
 
@@ -13,66 +13,68 @@ from tfod.errors import UserError
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_each_class_is_spread_as_the_whole_is(seed):
-    draw = random.Random(seed)
+def test_fractions_hold_for_each_class(seed):
+    rng = random.Random(seed)
     shares = {"car": 0.6, "bus": 0.2, "tram": 0.05, "van": 0.02}
     labels = [
-        frozenset(name for name, share in shares.items() if draw.random() < share)
+        frozenset(name for name, share in shares.items() if rng.random() < share)
         for _ in range(1000)
     ]
     fractions = (0.8, 0.1, 0.1)
     subsets = stratify(labels, fractions, seed)
     for name in (*shares, None):
-        of_class = [
+        subsets_of_class = [
             subset
             for names, subset in zip(labels, subsets, strict=True)
             if (name in names if name else not names)
         ]
         for subset, fraction in enumerate(fractions):
-            count = of_class.count(subset)
-            assert abs(count - fraction * len(of_class)) <= max(2, 0.03 * len(of_class))
+            count = subsets_of_class.count(subset)
+            assert abs(count - fraction * len(subsets_of_class)) <= max(
+                2, 0.03 * len(subsets_of_class)
+            )
             assert count >= 1
     assert abs(subsets.count(1) - 100) <= 5
 
 
-def test_a_class_of_five_pictures_reaches_every_split():
+def test_class_with_five_images_is_in_every_split():
     for seed in range(60):
-        draw = random.Random(seed)
-        names = [f"c{number}" for number in range(draw.randint(1, 12))]
-        rate = {name: draw.random() ** 3 for name in names}
+        rng = random.Random(seed)
+        names = [f"c{number}" for number in range(rng.randint(1, 12))]
+        rate = {name: rng.random() ** 3 for name in names}
         labels = [
-            frozenset(name for name in names if draw.random() < rate[name])
-            for _ in range(draw.randint(10, 200))
+            frozenset(name for name in names if rng.random() < rate[name])
+            for _ in range(rng.randint(10, 200))
         ]
-        fractions = draw.choice([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.9, 0.05, 0.05)])
+        fractions = rng.choice([(0.8, 0.1, 0.1), (0.7, 0.2, 0.1), (0.9, 0.05, 0.05)])
         subsets = stratify(labels, fractions, seed)
-        pictures = Counter(name for names in labels for name in names or {"none"})
+        counts = Counter(name for names in labels for name in names or {"none"})
         reached = {
             (name, subset)
             for names, subset in zip(labels, subsets, strict=True)
             for name in names or {"none"}
         }
-        for name, count in pictures.items():
+        for name, count in counts.items():
             assert count < 5 or all((name, subset) in reached for subset in range(3))
 
 
-def test_the_seed_decides_the_split():
-    pictures = [annotation(f"p{number}", "ab"[number % 3 == 0]) for number in range(60)]
+def test_seed_determines_the_split():
+    annotations = [annotation(f"p{number}", "ab"[number % 3 == 0]) for number in range(60)]
     fractions = split_fractions((0.5, 0.3, 0.2))
-    first = split_annotations(pictures, fractions, seed=1)
+    first = split_annotations(annotations, fractions, seed=1)
     assert {name: len(part) for name, part in first.items()} == {"train": 30, "val": 18, "test": 12}
-    assert split_annotations(pictures, fractions, seed=1) == first
-    assert split_annotations(pictures, fractions, seed=2) != first
+    assert split_annotations(annotations, fractions, seed=1) == first
+    assert split_annotations(annotations, fractions, seed=2) != first
 
 
-def test_a_fraction_of_0_leaves_a_split_out():
-    pictures = [annotation(f"p{number}", "a") for number in range(10)]
-    parts = split_annotations(pictures, split_fractions((0.9, 0.1, 0)), seed=0)
+def test_fraction_of_0_omits_a_split():
+    annotations = [annotation(f"p{number}", "a") for number in range(10)]
+    parts = split_annotations(annotations, split_fractions((0.9, 0.1, 0)), seed=0)
     assert {name: len(part) for name, part in parts.items()} == {"train": 9, "val": 1}
 
 
 @pytest.mark.parametrize(
-    ("split", "line"),
+    ("split", "message"),
     [
         ((0.8, 0.1, 0.2), "--split: 0.8,0.1,0.2 sums to 1.1. Make it sum to 1."),
         ((0.9, 0.1), "--split: is 0.9,0.1. Give three fractions from 0 to 1: train,val,test."),
@@ -80,18 +82,18 @@ def test_a_fraction_of_0_leaves_a_split_out():
         ((float("nan"), 0.5, 0.5), "--split: is nan,0.5,0.5. Give three fractions"),
     ],
 )
-def test_fractions_that_cannot_be(split, line):
+def test_invalid_fractions_are_reported(split, message):
     with pytest.raises(UserError) as caught:
         split_fractions(split)
-    assert str(caught.value).startswith(line)
+    assert str(caught.value).startswith(message)
 
 
-def test_a_split_without_pictures_is_an_error():
+def test_split_without_images_is_reported():
     with pytest.raises(UserError) as caught:
         split_annotations(
             [annotation("a", "x"), annotation("b", "x")], split_fractions((0.8, 0.1, 0.1)), 0
         )
     assert str(caught.value) == (
-        "--split: val gets no picture: 0.1 of 2 is too few. "
-        "Add pictures, or give it a larger fraction or 0."
+        "--split: val gets no image: 0.1 of 2 is too few. "
+        "Add images, or give it a larger fraction or 0."
     )

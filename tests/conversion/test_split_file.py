@@ -1,4 +1,4 @@
-"""Splits that come from a file, and pictures that stay together."""
+"""Tests `conversion.split_file`, and groups of images that go to the same split."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def split_of(data) -> dict[str, str]:
     }
 
 
-def test_the_table_of_a_data_set_repeats_its_split(voc):
+def test_annotations_csv_of_a_data_set_repeats_its_split(voc):
     data = run(voc, seed=5)
     again = run(voc, "again", split_by=data.folder / "annotations.csv", seed=99)
     assert split_of(again) == split_of(data)
 
 
-def test_image_sets_are_honoured(voc):
+def test_voc_image_sets_are_used(voc):
     sets = voc / "ImageSets/Main"
     sets.mkdir(parents=True)
     (sets / "train.txt").write_text("".join(f"{number}  1\n" for number in range(20)))
@@ -38,7 +38,7 @@ def test_image_sets_are_honoured(voc):
     assert split_of(data)["0.jpg"] == "train" and split_of(data)["27.jpg"] == "val"
 
 
-def test_what_a_file_forgets_and_what_it_tears_apart_is_said(voc):
+def test_unlisted_images_and_equal_images_in_two_splits_are_reported(voc):
     shutil.copy(voc / "images/1.png", voc / "images/30.png")
     write_xml(voc / "annotations/30.xml", voc_object("stop"), filename="30.png")
     rows = [f"{number},{'train' if number < 30 else 'test'}" for number in range(31) if number != 7]
@@ -46,36 +46,36 @@ def test_what_a_file_forgets_and_what_it_tears_apart_is_said(voc):
     with pytest.raises(BadFilesError) as caught:
         run(voc, split_by=voc / "split.csv")
     faults = sorted((error.kind, str(error.path.name)) for error in caught.value.errors)
-    assert faults == [("picture in no split", "7.png"), ("picture in two splits", "30.png")]
-    (torn,) = [error for error in caught.value.errors if error.kind == "picture in two splits"]
-    assert "is in test, and the same picture as" in str(torn)
+    assert faults == [("image in no split", "7.png"), ("image in two splits", "30.png")]
+    (fault,) = [error for error in caught.value.errors if error.kind == "image in two splits"]
+    assert "is in test, but the same image is" in str(fault)
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "message"),
     [
-        ("picture,part\n1,train\n", "has no columns filename and split"),
+        ("image,part\n1,train\n", "has no columns filename and split"),
         ("filename,split\n1,training\n", "puts '1' into 'training'. Name one of train, val, test"),
         ("filename,split\n1,train\n1,val\n", "puts '1' into train and into val"),
-        ("filename,split\n", "names no picture"),
+        ("filename,split\n", "lists no images"),
         ("", "has no columns filename and split"),
     ],
 )
-def test_files_that_are_no_split(voc, text, what):
+def test_invalid_split_files_are_reported(voc, text, message):
     (voc / "split.csv").write_text(text)
-    with pytest.raises(UserError, match=what):
+    with pytest.raises(UserError, match=message):
         run(voc, split_by=voc / "split.csv")
 
 
-def test_missing_and_binary_files_are_one_line(voc):
+def test_missing_and_binary_files_are_reported(voc):
     with pytest.raises(UserError, match="cannot be read: No such file"):
         run(voc, split_by=voc / "none.csv")
-    with pytest.raises(UserError, match="is no text file"):
+    with pytest.raises(UserError, match="is not a text file"):
         run(voc, split_by=voc / "images/1.png")
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_frames_of_a_video_stay_together(tmp_path, seed):
+def test_frames_of_a_video_are_in_the_same_split(tmp_path, seed):
     for video in range(20):
         for frame in range(video % 4 + 1):
             name = f"clip{video}_{frame:03d}"
@@ -93,7 +93,7 @@ def test_frames_of_a_video_stay_together(tmp_path, seed):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_videos_that_share_a_frame_stay_together(tmp_path, seed):
+def test_videos_that_share_a_frame_are_in_the_same_split(tmp_path, seed):
     for video in range(12):
         for frame in range(3):
             name = f"clip{video:02d}_{frame}"
@@ -108,8 +108,8 @@ def test_videos_that_share_a_frame_stay_together(tmp_path, seed):
         assert len({splits[name] for name in names}) == 1
 
 
-def test_group_by_must_be_a_regular_expression_and_alone(voc):
-    with pytest.raises(UserError, match="'\\(' is no regular expression"):
+def test_invalid_group_by_is_reported(voc):
+    with pytest.raises(UserError, match="'\\(' is not a regular expression"):
         run(voc, group_by="(")
-    with pytest.raises(UserError, match="goes with no --split-by"):
+    with pytest.raises(UserError, match="cannot be combined with --split-by"):
         run(voc, group_by="x", split_by=voc)

@@ -1,4 +1,4 @@
-"""Label maps and the manifest; all without TensorFlow."""
+"""Tests `dataset.label_map` and `dataset.manifest`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfod.dataset.manifest import describe_split, load_dataset, write_manifest
 from tfod.errors import FileFault, UserError
 
 
-def test_label_maps_are_read_back_and_by_the_od_api(tmp_path):
+def test_written_label_map_is_read_by_tfod_and_the_od_api(tmp_path):
     from object_detection.utils import label_map_util
 
     path, classes = tmp_path / "map.pbtxt", {1: "crosswalk", 2: 'a "b" é', 7: "stop"}
@@ -23,7 +23,7 @@ def test_label_maps_are_read_back_and_by_the_od_api(tmp_path):
     assert label_map_util.get_label_map_dict(str(path)) == {v: k for k, v in classes.items()}
 
 
-def test_a_label_map_of_the_od_api_is_read(tmp_path):
+def test_label_map_with_display_names_is_read(tmp_path):
     path = tmp_path / "mscoco.pbtxt"
     path.write_text(
         "item { name: '/m/0199g' id: 2 display_name: 'bicycle' }\n"
@@ -34,49 +34,51 @@ def test_a_label_map_of_the_od_api_is_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "message"),
     [
         (None, "cannot be read: No such file or directory"),
-        ("person\nbicycle\n", "is no label map: "),
-        ("", "holds no class"),
+        ("person\nbicycle\n", "is not a label map: "),
+        ("", "contains no classes"),
         ("item { name: 'a' }", "class 'a' has the id 0"),
         ("item { id: 1 }", "class '' has the id 1"),
         ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "class 'b' or its id 1 occurs twice"),
         ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "class 'a' or its id 2 occurs twice"),
     ],
 )
-def test_what_is_no_label_map_says_so(tmp_path, text, what):
+def test_invalid_label_map_is_reported(tmp_path, text, message):
     path = tmp_path / "map.pbtxt"
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError) as caught:
         read_label_map(path)
-    assert str(caught.value).startswith(f"{path}: {what}")
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 @pytest.fixture
 def converted(tmp_path) -> Path:
-    """A data set's folder with an empty shard."""
+    """A data set with one empty shard."""
     folder = tmp_path / "set"
     folder.mkdir()
     (folder / "train-00000-of-00001.tfrecord").touch()
-    pictures = [annotation("a", "stop", "stop"), annotation("b")]
-    split = describe_split(pictures, ["stop", "tram"], [folder / "train-00000-of-00001.tfrecord"])
-    fault = FileFault("c.xml", "broken XML", "no well-formed XML", "Export it again")
+    annotations = [annotation("a", "stop", "stop"), annotation("b")]
+    split = describe_split(
+        annotations, ["stop", "tram"], [folder / "train-00000-of-00001.tfrecord"]
+    )
+    fault = FileFault("c.xml", "broken XML", "not well-formed XML", "Export it again")
     write_label_map(folder / "label_map.pbtxt", {1: "stop", 2: "tram"})
     write_manifest(
         folder,
         {"train": split},
         {"train": 1.0},
         3,
-        remarks=checks.remarks(pictures),
+        remarks=checks.remarks(annotations),
         skipped=[fault],
         unannotated=5,
     )
     return folder
 
 
-def test_a_data_set_is_read_back(converted):
+def test_data_set_is_read_back(converted):
     data = load_dataset(converted)
     assert data.classes == {1: "stop", 2: "tram"}
     assert data.label_map == converted / "label_map.pbtxt"
@@ -86,21 +88,21 @@ def test_a_data_set_is_read_back(converted):
     assert train.shards == (converted / "train-00000-of-00001.tfrecord",)
     manifest = json.loads((converted / "dataset.json").read_text())
     assert (manifest["seed"], manifest["split"]) == (3, {"train": 1.0})
-    assert manifest["pictures_without_annotation"] == 5
+    assert manifest["images_without_annotation"] == 5
     assert manifest["skipped"] == [
-        {"file": "c.xml", "kind": "broken XML", "reason": "no well-formed XML"}
+        {"file": "c.xml", "kind": "broken XML", "reason": "not well-formed XML"}
     ]
 
 
-def test_an_unknown_split_says_which_there_are(converted):
+def test_unknown_split_is_reported_with_the_existing_ones(converted):
     with pytest.raises(UserError, match="has no split 'test', only train"):
         load_dataset(converted).split("test")
 
 
 @pytest.mark.parametrize(
-    ("damage", "what"),
+    ("damage", "message"),
     [
-        (lambda folder: (folder / "dataset.json").unlink(), "{}: is no data set: it has no"),
+        (lambda folder: (folder / "dataset.json").unlink(), "{}: is not a data set: it has no"),
         (lambda folder: (folder / "dataset.json").write_text("{"), "{}/dataset.json: is damaged"),
         (lambda folder: (folder / "dataset.json").write_text("[]"), "{}/dataset.json: is damaged"),
         (
@@ -114,13 +116,13 @@ def test_an_unknown_split_says_which_there_are(converted):
         ),
     ],
 )
-def test_damaged_data_sets_say_what_is_wrong(converted, damage, what):
+def test_damaged_data_set_is_reported(converted, damage, message):
     damage(converted)
     with pytest.raises(UserError) as caught:
         load_dataset(converted)
-    assert str(caught.value).startswith(what.format(converted))
+    assert str(caught.value).startswith(message.format(converted))
 
 
-def test_a_missing_data_set_says_so(tmp_path):
-    with pytest.raises(UserError, match=r"none: is no folder\. Name a folder that tfod convert"):
+def test_missing_data_set_is_reported(tmp_path):
+    with pytest.raises(UserError, match=r"none: is not a folder\. Name a folder that tfod convert"):
         load_dataset(tmp_path / "none")

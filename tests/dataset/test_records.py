@@ -1,4 +1,4 @@
-"""What stands in a record, byte for byte, and that the OD API agrees."""
+"""Tests `dataset.records`: byte for byte, and against TensorFlow and the OD API."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ BOXES = (
 
 
 @pytest.fixture
-def picture(tmp_path) -> Path:
+def image(tmp_path) -> Path:
     return write_image(tmp_path / "deep/a.png")
 
 
-def example_of(picture: Path, *boxes: Box, source_id: str = "deep/a.png"):
-    annotation = Annotation(picture.with_suffix(".xml"), picture, 40, 30, boxes, source_id)
-    return make_example(annotation, encode_for_training(picture), CLASS_IDS)
+def example_of(path: Path, *boxes: Box, source_id: str = "deep/a.png"):
+    annotation = Annotation(path.with_suffix(".xml"), path, 40, 30, boxes, source_id)
+    return make_example(annotation, encode_for_training(path), CLASS_IDS)
 
 
-def test_each_feature_holds_what_the_od_api_expects(picture):
-    features = example_of(picture, *BOXES).features.feature
-    data = picture.read_bytes()
+def test_example_has_the_features_of_the_od_api(image):
+    features = example_of(image, *BOXES).features.feature
+    data = image.read_bytes()
 
     def column(*values: float) -> list[float]:
         return [float(np.float32(value)) for value in values]
@@ -64,7 +64,7 @@ def test_each_feature_holds_what_the_od_api_expects(picture):
     }  # fmt: skip
 
 
-def test_a_jpeg_gives_the_record_of_the_od_apis_own_script(tmp_path):
+def test_example_is_identical_to_that_of_create_pascal_tf_record(tmp_path):
     from lxml import etree
     from object_detection.dataset_tools.create_pascal_tf_record import dict_to_tf_example
     from object_detection.utils import dataset_util
@@ -78,24 +78,23 @@ def test_a_jpeg_gives_the_record_of_the_od_apis_own_script(tmp_path):
         voc_object("cross walk", (0, 7, 40, 29), tags),
     )
     fields = dataset_util.recursive_parse_xml_to_dict(etree.fromstring(xml.read_bytes()))
-    theirs = dict_to_tf_example(fields["annotation"], str(tmp_path), CLASS_IDS, False, "images")
+    expected = dict_to_tf_example(fields["annotation"], str(tmp_path), CLASS_IDS, False, "images")
 
     annotation = check_annotation(read_xml(xml), list_images(tmp_path / "set/images"))
-    image = encode_for_training(annotation.image)
-    ours = make_example(annotation, image, CLASS_IDS)
-    assert ours.SerializeToString(deterministic=True) == theirs.SerializeToString(
+    actual = make_example(annotation, encode_for_training(annotation.image), CLASS_IDS)
+    assert actual.SerializeToString(deterministic=True) == expected.SerializeToString(
         deterministic=True
     )
 
 
-def test_the_od_apis_decoder_reads_the_boxes(tmp_path, picture):
+def test_od_api_decoder_reads_an_example(tmp_path, image):
     import tensorflow as tf
     from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
 
     label_map = tmp_path / "map.pbtxt"
     write_label_map(label_map, {1: "cross walk", 2: "stop"})
     decoder = TfExampleDecoder(label_map_proto_file=str(label_map))
-    decoded = decoder.decode(tf.constant(example_of(picture, *BOXES).SerializeToString()))
+    decoded = decoder.decode(tf.constant(example_of(image, *BOXES).SerializeToString()))
     np.testing.assert_array_equal(decoded["image"], np.full((30, 40, 3), (200, 30, 60)))
     np.testing.assert_allclose(
         decoded["groundtruth_boxes"],
@@ -107,64 +106,64 @@ def test_the_od_apis_decoder_reads_the_boxes(tmp_path, picture):
     assert decoded["groundtruth_is_crowd"].numpy().tolist() == [False, True]
     assert decoded["source_id"].numpy() == b"deep/a.png"
 
-    negative = decoder.decode(tf.constant(example_of(picture).SerializeToString()))
+    negative = decoder.decode(tf.constant(example_of(image).SerializeToString()))
     assert negative["groundtruth_boxes"].shape == (0, 4)
 
 
-def test_tensorflow_reads_a_shard_and_so_do_we(tmp_path, picture):
+def test_tensorflow_and_read_records_read_a_shard(tmp_path, image):
     import tensorflow as tf
 
     shard = tmp_path / "train.tfrecord"
     ids = [f"{number}.png" for number in range(7)]
-    write_shard(shard, (example_of(picture, *BOXES, source_id=name) for name in ids))
-    theirs = tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()
+    write_shard(shard, (example_of(image, *BOXES, source_id=name) for name in ids))
+    dataset = tf.data.TFRecordDataset(str(shard)).as_numpy_iterator()
     names = [
         tf.train.Example.FromString(data).features.feature["image/source_id"].bytes_list.value[0]
-        for data in theirs
+        for data in dataset
     ]
     assert names == [name.encode() for name in ids]
     records = list(read_records([shard, shard]))
     assert [record.annotation.source_id for record in records] == ids * 2
-    assert records[0].image == encode_for_training(picture)
+    assert records[0].image == encode_for_training(image)
     assert records[0].annotation.objects == BOXES
 
 
-def test_a_shard_has_the_bytes_that_tensorflow_writes(tmp_path, picture):
+def test_shard_is_identical_to_that_of_tensorflow(tmp_path, image):
     import tensorflow as tf
 
-    examples = [example_of(picture, *BOXES), example_of(picture)]
-    write_shard(tmp_path / "ours", examples)
-    with tf.io.TFRecordWriter(str(tmp_path / "theirs")) as writer:
+    examples = [example_of(image, *BOXES), example_of(image)]
+    write_shard(tmp_path / "actual", examples)
+    with tf.io.TFRecordWriter(str(tmp_path / "expected")) as writer:
         for example in examples:
-            same = tf.train.Example.FromString(example.SerializeToString())
-            writer.write(same.SerializeToString(deterministic=True))
-    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()
+            tf_example = tf.train.Example.FromString(example.SerializeToString())
+            writer.write(tf_example.SerializeToString(deterministic=True))
+    assert (tmp_path / "actual").read_bytes() == (tmp_path / "expected").read_bytes()
 
 
 @pytest.mark.parametrize(
-    ("damage", "says"),
+    ("damage", "message"),
     [
-        (lambda data: data[:-1], "is cut off"),
-        (lambda data: data[:7], "is cut off"),
+        (lambda data: data[:-1], "is truncated"),
+        (lambda data: data[:7], "is truncated"),
         (lambda data: data[:50] + b"?" + data[51:], "is damaged: a checksum does not match"),
-        (lambda data: b"\xff" * 8 + data[8:], "is damaged, or no TFRecord file"),
-        (lambda data: b"<annotation></annotation>", "is damaged, or no TFRecord file"),
+        (lambda data: b"\xff" * 8 + data[8:], "is damaged or not a TFRecord file"),
+        (lambda data: b"<annotation></annotation>", "is damaged or not a TFRecord file"),
     ],
 )
-def test_a_broken_shard_says_so(tmp_path, picture, damage, says):
+def test_damaged_shard_is_reported(tmp_path, image, damage, message):
     shard = tmp_path / "val.tfrecord"
-    write_shard(shard, [example_of(picture)])
+    write_shard(shard, [example_of(image)])
     shard.write_bytes(damage(shard.read_bytes()))
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         list(read_records([shard]))
 
 
-def test_a_missing_shard_says_so(tmp_path):
+def test_missing_shard_is_reported(tmp_path):
     with pytest.raises(UserError, match="cannot be read: No such file"):
         list(read_records([tmp_path / "none.tfrecord"]))
 
 
-def test_a_file_name_need_not_be_unicode(tmp_path):
-    picture = write_image(tmp_path / "a\udcff.png")
-    features = example_of(picture).features.feature
+def test_file_name_that_is_not_unicode_is_escaped(tmp_path):
+    image = write_image(tmp_path / "a\udcff.png")
+    features = example_of(image).features.feature
     assert features["image/filename"].bytes_list.value == [b"a\\udcff.png"]

@@ -1,4 +1,4 @@
-"""Models side by side: the same pictures, the same numbers, and what each one weighs."""
+"""Tests `evaluation.comparison`: candidates, metrics, sizes, and the written files."""
 
 from __future__ import annotations
 
@@ -10,17 +10,25 @@ import pytest
 from PIL import Image
 
 from tfod.errors import UserError
-from tfod.evaluation.comparison import Contestant, compare, contestants, shown, write_comparison
+from tfod.evaluation.comparison import (
+    Candidate,
+    compare,
+    find_candidates,
+    terminal_tables,
+    write_comparison,
+)
 
 
-def test_what_lies_at_a_place_is_found(tmp_path):
+def test_runs_exports_and_tflite_files_are_candidates(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "pipeline.config").touch()
     (tmp_path / "export" / "saved_model").mkdir(parents=True)
     for name in ("b.tflite", "a.tflite"):
         (tmp_path / "export" / name).touch()
-    found = contestants([tmp_path / "run", tmp_path / "export", tmp_path / "export" / "b.tflite"])
-    assert [(each.name, each.kind) for each in found] == [
+    candidates = find_candidates(
+        [tmp_path / "run", tmp_path / "export", tmp_path / "export" / "b.tflite"]
+    )
+    assert [(candidate.name, candidate.kind) for candidate in candidates] == [
         ("run", "run"),
         ("export", "SavedModel"),
         ("export/a.tflite", "TFLite"),
@@ -28,18 +36,18 @@ def test_what_lies_at_a_place_is_found(tmp_path):
         ("export/b.tflite", "TFLite"),
     ]
     for nothing in (tmp_path, tmp_path / "c.tflite"):
-        with pytest.raises(UserError, match="holds no model"):
-            contestants([nothing])
+        with pytest.raises(UserError, match="does not contain a model"):
+            find_candidates([nothing])
 
 
 @pytest.mark.long
-def test_a_run_and_its_export_differ_in_form_only(run, exported, data):
-    forms = contestants([run, exported])[:3]  # of the .tflite files the one in float32
-    table = compare(forms, data, "test").set_index("kind")
+def test_a_run_and_its_exports_have_equal_metrics(run, exported, data):
+    candidates = find_candidates([run, exported])[:3]  # the first .tflite is float32
+    table = compare(candidates, data, "test").set_index("kind")
     assert list(table.index) == ["run", "SavedModel", "TFLite"]
     assert table["input"].unique().tolist() == ["96 x 96"]
     assert table["parameters"].nunique() == 1
-    # The checkpoint holds its weights as float32, and little else.
+    # A checkpoint is little more than its float32 weights.
     assert table["MB"]["run"] == pytest.approx(4e-6 * table["parameters"]["run"], rel=0.15)
     files = (exported / "saved_model").rglob("*")
     size = sum(file.stat().st_size for file in files if file.is_file())
@@ -53,7 +61,7 @@ def test_a_run_and_its_export_differ_in_form_only(run, exported, data):
     assert math.isnan(table["training"]["SavedModel"])
 
 
-def test_table_and_plot_are_written_and_unknown_is_a_dash(tmp_path):
+def test_comparison_writes_table_and_plot_and_shows_nan_as_a_dash(tmp_path):
     rows = [
         {
             "model": name,
@@ -75,13 +83,13 @@ def test_table_and_plot_are_written_and_unknown_is_a_dash(tmp_path):
         )
     ]
     table = pd.DataFrame(rows)
-    what, good = shown(table)
-    assert what[1][0] == ["a", "run", "96 x 96", "1,234,567", "1.2", "-", "10"]
-    assert what[1][1][3] == "-"
-    assert good[1][0] == ["a", "0.250", "0.500", "87.5%", "0.0%", "0.50"]
-    output = tmp_path / "all"
+    models, accuracy = terminal_tables(table)
+    assert models[1][0] == ["a", "run", "96 x 96", "1,234,567", "1.2", "-", "10"]
+    assert models[1][1][3] == "-"
+    assert accuracy[1][0] == ["a", "0.250", "0.500", "87.5%", "0.0%", "0.50"]
+    output = tmp_path / "compared"
     write_comparison(table, output)
-    again = pd.read_csv(output / "comparison.csv")
-    pd.testing.assert_frame_equal(again, table, check_dtype=False)
+    read = pd.read_csv(output / "comparison.csv")
+    pd.testing.assert_frame_equal(read, table, check_dtype=False)
     assert np.asarray(Image.open(output / "comparison.png")).std() > 10
-    assert Contestant(output / "x.tflite", "TFLite").name == "all/x.tflite"
+    assert Candidate(output / "x.tflite", "TFLite").name == "compared/x.tflite"

@@ -1,4 +1,4 @@
-"""The report of an evaluation: image_results, drawn pictures, and a folder that appears whole."""
+"""Tests the evaluation report: image results, annotated images, confusion, report folder."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import pytest
 from lxml import html
 from PIL import Image
 
-from helpers.hand_made_detections import CAT, CLASSES, DOG, found, truth
+from helpers.hand_made_detections import CAT, CLASSES, DOG, detected, truth
 from tfod.annotation import Box
 from tfod.dataset.records import read_records
 from tfod.detection.coco_results import read_results
 from tfod.detection.detections import detections_from_outputs
 from tfod.evaluation.image_results import (
+    CORRECT,
     FALSE,
     MISSED,
-    RIGHT,
     TRUTH,
     draw_image_result,
     image_results,
@@ -28,24 +28,24 @@ from tfod.evaluation.metrics import evaluate
 from tfod.evaluation.plots import BACKGROUND, confusion_table
 from tfod.evaluation.report import write_report
 
-RIGHT_CAT = ("cat", 0.9, 10, 20, 50, 80)
+CORRECT_CAT = ("cat", 0.9, 10, 20, 50, 80)
 FALSE_CAT = ("cat", 0.7, 150, 40, 190, 90)
 
 
-def test_pictures_are_ranked_by_what_went_wrong():
+def test_images_are_ranked_by_their_mistakes():
     truths = [truth(CAT, DOG), truth(CAT), truth(), truth(DOG), truth(CAT), truth()]
     detections = [
-        found(RIGHT_CAT),  # the dog is missed
-        found(RIGHT_CAT, ("cat", 0.2, 150, 40, 190, 90)),  # ok at 0.5
-        found(),  # ok: nothing to find
-        found(FALSE_CAT),  # missed and false
-        found(RIGHT_CAT, FALSE_CAT),
-        found(("cat", 0.95, 150, 40, 190, 90)),
+        detected(CORRECT_CAT),  # the dog is missed
+        detected(CORRECT_CAT, ("cat", 0.2, 150, 40, 190, 90)),  # ok at 0.5
+        detected(),  # ok: no objects
+        detected(FALSE_CAT),  # missed and false
+        detected(CORRECT_CAT, FALSE_CAT),
+        detected(("cat", 0.95, 150, 40, 190, 90)),
     ]
     ranked = image_results(evaluate(truths, detections, CLASSES.values())[1], 0.5)
-    assert [(each.picture, each.name) for each in ranked] == [
+    assert [(result.image, result.name) for result in ranked] == [
         (3, "ko"),
-        (5, "ko"),  # one mistake like those below, but a surer one
+        (5, "ko"),  # one mistake like the next two, but with a higher score
         (4, "so_so"),
         (0, "so_so"),
         (1, "ok"),
@@ -54,31 +54,31 @@ def test_pictures_are_ranked_by_what_went_wrong():
     assert (ranked[0].objects, ranked[0].identified, ranked[0].false) == (1, 0, 1)
 
 
-def has(picture: np.ndarray, colour: str) -> bool:
-    rgb = [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
-    return bool((picture == rgb).all(axis=2).any())
+def has(image: np.ndarray, colour: str) -> bool:
+    rgb = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+    return bool((image == rgb).all(axis=2).any())
 
 
-def test_each_outcome_has_its_colour():
+def test_each_result_is_drawn_in_its_colour():
     crowd = Box("cat", 100, 40, 140, 90, crowd=True)
     _, matching = evaluate(
         [truth(CAT), truth(CAT), truth(), truth(), truth(crowd)],
-        [found(RIGHT_CAT), found(), found(FALSE_CAT), found(), found()],
+        [detected(CORRECT_CAT), detected(), detected(FALSE_CAT), detected(), detected()],
         CLASSES.values(),
     )
     gray = np.full((100, 200, 3), 90, np.uint8)
-    drawn = [draw_image_result(gray, matching, picture, 0.5) for picture in range(5)]
-    colours = (TRUTH, RIGHT, MISSED, FALSE)
+    drawn = [draw_image_result(gray, matching, image, 0.5) for image in range(5)]
+    colours = (TRUTH, CORRECT, MISSED, FALSE)
     assert [has(drawn[0], colour) for colour in colours] == [True, True, False, False]
     assert [has(drawn[1], colour) for colour in colours] == [False, False, True, False]
     assert [has(drawn[2], colour) for colour in colours] == [False, False, False, True]
     np.testing.assert_array_equal(drawn[3], gray)
     assert [has(drawn[4], colour) for colour in colours] == [True, False, False, False]
-    assert (gray == 90).all()  # drawn on a copy
+    assert (gray == 90).all()  # the input is unchanged
 
 
-def test_confusion_counts_classes_and_background():
-    detections = [found(("dog", 0.9, 10, 20, 50, 80), FALSE_CAT), found(RIGHT_CAT)]
+def test_confusion_table_counts_classes_and_background():
+    detections = [detected(("dog", 0.9, 10, 20, 50, 80), FALSE_CAT), detected(CORRECT_CAT)]
     _, matching = evaluate([truth(CAT, DOG), truth(CAT)], detections, CLASSES.values())
     table = confusion_table(matching, 0.5)
     assert table.loc["cat", "dog"] == 1
@@ -89,11 +89,11 @@ def test_confusion_counts_classes_and_background():
 
 
 @pytest.fixture(scope="module")
-def judged(data):
-    """Detections of the train split: right in all but the first two pictures."""
+def evaluated(data):
+    """Detections on the train split, correct except in the first two images."""
     records = list(read_records(data.splits["train"].shards))
     ids = {name: class_id for class_id, name in data.classes.items()}
-    found = []
+    detections = []
     for number, record in enumerate(records):
         truth = record.annotation
         rows = [
@@ -112,17 +112,19 @@ def judged(data):
         elif number == 1:
             rows.append((0.0, 0.0, 0.1, 0.1, 0.95, 1))
         table = np.array(rows, float).reshape(-1, 6)
-        found.append(detections_from_outputs(table[:, :4], table[:, 4], table[:, 5], data.classes))
+        detections.append(
+            detections_from_outputs(table[:, :4], table[:, 4], table[:, 5], data.classes)
+        )
     truths = [record.annotation for record in records]
-    return truths, found, *evaluate(truths, found, data.classes.values())
+    return truths, detections, *evaluate(truths, detections, data.classes.values())
 
 
-def test_the_folder_has_every_picture_once_and_a_page_that_stands_alone(data, judged, tmp_path):
-    truths, found, metrics, matching = judged
+def test_the_folder_has_every_image_once_and_a_self_contained_page(data, evaluated, tmp_path):
+    truths, detections, metrics, matching = evaluated
     output = tmp_path / "report"
     output.mkdir()
     (output / "old.txt").touch()
-    write_report(output, Path("runs/<b>"), data, "train", found, metrics, matching)
+    write_report(output, Path("runs/<b>"), data, "train", detections, metrics, matching)
     assert {path.name for path in output.iterdir()} == {
         *("ko", "so_so", "ok", "report.html", "metrics.json", "detections.json")
     }
@@ -138,8 +140,8 @@ def test_the_folder_has_every_picture_once_and_a_page_that_stands_alone(data, ju
     objects = sum(len(truth.objects) for truth in truths)
     assert written["missed"] == len(truths[0].objects)
     assert (written["objects"], written["false"]) == (objects, 2)
-    again = read_results(output / "detections.json", truths, data.classes)
-    assert evaluate(truths, again, data.classes.values())[0].identified == metrics.identified
+    read = read_results(output / "detections.json", truths, data.classes)
+    assert evaluate(truths, read, data.classes.values())[0].identified == metrics.identified
 
     page = html.fromstring((output / "report.html").read_bytes())
     assert page.xpath("string(//h1)") == f"<b> on {data.folder.name}"
@@ -151,10 +153,10 @@ def test_the_folder_has_every_picture_once_and_a_page_that_stands_alone(data, ju
     assert (output / "report.html").stat().st_size < 5e6
 
 
-def test_nothing_is_left_of_a_report_that_fails(data, judged, tmp_path):
-    _, found, metrics, matching = judged
+def test_a_failed_report_leaves_no_files(data, evaluated, tmp_path):
+    _, detections, metrics, matching = evaluated
     with pytest.raises(ValueError, match="zip"):
         write_report(
-            tmp_path / "report", Path("runs/a"), data, "train", found[:-1], metrics, matching
+            tmp_path / "report", Path("runs/a"), data, "train", detections[:-1], metrics, matching
         )
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""What an export folder holds, and that SavedModel, TFLite and checkpoint find the same."""
+"""Tests `export.exporter`: its files, and equal detections of SavedModel, TFLite and checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfod.detection.tflite_file import read_tflite
 from tfod.errors import UserError
 from tfod.evaluation.error_analysis import iou
 from tfod.export import export
-from tfod.export.parity import suppressed_across_classes
+from tfod.export.parity import suppress_across_classes
 from tfod.export.tflite_converter import VARIANTS
 from tfod.model import ExportFolder
 from tfod.model.pipeline import read_pipeline, write_pipeline
@@ -23,7 +23,7 @@ from tfod.model.pipeline import read_pipeline, write_pipeline
 pytestmark = pytest.mark.long
 
 
-def test_folder_holds_models_and_labels(exported, run):
+def test_folder_contains_models_and_labels(exported, run):
     assert {path.name for path in exported.iterdir()} == {
         "checkpoint",
         "label_map.pbtxt",
@@ -60,41 +60,44 @@ def test_saved_model_has_the_od_api_signature(exported):
     }
 
 
-def test_the_exported_checkpoint_starts_a_new_run(exported):
+def test_the_exported_checkpoint_is_a_fine_tune_checkpoint(exported):
     from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 
     assert checkpoint_type(find_checkpoint(exported / "checkpoint")) == "detection"
 
 
-def test_saved_model_tflite_and_checkpoint_find_the_same(exported, run, pictures):
-    saved_model, lite = Detector.load(exported), Detector.load(exported / "model.tflite")
+def test_saved_model_tflite_and_checkpoint_give_equal_detections(exported, run, images):
+    saved_model, tflite = Detector.load(exported), Detector.load(exported / "model.tflite")
     checkpoint = Detector.load(run)
-    for picture in pictures:
-        expected = saved_model.predict(picture)
+    for image in images:
+        expected = saved_model.predict(image)
         assert len(expected) == 100
-        assert expected.scores[0] > expected.scores[20] + 2e-4  # there is an order to keep
-        for other in (lite.predict(picture), checkpoint.predict(picture)):
-            np.testing.assert_allclose(other.scores[:20], expected.scores[:20], atol=2e-5)
-            # Where scores all but tie, two boxes may change places.
+        assert expected.scores[0] > expected.scores[20] + 2e-4  # the order is significant
+        for actual in (tflite.predict(image), checkpoint.predict(image)):
+            np.testing.assert_allclose(actual.scores[:20], expected.scores[:20], atol=2e-5)
+            # Boxes with almost equal scores may be in another order.
             for box, score in zip(expected.boxes[:20], expected.scores[:20], strict=True):
-                rivals = other.boxes[np.abs(other.scores - score) < 4e-5]
-                assert np.abs(rivals - box).max(axis=1).min() < 1e-3
+                candidates = actual.boxes[np.abs(actual.scores - score) < 4e-5]
+                assert np.abs(candidates - box).max(axis=1).min() < 1e-3
 
 
-def test_smaller_variants_are_smaller_and_find_nearly_the_same(exported, pictures):
+def test_smaller_variants_are_smaller_and_give_similar_scores(exported, images):
     sizes = {name: ExportFolder(exported).tflite(name).stat().st_size for name in VARIANTS}
     assert sizes["float16"] < 0.7 * sizes["float32"]
     assert max(sizes["dynamic"], sizes["int8"]) < 0.6 * sizes["float32"]
-    expected = [Detector.load(exported / "model.tflite").predict(picture) for picture in pictures]
+    float32 = Detector.load(exported / "model.tflite")
+    expected = [float32.predict(image) for image in images]
     for name, tolerance in (("float16", 0.01), ("dynamic", 0.1), ("int8", 0.15)):
-        detector = Detector.loadExportFolder(exported).tflite(name)
-        for picture, theirs in zip(pictures, expected, strict=True):
-            ours = detector.predict(picture)
-            assert len(ours) == len(theirs)
-            np.testing.assert_allclose(ours.scores[:20], theirs.scores[:20], atol=tolerance)
+        detector = Detector.load(ExportFolder(exported).tflite(name))
+        for image, in_float32 in zip(images, expected, strict=True):
+            detections = detector.predict(image)
+            assert len(detections) == len(in_float32)
+            np.testing.assert_allclose(
+                detections.scores[:20], in_float32.scores[:20], atol=tolerance
+            )
 
 
-def test_parity_holds_each_model_against_the_checkpoint(exported, data):
+def test_parity_compares_each_model_with_the_checkpoint(exported):
     table = pd.read_csv(exported / "parity.csv").set_index("model")
     assert list(table.index) == [
         *("checkpoint", "saved_model", "model.tflite", "model_float16.tflite"),
@@ -105,20 +108,18 @@ def test_parity_holds_each_model_against_the_checkpoint(exported, data):
     assert table.loc["model.tflite", "box_difference"] < 1e-5
     size = (exported / "model.tflite").stat().st_size
     assert table.loc["model.tflite", "MB"] == pytest.approx(size / 1e6)
-    assert (
-        table.loc[[ExportFolder(exported).tflite(name).name for name in VARIANTS], ["ms_1", "ms_2"]]
-        > 0
-    ).all(axis=None)
+    tflite = [ExportFolder(exported).tflite(name).name for name in VARIANTS]
+    assert (table.loc[tflite, ["ms_1", "ms_2"]] > 0).all(axis=None)
 
 
-def test_chosen_variants_without_the_data_set(run, tmp_path):
-    """int8 takes pictures from the training split, and the comparison from val."""
+def test_selected_variants_without_the_data_set(run, tmp_path):
+    """int8 needs images of the train split, and the comparison needs the val split."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     pipeline = read_pipeline(copy / "pipeline.config")
     for reader in (pipeline.train_input_reader, pipeline.eval_input_reader[0]):
         reader.tf_record_input_reader.input_path[:] = [str(tmp_path / "gone.tfrecord")]
     write_pipeline(pipeline, copy / "pipeline.config")
-    with pytest.raises(UserError, match=r"gone\.tfrecord: is not there, and int8 takes pictures"):
+    with pytest.raises(UserError, match=r"gone\.tfrecord: is missing, and int8 needs its images"):
         export(copy, tmp_path / "exported", tflite=["int8"])
     notes = []
     exported = export(copy, tmp_path / "exported", tflite=["float16"], on_note=notes.append)
@@ -126,66 +127,71 @@ def test_chosen_variants_without_the_data_set(run, tmp_path):
     assert not (exported / "parity.csv").exists()
     assert [note.partition(":")[0] for note in notes] == [
         "no parity.csv",
-        "the .tflite files suppress boxes within a class, as the config says",
+        "the .tflite files suppress boxes within each class, as in the config",
     ]
-    # The one thread it may use is what the file says, whoever asks for more.
-    file = read_tflite(exported / "model_float16.tflite")
-    assert file.one_thread
+    assert read_tflite(exported / "model_float16.tflite").one_thread
 
 
-def most_overlap(found: Detections) -> float:
-    """Highest IoU of two boxes that do not end at the picture's edge, where all are cut off."""
-    inside = ((found.boxes > 0.001) & (found.boxes < 0.999)).all(axis=1)
-    boxes = found.boxes[inside].astype(float)
+def highest_overlap(detections: Detections) -> float:
+    """Returns the highest IoU of two boxes that are not clipped at the edge of the image."""
+    is_inside = ((detections.boxes > 0.001) & (detections.boxes < 0.999)).all(axis=1)
+    boxes = detections.boxes[is_inside].astype(float)
     assert len(boxes) > 5
     return iou(boxes, boxes)[~np.eye(len(boxes), dtype=bool)].max()
 
 
-def test_another_input_size_and_suppression_across_classes_reach_every_form(
-    run, pictures, tmp_path
-):
-    """A run as trained at 96 pixels, exported at 128, with one class a place."""
+def test_input_size_and_suppression_across_classes_apply_to_all_models(run, images, tmp_path):
+    """Exports a run, trained at 96 pixels, at 128 pixels and with suppression across classes."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))
     pipeline = read_pipeline(copy / "pipeline.config")
     suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
     suppression.use_class_agnostic_nms = True
     suppression.max_classes_per_detection = 1
     write_pipeline(pipeline, copy / "pipeline.config")
-    exported = export(copy, tmp_path / "exported", input_size=128, tflite=["float32"])
-    given = read_tflite(exported / "model.tflite").given
-    assert (given.height, given.width) == (128, 128)
+    exported, stages = tmp_path / "exported", []
+
+    def progress(stage, done, total):
+        stages.append((stage, done, total))
+
+    export(copy, exported, input_size=128, tflite=["float32"], progress=progress)
+    assert stages == [
+        *(("converting", done, 2) for done in range(3)),
+        *(("comparing", done, 2) for done in range(3)),
+    ]
+    input_spec = read_tflite(exported / "model.tflite").input
+    assert (input_spec.height, input_spec.width) == (128, 128)
     resizer = read_pipeline(exported / "pipeline.config").model.ssd.image_resizer
     assert resizer.fixed_shape_resizer.height == resizer.fixed_shape_resizer.width == 128
-    assert not (exported / "metrics.json").exists()  # would be those of the other size
+    assert not (exported / "metrics.json").exists()  # those of the run are for 96 pixels
 
-    saved_model, lite = Detector.load(exported), Detector.load(exported / "model.tflite")
+    saved_model, tflite = Detector.load(exported), Detector.load(exported / "model.tflite")
     checkpoint = Detector.load(copy, input_size=128)
     within_class = Detector.load(run, input_size=128)
-    for picture in pictures[:3]:
-        expected = saved_model.predict(picture)
-        assert most_overlap(expected) < 0.61
-        for other in (lite.predict(picture), checkpoint.predict(picture)):
-            np.testing.assert_allclose(other.scores[:10], expected.scores[:10], atol=2e-5)
-        assert most_overlap(within_class.predict(picture)) > 0.61
-        # What export judges whether to suppress so without converting for it.
-        outputs = within_class.predict(picture, raw=True)
-        foreseen = suppressed_across_classes(outputs, suppression, within_class.labels)
-        seen = lite.predict(picture)
-        np.testing.assert_allclose(foreseen.scores[:10], seen.scores[:10], atol=2e-5)
-        np.testing.assert_allclose(foreseen.boxes[:10], seen.boxes[:10], atol=1e-4)
-        assert foreseen.names[:10] == seen.names[:10]
-    with pytest.raises(UserError, match="is no run"):
+    for image in images[:3]:
+        expected = saved_model.predict(image)
+        assert highest_overlap(expected) < 0.61
+        for actual in (tflite.predict(image), checkpoint.predict(image)):
+            np.testing.assert_allclose(actual.scores[:10], expected.scores[:10], atol=2e-5)
+        assert highest_overlap(within_class.predict(image)) > 0.61
+        # With this, export predicts the effect of `--nms fast` without converting a model.
+        outputs = within_class.predict(image, raw=True)
+        predicted = suppress_across_classes(outputs, suppression, within_class.labels)
+        actual = tflite.predict(image)
+        np.testing.assert_allclose(predicted.scores[:10], actual.scores[:10], atol=2e-5)
+        np.testing.assert_allclose(predicted.boxes[:10], actual.boxes[:10], atol=1e-4)
+        assert predicted.names[:10] == actual.names[:10]
+    with pytest.raises(UserError, match="is not a run folder"):
         Detector.load(exported, input_size=128)
 
 
-def test_an_existing_folder_is_kept(exported, run):
+def test_an_existing_folder_is_an_error(exported, run):
     before = (exported / "model.tflite").read_bytes()
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         export(run, exported)
     assert (exported / "model.tflite").read_bytes() == before
 
 
-def test_a_run_without_a_checkpoint_is_one_line(run, tmp_path):
+def test_a_run_without_a_checkpoint_is_an_error(run, tmp_path):
     empty = tmp_path / "run"
     empty.mkdir()
     for name in ("pipeline.config", "label_map.pbtxt"):

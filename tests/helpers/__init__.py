@@ -1,1 +1,1 @@
-"""What several test modules share: small files to read, and values to compare."""
+"""Functions that several test modules use: they write small input files and compare results."""

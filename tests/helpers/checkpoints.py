@@ -1,4 +1,4 @@
-"""Values in checkpoints, to compare."""
+"""Reads and compares the variables of checkpoints."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 
 def variables(checkpoint: Path) -> dict[str, np.ndarray]:
+    """Returns the values of all variables by their key in the checkpoint."""
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(checkpoint))
@@ -19,13 +20,15 @@ def variables(checkpoint: Path) -> dict[str, np.ndarray]:
 
 
 def tf_latest(run: Path) -> str:
+    """Returns the path prefix of the latest checkpoint in a run folder."""
     import tensorflow as tf
 
     return tf.train.latest_checkpoint(str(run))
 
 
-def assert_same(values: dict[str, np.ndarray], others: dict[str, np.ndarray]) -> None:
-    assert values.keys() == others.keys()
-    for name, value in values.items():
+def assert_same(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    """Asserts that all variables are equal, except the number of times a checkpoint was saved."""
+    assert actual.keys() == expected.keys()
+    for name, value in actual.items():
         if not name.startswith("save_counter"):
-            np.testing.assert_array_equal(value, others[name], err_msg=name)
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)

@@ -1,4 +1,4 @@
-"""A local HTTP server of one file, with faults."""
+"""A local HTTP server that serves one file and can fail on purpose."""
 
 from __future__ import annotations
 
@@ -10,14 +10,21 @@ CONTENT = bytes(range(256)) * 2000
 
 
 class Server(ThreadingHTTPServer):
-    """Serves one file, ill in the ways listed, one a request, and well after that."""
+    """Serves one file on a free port.
+
+    Attributes:
+      failures: how the next requests fail, one entry per request: an HTTP status, "drops",
+        "stalls", "wrong", "no length" or "length too large". Later requests succeed.
+      ranges: the Range header of each request so far.
+      accepts_ranges: False ignores Range headers.
+    """
 
     def __init__(self, content: bytes = CONTENT) -> None:
         self.content = content
         super().__init__(("127.0.0.1", 0), Handler)
-        self.ills: list[str] = []
+        self.failures: list[str] = []
         self.ranges: list[str | None] = []
-        self.ranges_known = True
+        self.accepts_ranges = True
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -26,32 +33,34 @@ class Server(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
+    server: Server
+
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
-        self.server.ranges.append(wanted)
-        ill = self.server.ills.pop(0) if self.server.ills else ""
-        if ill.isdigit():
-            self.send_error(int(ill))
+        byte_range = self.headers.get("Range")
+        self.server.ranges.append(byte_range)
+        failure = self.server.failures.pop(0) if self.server.failures else ""
+        if failure.isdigit():
+            self.send_error(int(failure))
             return
-        start = int(wanted[6:-1]) if wanted and self.server.ranges_known else 0
+        start = int(byte_range[6:-1]) if byte_range and self.server.accepts_ranges else 0
         content = self.server.content
         if start >= len(content):
             self.send_error(416)
             return
-        rest = content[start:]
+        body = content[start:]
         self.send_response(206 if start else 200)
-        told = len(rest) + (1000 if ill == "says it is longer" else 0)
-        if ill != "says no length":
-            self.send_header("Content-Length", str(told))
+        length = len(body) + (1000 if failure == "length too large" else 0)
+        if failure != "no length":
+            self.send_header("Content-Length", str(length))
         self.end_headers()
-        if ill == "drops":
-            self.wfile.write(rest[: len(rest) // 2])
+        if failure == "drops":
+            self.wfile.write(body[: len(body) // 2])
             return
-        if ill == "stalls":
-            self.wfile.write(rest[:5000])
+        if failure == "stalls":
+            self.wfile.write(body[:5000])
             time.sleep(1)
             return
-        self.wfile.write(b"other" + rest[5:] if ill == "wrong" else rest)
+        self.wfile.write(b"other" + body[5:] if failure == "wrong" else body)
 
     def log_message(self, *arguments) -> None:
-        pass
+        """Prints nothing."""

@@ -1,17 +1,20 @@
-"""What is inside a protobuf message."""
+"""Inspects protobuf messages."""
 
 from __future__ import annotations
 
 
 def is_repeated(field) -> bool:
-    """Of a FieldDescriptor; protobuf 5 has no `is_repeated`, and later ones warn of `label`."""
+    """Returns whether a FieldDescriptor is repeated.
+
+    protobuf 5 has no `is_repeated`, and later versions warn that `label` is deprecated.
+    """
     if hasattr(field, "is_repeated"):
         return field.is_repeated
     return field.label == field.LABEL_REPEATED
 
 
 def batch_norms(message):
-    """Every `batch_norm` message inside a proto."""
+    """Yields all `batch_norm` messages in a message."""
     for field, value in message.ListFields():
         if field.name == "batch_norm":
             yield value

@@ -1,4 +1,4 @@
-"""COCO JSON and the tutorials' CSV to write into a test's folder."""
+"""Writes COCO JSON, and the header of the CSV of the OD API tutorials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ HEADER = "filename,width,height,class,xmin,ymin,xmax,ymax\n"
 
 
 def coco(path: Path, **changes) -> Path:
+    """Writes a COCO file of three images; `changes` replace its top-level entries."""
     content = {
         "images": [
             {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30},

@@ -1,4 +1,4 @@
-"""Names of templates."""
+"""Names of templates with a checkpoint in the TensorFlow 2 detection model zoo."""
 
 ZOO = (
     "ssd_mobilenet_v2_320x320",

@@ -1,4 +1,4 @@
-"""VOC annotations and images to write into a test's folder."""
+"""Writes PASCAL VOC annotations and images."""
 
 from __future__ import annotations
 
@@ -6,28 +6,45 @@ from pathlib import Path
 
 from PIL import Image
 
-OBJECT = """<object><name>{name}</name>{more}<bndbox>
+OBJECT = """<object><name>{name}</name>{tags}<bndbox>
 <xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax>
 </bndbox></object>"""
 
 
 def write_image(path: Path, size=(40, 30), colour=(200, 30, 60), mode="RGB", **options) -> Path:
+    """Writes an image of one colour.
+
+    Args:
+      size: (width, height) in pixels.
+      options: of `PIL.Image.Image.save`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).convert(mode).save(path, **options)
     return path
 
 
-def voc_object(name="stop", box=(1, 2, 11, 12), more="") -> str:
-    return OBJECT.format(name=name, box=box, more=more)
+def voc_object(name="stop", box=(1, 2, 11, 12), tags="") -> str:
+    """Returns an `object` element.
+
+    Args:
+      box: xmin, ymin, xmax, ymax; invalid values are written too.
+      tags: XML of more child elements.
+    """
+    return OBJECT.format(name=name, box=box, tags=tags)
 
 
 def write_xml(path: Path, *objects: str, filename: str | None = None, size=(40, 30)) -> Path:
-    """A VOC file; `size` None leaves the element out."""
+    """Writes a VOC file.
+
+    Args:
+      filename: None for the name of the XML file with `.jpg`.
+      size: (width, height); None omits the element.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    sized = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
+    size_tag = f"<size><width>{size[0]}</width><height>{size[1]}</height></size>" if size else ""
     name = path.with_suffix(".jpg").name if filename is None else filename
     path.write_text(
-        f"<annotation><filename>{name}</filename>{sized}{''.join(objects)}</annotation>",
+        f"<annotation><filename>{name}</filename>{size_tag}{''.join(objects)}</annotation>",
         encoding="utf-8",
     )
     return path

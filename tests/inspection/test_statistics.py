@@ -1,4 +1,4 @@
-"""What `tfod inspect` counts, warns of and shows."""
+"""Tests `inspection.statistics` and `tfod inspect`: counts, sizes, warnings and the page."""
 
 from __future__ import annotations
 
@@ -10,83 +10,87 @@ from click.testing import CliRunner
 
 from tfod.cli import main
 from tfod.errors import UserError
-from tfod.inspection import statistics as inspection
+from tfod.inspection import statistics
 from tfod.model.pipeline import architecture, read_pipeline
 from tfod.model.templates import find_template
 
 
 @pytest.fixture(scope="module")
-def found(data):
-    return inspection.inspect(inspection.find_records(data.folder))
+def inspection(data):
+    return statistics.inspect(statistics.find_records(data.folder))
 
 
-def test_counts_are_those_of_the_manifest(found, data):
-    counts = inspection.class_counts(found)
+def test_counts_equal_the_manifest(inspection, data):
+    counts = statistics.class_counts(inspection)
     for name, split in data.splits.items():
         assert counts[name, "objects"].to_dict() == split.objects_per_class
-        assert (found.pictures["split"] == name).sum() == split.images
-    assert (counts.xs("pictures", axis=1, level=1) <= counts.xs("objects", axis=1, level=1)).all(
+        assert (inspection.images["split"] == name).sum() == split.images
+    assert (counts.xs("images", axis=1, level=1) <= counts.xs("objects", axis=1, level=1)).all(
         axis=None
     )
 
 
-def test_records_of_others_are_found_by_their_names(data, found, tmp_path):
+def test_records_of_other_programs_are_split_by_file_name(data, inspection, tmp_path):
     for name, split in data.splits.items():
         shutil.copy(split.shards[0], tmp_path / f"{name}.record-00000-of-00001")
-    with pytest.raises(UserError, match=r"holds 0 label maps.*Name one with --label-map"):
-        inspection.find_records(tmp_path)
+    with pytest.raises(UserError, match=r"contains 0 label maps.*Choose one with --label-map"):
+        statistics.find_records(tmp_path)
     shutil.copy(data.label_map, tmp_path / "signs.pbtxt")
-    records = inspection.find_records(tmp_path)
+    records = statistics.find_records(tmp_path)
     assert set(records.splits) == set(data.splits)
-    again = inspection.class_counts(inspection.inspect(records))
-    assert again[["train"]].equals(inspection.class_counts(found)[["train"]])
+    again = statistics.class_counts(statistics.inspect(records))
+    assert again[["train"]].equals(statistics.class_counts(inspection)[["train"]])
 
 
-def test_folders_without_records_are_one_line(tmp_path):
-    with pytest.raises(UserError, match="holds no TFRecord file"):
-        inspection.find_records(tmp_path)
-    with pytest.raises(UserError, match="is no folder"):
-        inspection.find_records(tmp_path / "none")
+def test_folders_without_records_are_reported(tmp_path):
+    with pytest.raises(UserError, match="contains no TFRecord files"):
+        statistics.find_records(tmp_path)
+    with pytest.raises(UserError, match="is not a folder"):
+        statistics.find_records(tmp_path / "none")
 
 
-def test_a_record_that_is_no_picture_is_one_line(data, tmp_path):
+def test_an_invalid_record_is_reported(data, tmp_path):
     from tfod.dataset.tfrecord import write_record
 
     shutil.copy(data.label_map, tmp_path / "signs.pbtxt")
     with (tmp_path / "train.record").open("wb") as file:
         write_record(file, b"no example")
-    with pytest.raises(UserError, match=r"train\.record: record 1 does not decode"):
-        inspection.inspect(inspection.find_records(tmp_path))
+    with pytest.raises(UserError, match=r"train\.record: record 1 cannot be decoded"):
+        statistics.inspect(statistics.find_records(tmp_path))
 
 
-def test_sizes_are_in_pixels_of_the_pictures(found):
-    sizes = inspection.size_table(found)
-    assert sizes.loc["picture width", "most"] == found.pictures["width"].max()
-    assert 2 < sizes.loc["box width", "median"] < found.pictures["width"].max()
-    assert (sizes["least"] <= sizes["median"]).all() and (sizes["median"] <= sizes["most"]).all()
+def test_sizes_are_in_pixels_of_the_images(inspection):
+    sizes = statistics.size_table(inspection)
+    assert sizes.loc["image width", "max"] == inspection.images["width"].max()
+    assert 2 < sizes.loc["box width", "median"] < inspection.images["width"].max()
+    assert (sizes["min"] <= sizes["median"]).all() and (sizes["median"] <= sizes["max"]).all()
 
 
-def test_warnings_name_what_stands_in_the_way(found):
+def test_warnings_name_the_problems_of_a_data_set(inspection):
     pipeline = read_pipeline(find_template("ssd_mobilenet_v2_fpnlite_320x320"))
     model = architecture(pipeline)
-    said = "\n".join(inspection.warnings(found, pipeline))
-    assert "fewer than 200 training pictures of: crosswalk (" in said
-    assert "less than 8 pixels" not in said or "320 x 320" in said
-    assert "returns" not in said
+    warnings = "\n".join(statistics.warnings(inspection, pipeline))
+    assert "fewer than 200 training images of: crosswalk (" in warnings
+    assert "less than 8 pixels" not in warnings or "320 x 320" in warnings
+    assert "returns" not in warnings
 
     model.image_resizer.fixed_shape_resizer.height = 16
     model.post_processing.batch_non_max_suppression.max_total_detections = 1
-    said = "\n".join(inspection.warnings(found, pipeline))
-    assert f"of {len(found.boxes)} boxes are less than 8 pixels across or down" in said
-    assert "objects, and the model returns 1 at most" in said
+    warnings = "\n".join(statistics.warnings(inspection, pipeline))
+    assert f"of {len(inspection.boxes)} boxes are less than 8 pixels wide or high" in warnings
+    assert "objects, but the model returns at most 1" in warnings
 
-    rare = found.boxes[(found.boxes["class"] != "stop") | (found.boxes["split"] != "train")]
-    said = "\n".join(inspection.warnings(replace(found, boxes=rare)))
-    assert "and stop 0: the detector will prefer the one over the other" in said
+    rare = inspection.boxes[
+        (inspection.boxes["class"] != "stop") | (inspection.boxes["split"] != "train")
+    ]
+    warnings = "\n".join(statistics.warnings(replace(inspection, boxes=rare)))
+    assert "and stop has 0: the detector will favor the frequent class" in warnings
 
 
-def test_examples_show_every_class(found):
-    assert {name for shown in found.examples for name in shown.objects.names} == set(found.classes)
+def test_examples_show_all_classes(inspection):
+    assert {name for example in inspection.examples for name in example.objects.names} == set(
+        inspection.classes
+    )
 
 
 def test_the_command_prints_tables_and_writes_a_page(data, tmp_path):
@@ -100,4 +104,4 @@ def test_the_command_prints_tables_and_writes_a_page(data, tmp_path):
     assert text.count("<img alt=") == 5
     assert "<h2>Anchors</h2>" in text
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "page")])
-    assert (result.exit_code, "exists already" in result.output) == (2, True)
+    assert (result.exit_code, "already exists" in result.output) == (2, True)

@@ -1,4 +1,4 @@
-"""The page that runs a `.tflite` in a browser: the camera's boxes are Python's, and no network."""
+"""Tests `live.site`: the page detects the same boxes as Python, also offline."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def mediapipe():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A `.tflite` that finds what is bright: a camera's colours are never quite the file's."""
+    """A `.tflite` that detects the bright area: a camera changes colours slightly."""
     import tensorflow as tf
 
     @tf.function
@@ -43,16 +43,16 @@ def model(tmp_path_factory):
         bright = tf.cast(tf.reduce_min(image, axis=3) > 0, tf.float32)
         low, high = [], []
         for axis in (2, 1):  # rows, then columns
-            there = tf.reduce_max(bright, axis=axis)
-            at = tf.range(96, dtype=tf.float32)
-            low.append(1 - tf.reduce_max(there * (96 - at), axis=1) / 96)
-            high.append(tf.reduce_max(there * (at + 1), axis=1) / 96)
-        found = tf.reduce_max(bright, axis=(1, 2))
+            is_bright = tf.reduce_max(bright, axis=axis)
+            position = tf.range(96, dtype=tf.float32)
+            low.append(1 - tf.reduce_max(is_bright * (96 - position), axis=1) / 96)
+            high.append(tf.reduce_max(is_bright * (position + 1), axis=1) / 96)
+        count = tf.reduce_max(bright, axis=(1, 2))
         return {
             "detection_boxes": tf.reshape(tf.stack([*low, *high], axis=1), [1, 1, 4]),
-            "detection_scores": 0.9 * found[None],
-            "detection_classes": found[None],
-            "num_detections": found,
+            "detection_scores": 0.9 * count[None],
+            "detection_classes": count[None],
+            "num_detections": count,
         }
 
     spec = tf.TensorSpec([1, 96, 96, 3], tf.float32, name="image")
@@ -60,9 +60,9 @@ def model(tmp_path_factory):
     module = tf.Module()
     tf.saved_model.save(module, str(folder), signatures=detect.get_concrete_function(spec))
     network = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
-    given = TFLiteInput(96, 96, (1 / 127.5,) * 3, (-1.0,) * 3)
+    input_spec = TFLiteInput(96, 96, (1 / 127.5,) * 3, (-1.0,) * 3)
     path = folder / "model.tflite"
-    path.write_bytes(pack_tflite(network, given, {1: "dark", 2: "bright thing"}, 0.4))
+    path.write_bytes(pack_tflite(network, input_spec, {1: "dark", 2: "bright thing"}, 0.4))
     return path
 
 
@@ -82,21 +82,20 @@ def server(site):
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
-    """A bright sign as PNG, and as the JPEGs that Chromium takes for a camera."""
+    """A bright sign as PNG, and as MJPEG for Chromium's fake camera."""
     folder = tmp_path_factory.mktemp("camera")
-    picture = Image.new("RGB", (640, 480), (40, 60, 50))
-    picture.paste((250, 250, 245), (200, 120, 360, 300))
-    picture.save(folder / "scene.png")
+    image = Image.new("RGB", (640, 480), (40, 60, 50))
+    image.paste((250, 250, 245), (200, 120, 360, 300))
+    image.save(folder / "scene.png")
     encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=95)
+    image.save(encoded, "JPEG", quality=95)
     (folder / "scene.mjpeg").write_bytes(encoded.getvalue() * 30)
     return folder / "scene.png"
 
 
-def test_the_folder_is_all_there_is_to_it(site, model):
+def test_the_folder_contains_the_model_and_loads_nothing_from_other_servers(site, model):
     assert (site / "model.tflite").read_bytes() == model.read_bytes()
-    told = json.loads((site / "site.json").read_text())
-    assert told == {
+    assert json.loads((site / "site.json").read_text()) == {
         **{"name": model.parent.name, "classes": ["dark", "bright thing"], "threshold": 0.4}
     }
     assert "tfod-VERSION" not in (site / "worker.js").read_text()
@@ -106,18 +105,18 @@ def test_the_folder_is_all_there_is_to_it(site, model):
         ), name
 
 
-def test_files_are_served_as_what_they_are(server):
+def test_files_are_served_with_their_content_types(server):
     address = f"http://localhost:{server.server_address[1]}"
-    for name, kind in (
+    for name, content_type in (
         ("vision/wasm/vision_wasm_internal.wasm", "application/wasm"),
         ("vision/vision_bundle.mjs", "text/javascript"),
         ("", "text/html"),
     ):
-        with urllib.request.urlopen(f"{address}/{name}") as answer:
-            assert answer.headers.get_content_type() == kind
+        with urllib.request.urlopen(f"{address}/{name}") as response:
+            assert response.headers.get_content_type() == content_type
 
 
-def test_an_archive_with_more_in_it_writes_nothing_else(model, tmp_path):
+def test_other_members_of_the_archive_are_not_written(model, tmp_path):
     archive = tmp_path / "evil.tgz"
     with tarfile.open(archive, "w:gz") as content:
         for name in (
@@ -133,18 +132,18 @@ def test_an_archive_with_more_in_it_writes_nothing_else(model, tmp_path):
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         content.addfile(link)
     site = live.write_site(model, tmp_path / "site", archive)
-    inside = {str(path.relative_to(site)) for path in (site / "vision").rglob("*")}
-    assert inside == {"vision/wasm", "vision/vision_bundle.mjs"}
+    written = {str(path.relative_to(site)) for path in (site / "vision").rglob("*")}
+    assert written == {"vision/wasm", "vision/vision_bundle.mjs"}
     assert {path.name for path in tmp_path.iterdir()} == {"evil.tgz", "site"}
 
 
-FOUND = """[...document.querySelectorAll('#found li')].map(
-  (each) => [each.textContent, +each.dataset.score, ...JSON.parse(each.dataset.box)])"""
+DETECTIONS = """[...document.querySelectorAll('#detections li')].map(
+  (item) => [item.textContent, +item.dataset.score, ...JSON.parse(item.dataset.box)])"""
 
 
-def assert_alike(found, expected, size):
-    """What the browser found is what Python found, boxes within 2 % of the picture."""
-    ((text, score, *corners),) = found
+def assert_equal(detections, expected, size):
+    """Compares the browser's detections with Python's; boxes may differ by 2% of the image."""
+    ((text, score, *corners),) = detections
     assert text == "bright thing 90 %" and score == pytest.approx(0.9, abs=1e-3)
     (box,) = expected.to_pixels_xyxy(*size)
     assert expected.names == ("bright thing",)
@@ -152,7 +151,7 @@ def assert_alike(found, expected, size):
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
-def test_camera_and_picture_in_a_browser_then_without_a_network(server, scene, model, tmp_path):
+def test_the_page_detects_in_camera_and_images_and_works_offline(server, scene, model, tmp_path):
     expected = Detector.load(model).predict(scene)
     size = Image.open(scene).size
     address = f"http://localhost:{server.server_address[1]}/"
@@ -161,45 +160,42 @@ def test_camera_and_picture_in_a_browser_then_without_a_network(server, scene, m
         f"--use-file-for-fake-video-capture={scene.with_suffix('.mjpeg')}",
     )
     with browser(*camera, "--window-size=900,1000") as page:
-        page.ask("Page.navigate", url=f"{address}?camera")
+        page.send("Page.navigate", url=f"{address}?camera")
         page.wait_for("window.camera && camera.textContent == 'Stop camera'")
-        page.wait_for("document.querySelectorAll('#found li').length")
+        page.wait_for("document.querySelectorAll('#detections li').length")
         assert page.value("[video.videoWidth, video.videoHeight]") == list(size)
-        assert_alike(page.value(FOUND), expected, size)
-        assert "pictures a second" in page.value("speed.textContent")
+        assert_equal(page.value(DETECTIONS), expected, size)
+        assert "images per second" in page.value("speed.textContent")
         page.screenshot(tmp_path / "camera.png")
-        shown = np.asarray(Image.open(tmp_path / "camera.png").convert("RGB"))
-        assert (
-            np.abs(shown.astype(int) - (86, 180, 233)).max(axis=2) < 3
-        ).sum() > 100  # the class's blue
+        screenshot = np.asarray(Image.open(tmp_path / "camera.png").convert("RGB")).astype(int)
+        is_class_colour = np.abs(screenshot - (86, 180, 233)).max(axis=2) < 3
+        assert is_class_colour.sum() > 100
 
         data = base64.b64encode(scene.read_bytes()).decode()
         page.value(
             f"""(async () => {{
-            const answer = await fetch('data:image/png;base64,{data}');
-            const chosen = new DataTransfer();
-            chosen.items.add(new File([await answer.blob()], 'scene.png'));
-            file.files = chosen.files;
+            const response = await fetch('data:image/png;base64,{data}');
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([await response.blob()], 'scene.png'));
+            file.files = transfer.files;
             file.dispatchEvent(new Event('change'));
             }})()"""
         )
         page.wait_for("document.querySelector('#status').textContent == 'scene.png'")
-        assert_alike(page.value(FOUND), expected, size)
+        assert_equal(page.value(DETECTIONS), expected, size)
 
         for width in (390, 900):
-            page.ask(
+            page.send(
                 "Emulation.setDeviceMetricsOverride",
                 **{"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500},
             )
             assert page.value("document.documentElement.scrollWidth") <= width
 
-        page.ask("Page.navigate", url=address)
-        page.wait_for("document.body.innerText.includes('also without a network')")
+        page.send("Page.navigate", url=address)
+        page.wait_for("document.body.innerText.includes('works offline')")
         server.shutdown()
         server.server_close()
         page.value("document.before = true")
-        page.ask("Page.reload", ignoreCache=False)
-        page.wait_for(
-            "!document.before && document.body.innerText.includes('also without a network')"
-        )
+        page.send("Page.reload", ignoreCache=False)
+        page.wait_for("!document.before && document.body.innerText.includes('works offline')")
         assert page.value("name.textContent || document.title") == model.parent.name

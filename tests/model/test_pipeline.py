@@ -1,4 +1,4 @@
-"""Templates are valid and equal the model zoo; options reach the proto."""
+"""Tests `model.pipeline` and the templates: zoo architectures, data paths and options."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from tfod.model.pipeline import (
 from tfod.model.templates import find_template, template_names
 
 
-def test_all_zoo_templates_are_there():
+def test_all_zoo_templates_exist():
     assert set(ZOO) < set(template_names())
 
 
 @pytest.mark.parametrize("name", ZOO)
-def test_architecture_equals_the_model_zoo(name, shared):
+def test_the_architecture_equals_the_model_zoo(name, shared):
     from object_detection.protos import pipeline_pb2
 
     text = (shared / "zoo" / "model_protos" / f"{name}_coco17_tpu-8.pbtxt").read_text()
     zoo = text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig()).model
-    ours = read_pipeline(find_template(name)).model
-    for model in (zoo, ours):  # how fast the averages move is training, not architecture
+    template = read_pipeline(find_template(name)).model
+    for model in (zoo, template):  # the batch norm decay affects training only
         for batch_norm in batch_norms(model):
             batch_norm.ClearField("decay")
-    assert ours == zoo
+    assert template == zoo
 
 
-def test_sizes_of_an_architecture_have_the_same_model():
+def test_templates_of_one_architecture_differ_in_input_size_only():
     for small, large in (
         ("ssd_mobilenet_v2_fpnlite_320x320", "ssd_mobilenet_v2_fpnlite_640x640"),
         ("ssd_resnet50_v1_fpn_640x640", "ssd_resnet50_v1_fpn_1024x1024"),
@@ -50,7 +50,7 @@ def test_sizes_of_an_architecture_have_the_same_model():
 
 
 @pytest.mark.parametrize("name", template_names())
-def test_the_od_api_reads_and_trains_for_a_short_run(name):
+def test_the_od_api_reads_a_template_with_a_schedule_for_short_runs(name):
     from object_detection.utils import config_util
 
     configs = config_util.get_configs_from_pipeline_file(str(find_template(name)))
@@ -58,15 +58,17 @@ def test_the_od_api_reads_and_trains_for_a_short_run(name):
     schedule = learning_rate_schedule(train_config)
     assert schedule.total_steps == train_config.num_steps
     assert 0 < schedule.warmup_steps <= train_config.num_steps / 5
-    kinds = {o.WhichOneof("preprocessing_step") for o in train_config.data_augmentation_options}
-    assert {"random_horizontal_flip", "random_crop_image"} <= kinds
+    augmentations = {
+        option.WhichOneof("preprocessing_step") for option in train_config.data_augmentation_options
+    }
+    assert {"random_horizontal_flip", "random_crop_image"} <= augmentations
     if name in ZOO:
-        assert {"random_adjust_brightness", "random_adjust_contrast"} <= kinds
+        assert {"random_adjust_brightness", "random_adjust_contrast"} <= augmentations
     for batch_norm in batch_norms(configs["model"]):
-        assert batch_norm.decay < 0.98  # the zoo's 0.997 needs thousands of steps to follow
+        assert batch_norm.decay < 0.98  # the zoo's 0.997 needs thousands of steps
 
 
-def test_configure_points_at_the_data_and_overrides(data):
+def test_configure_sets_the_data_paths_and_options(data):
     template = find_template("ssd_mobilenet_v2_fpnlite_320x320")
     pipeline = configure(template, data, Options(steps=600, batch_size=8))
     assert architecture(pipeline).num_classes == 4
@@ -78,11 +80,11 @@ def test_configure_points_at_the_data_and_overrides(data):
     schedule = learning_rate_schedule(train_config)
     assert (train_config.num_steps, schedule.total_steps, schedule.warmup_steps) == (600, 600, 60)
     assert train_config.batch_size == 8
-    assert schedule.learning_rate_base == pytest.approx(0.02)  # half the batch, half the rate
+    assert schedule.learning_rate_base == pytest.approx(0.02)  # the batch size is halved
     assert not train_config.fine_tune_checkpoint
 
 
-def test_a_crowded_picture_keeps_all_its_boxes(data):
+def test_an_image_with_many_objects_keeps_all_its_boxes(data):
     template = find_template("ssd_mobilenet_v2_320x320")
     assert configure(template, data, Options()).train_input_reader.max_number_of_boxes == 100
     crowded = replace(data.splits["train"], most_objects=240)
@@ -90,40 +92,42 @@ def test_a_crowded_picture_keeps_all_its_boxes(data):
     assert configure(template, data, Options()).train_input_reader.max_number_of_boxes == 240
 
 
-def test_options_left_out_keep_the_template(data):
+def test_without_options_the_template_is_unchanged(data):
     template = find_template("ssd_resnet50_v1_fpn_640x640")
-    kept, original = configure(template, data, Options()), read_pipeline(template)
-    assert kept.train_config == original.train_config
+    configured, original = configure(template, data, Options()), read_pipeline(template)
+    assert configured.train_config == original.train_config
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    ("text", "message"),
     [
         ("model { ssd { num_clases: 3 } }", "num_clases"),
         ("\xff\xfe not text", "is not text"),
     ],
 )
-def test_a_file_that_is_no_config_is_one_line(tmp_path, text, what):
+def test_an_invalid_config_is_reported_in_one_line(tmp_path, text, message):
     path = tmp_path / "pipeline.config"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(UserError, match=what) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_pipeline(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 
 
-def test_what_is_not_restored_is_not_frozen(data, tmp_path):
+def test_layers_are_frozen_only_if_they_are_restored(data, tmp_path):
     template = find_template("ssd_mobilenet_v2_fpnlite_320x320")
-    begun = configure(template, data, Options(init=tmp_path / "ckpt-0", init_type="detection"))
-    assert list(begun.train_config.freeze_variables) == ["(Conv1|bn_Conv1|expanded_conv|block_1_)"]
+    pipeline = configure(template, data, Options(init=tmp_path / "ckpt-0", init_type="detection"))
+    assert list(pipeline.train_config.freeze_variables) == [
+        "(Conv1|bn_Conv1|expanded_conv|block_1_)"
+    ]
     assert not configure(template, data, Options()).train_config.freeze_variables
 
 
-def test_an_unknown_template_names_the_known():
+def test_an_unknown_template_is_reported_with_the_known_ones():
     with pytest.raises(UserError, match="faster_rcnn_resnet50_v1_640x640"):
         find_template("yolo")
 
 
-def test_a_schedule_without_a_base_rate_refuses_options(data, tmp_path):
+def test_options_that_do_not_fit_the_schedule_are_reported(data, tmp_path):
     path = tmp_path / "pipeline.config"
     text = find_template("ssd_mobilenet_v2_320x320").read_text()
     start, end = text.index("cosine_decay_learning_rate"), text.index("momentum_optimizer_value")
@@ -134,7 +138,7 @@ def test_a_schedule_without_a_base_rate_refuses_options(data, tmp_path):
     assert configure(path, data, Options()).train_config.num_steps == 3000
 
 
-def test_a_label_map_with_a_gap_is_refused(data):
-    gap = replace(data, classes={1: "a", 3: "b"})
+def test_a_label_map_with_gaps_is_reported(data):
+    with_gap = replace(data, classes={1: "a", 3: "b"})
     with pytest.raises(UserError, match="Number the classes from 1"):
-        configure(find_template("ssd_mobilenet_v2_320x320"), gap, Options())
+        configure(find_template("ssd_mobilenet_v2_320x320"), with_gap, Options())

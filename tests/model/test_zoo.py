@@ -1,4 +1,4 @@
-"""Checkpoints of the model zoo: which there are, and fetching one from a server like its own."""
+"""Tests `model.zoo`: the list of models, and downloads from a local server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ FILES = {
 }
 
 
-def packed(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
+def make_archive(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
+    """Returns a `.tar.gz` with these files, and further members without content."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         for name, data in files.items():
@@ -46,13 +47,13 @@ def packed(files: dict[str, bytes], *more: tarfile.TarInfo) -> bytes:
 def cache(monkeypatch, tmp_path) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(download, "PAUSE", 0.01)
-    monkeypatch.setattr(download, "PATIENCE", 0.5)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
     return tmp_path / "cache" / "tfod" / "zoo"
 
 
 @pytest.fixture
 def server(monkeypatch):
-    with Server(packed(FILES)) as server:
+    with Server(make_archive(FILES)) as server:
         monkeypatch.setattr(zoo, "SERVER", server.url.removesuffix("/file.bin"))
         yield server
         server.shutdown()
@@ -63,18 +64,18 @@ def archive():
     return zoo.find_archive(NAME)
 
 
-def refused(archive) -> str:
-    """What fetching says, which leaves nothing that a later run could take for a checkpoint."""
+def error_of_fetching(archive) -> str:
+    """Returns the error message, and checks that nothing is left in the cache."""
     with pytest.raises(UserError) as caught:
         zoo.fetch_checkpoint(archive)
-    assert not archive.folder.exists() and not archive.packed.exists()
+    assert not archive.folder.exists() and not archive.file.exists()
     return str(caught.value)
 
 
-def test_every_model_of_the_zoo_is_known(shared):
+def test_all_models_of_the_zoo_are_listed(shared):
     with (shared / "zoo" / "tf2_detection_zoo.csv").open() as file:
         rows = {row["archive"]: row for row in csv.DictReader(file)}
-    known = {each.name: each for each in zoo.archives()}
+    known = {archive.name: archive for archive in zoo.archives()}
     assert known.keys() == rows.keys() and len(known) == 42
     for name, row in rows.items():
         assert known[name].url == (
@@ -95,22 +96,22 @@ def test_every_model_of_the_zoo_is_known(shared):
         ("faster_rcnn_resnet50_v1_640x640", "faster_rcnn_resnet50_v1_640x640_coco17_tpu-8"),
     ],
 )
-def test_a_template_starts_from_the_model_of_its_kind(template, archive):
+def test_a_template_starts_from_the_model_of_the_same_kind(template, archive):
     assert zoo.archive_for(template).name == archive
 
 
-def test_every_template_but_the_demo_has_one():
-    without = []
+def test_all_templates_but_that_of_the_demo_have_a_checkpoint():
+    without_checkpoint = []
     for name in template_names():
         try:
             zoo.archive_for(name)
         except UserError as error:
             assert "--init scratch" in str(error)
-            without.append(name)
-    assert without == ["ssd_mobilenet_v2_fpnlite_w050_224x224"]
+            without_checkpoint.append(name)
+    assert without_checkpoint == ["ssd_mobilenet_v2_fpnlite_w050_224x224"]
 
 
-def test_it_is_fetched_once_and_only_what_training_wants(server, archive, cache):
+def test_an_archive_is_downloaded_once_and_only_needed_files_are_kept(server, archive, cache):
     prefix = zoo.fetch_checkpoint(archive)
     assert prefix == cache / NAME / "ckpt-0"
     for name in ("ckpt-0.index", "ckpt-0.data-00000-of-00001"):
@@ -122,13 +123,13 @@ def test_it_is_fetched_once_and_only_what_training_wants(server, archive, cache)
     assert len(server.ranges) == 1
 
 
-def test_a_file_put_there_by_hand_needs_no_server(archive, cache):
+def test_an_archive_copied_into_the_cache_needs_no_server(archive, cache):
     cache.mkdir(parents=True)
-    archive.packed.write_bytes(packed(FILES))
+    archive.file.write_bytes(make_archive(FILES))
     assert zoo.fetch_checkpoint(archive).name == "ckpt-0"
 
 
-def test_a_cache_that_was_damaged_is_mended(server, archive, cache):
+def test_a_damaged_cache_is_downloaded_again(server, archive, cache):
     prefix = zoo.fetch_checkpoint(archive)
     (prefix.parent / "ckpt-0.index").write_bytes(b"inxed")
     assert zoo.fetch_checkpoint(archive) == prefix
@@ -136,14 +137,14 @@ def test_a_cache_that_was_damaged_is_mended(server, archive, cache):
     assert len(server.ranges) == 2
 
 
-def test_what_is_fetched_later_has_to_be_the_same(server, archive):
+def test_a_later_download_must_have_the_same_hash(server, archive):
     prefix = zoo.fetch_checkpoint(archive)
     prefix.with_name("ckpt-0.index").unlink()
-    server.content = packed({**FILES, f"{NAME}/checkpoint/ckpt-0.index": b"other"})
+    server.content = make_archive({**FILES, f"{NAME}/checkpoint/ckpt-0.index": b"other"})
     with pytest.raises(UserError, match=r"hash differs.*remove"):
         zoo.fetch_checkpoint(archive)
-    assert not archive.packed.exists()
-    archive.packed.write_bytes(server.content)  # no more than by hand
+    assert not archive.file.exists()
+    archive.file.write_bytes(server.content)  # copied into the cache instead
     with pytest.raises(UserError, match="hash differs"):
         zoo.fetch_checkpoint(archive)
     for path in sorted(archive.folder.iterdir()):
@@ -153,90 +154,94 @@ def test_what_is_fetched_later_has_to_be_the_same(server, archive):
 
 
 @pytest.mark.parametrize(
-    "ills", [["drops"], ["stalls"], ["500", "503"], ["drops", "500", "stalls"], ["says no length"]]
+    "failures", [["drops"], ["stalls"], ["500", "503"], ["drops", "500", "stalls"], ["no length"]]
 )
-def test_a_poor_connection_takes_longer(ills, server, archive):
-    server.ills = list(ills)
+def test_a_download_survives_connection_faults(failures, server, archive):
+    server.failures = list(failures)
     assert zoo.fetch_checkpoint(archive).name == "ckpt-0"
 
 
 @pytest.mark.parametrize(
-    ("ill", "line"),
+    ("failure", "message"),
     [
-        ("404", "the server answers 404"),
-        ("500", "the server answers 500"),
-        ("wrong", "is not a whole .tar.gz"),
-        ("says it is longer", "cannot be fetched"),
+        ("404", "the server returned 404"),
+        ("500", "the server returned 500"),
+        ("wrong", "is not a complete .tar.gz"),
+        ("length too large", "cannot be downloaded"),
     ],
 )
-def test_a_bad_answer_is_one_line(ill, line, server, archive):
-    server.ills = [ill] * 20
-    said = refused(archive)
-    assert line in said and "\n" not in said
-    server.ills = []
+def test_a_failed_download_is_reported_in_one_line(failure, message, server, archive):
+    server.failures = [failure] * 20
+    error = error_of_fetching(archive)
+    assert message in error and "\n" not in error
+    server.failures = []
     assert zoo.fetch_checkpoint(archive).name == "ckpt-0"
 
 
-def test_a_server_that_says_less_than_it_sends(server, archive):
-    server.content = packed(FILES)[:-200]
-    assert "is not a whole .tar.gz" in refused(archive)
+def test_a_truncated_archive_is_reported(server, archive):
+    server.content = make_archive(FILES)[:-200]
+    assert "is not a complete .tar.gz" in error_of_fetching(archive)
 
 
 def member(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
-    made = tarfile.TarInfo(name)
-    made.type, made.linkname = kind, target
-    return made
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
 
 
 @pytest.mark.parametrize(
-    ("more", "line"),
+    ("extra_member", "message"),
     [
         (member(f"{NAME}/../../../escaped", tarfile.REGTYPE), "outside its folder"),
         (member("/tmp/escaped", tarfile.REGTYPE), "outside its folder"),
         (member(f"{NAME}/checkpoint/ckpt-1.index", tarfile.SYMTYPE, "/etc/passwd"), "a link"),
         (member(f"{NAME}/checkpoint/ckpt-1.index", tarfile.LNKTYPE, "../../x"), "a link"),
         (member(f"{NAME}/checkpoint/pipe", tarfile.FIFOTYPE), "a link or device"),
-        (member(f"{NAME}/checkpoint/ckpt-1.index", tarfile.REGTYPE), "holds no checkpoint"),
-        (member(f"{NAME}/twice/ckpt-0.index", tarfile.REGTYPE), "is not a whole .tar.gz"),
+        (
+            member(f"{NAME}/checkpoint/ckpt-1.index", tarfile.REGTYPE),
+            "does not contain exactly one checkpoint",
+        ),
+        (member(f"{NAME}/twice/ckpt-0.index", tarfile.REGTYPE), "is not a complete .tar.gz"),
     ],
 )
-def test_an_archive_that_is_up_to_something_is_not_unpacked(more, line, server, archive, tmp_path):
-    server.content = packed(FILES, more)
-    assert line in refused(archive)
+def test_a_malicious_archive_is_not_unpacked(extra_member, message, server, archive, tmp_path):
+    server.content = make_archive(FILES, extra_member)
+    assert message in error_of_fetching(archive)
     assert not [*tmp_path.rglob("escaped")] and not Path("/tmp/escaped").exists()
 
 
-@pytest.mark.parametrize(("limit", "value"), [("MOST_BYTES", 20_000), ("MOST_MEMBERS", 3)])
-def test_an_archive_that_would_fill_the_disk_is_not_unpacked(
+@pytest.mark.parametrize(("limit", "value"), [("MAX_UNPACKED_BYTES", 20_000), ("MAX_MEMBERS", 3)])
+def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(
     limit, value, server, archive, monkeypatch
 ):
     monkeypatch.setattr(zoo, limit, value)
-    assert "unpacks to more than any model of the zoo" in refused(archive)
+    assert "unpacks to more than any model of the zoo" in error_of_fetching(archive)
 
 
-def test_an_archive_without_a_checkpoint(server, archive):
-    server.content = packed({f"{NAME}/saved_model/ckpt-0.index": b"", "pipeline.config": b""})
-    assert "holds no checkpoint" in refused(archive)
+def test_an_archive_without_a_checkpoint_is_reported(server, archive):
+    server.content = make_archive({f"{NAME}/saved_model/ckpt-0.index": b"", "pipeline.config": b""})
+    assert "does not contain exactly one checkpoint" in error_of_fetching(archive)
 
 
-def test_zoo_lists_what_there_is(server, archive):
+def test_the_zoo_command_lists_all_models(server, archive):
     zoo.fetch_checkpoint(archive)
-    said = CliRunner().invoke(main, ["zoo"], env={"COLUMNS": "200"}, catch_exceptions=False).stdout
-    assert sum("coco17" in line for line in said.splitlines()) == 41  # and ExtremeNet
-    (line,) = (line for line in said.splitlines() if NAME in line)
+    result = CliRunner().invoke(main, ["zoo"], env={"COLUMNS": "200"}, catch_exceptions=False)
+    lines = result.stdout.splitlines()
+    assert sum("coco17" in line for line in lines) == 41  # all but ExtremeNet
+    (line,) = (line for line in lines if NAME in line)
     assert "22.2" in line and "yes" in line
 
 
-def test_without_a_network_train_says_how_to_do_without(data, cache, monkeypatch, tmp_path):
-    monkeypatch.setattr(zoo, "SERVER", "http://127.0.0.1:9")  # where nobody listens
-    given = ["--data", data.folder, "--output", tmp_path / "run"]
-    template = ["--pipeline", "ssd_mobilenet_v2_fpnlite_320x320"]
-    said = CliRunner().invoke(main, [str(each) for each in ("train", *given, *template)])
-    assert said.exit_code == 2 and not (tmp_path / "run").exists()
-    (line,) = (line for line in said.stderr.splitlines() if line.startswith("tfod: "))
-    assert f"{NAME}.tar.gz: cannot be fetched: no connection to the server" in line
+def test_training_without_a_network_reports_the_alternatives(data, cache, monkeypatch, tmp_path):
+    monkeypatch.setattr(zoo, "SERVER", "http://127.0.0.1:9")  # no server listens there
+    command = ["train", "--data", data.folder, "--output", tmp_path / "run"]
+    command += ["--pipeline", "ssd_mobilenet_v2_fpnlite_320x320"]
+    result = CliRunner().invoke(main, list(map(str, command)))
+    assert result.exit_code == 2 and not (tmp_path / "run").exists()
+    (line,) = (line for line in result.stderr.splitlines() if line.startswith("tfod: "))
+    assert f"{NAME}.tar.gz: cannot be downloaded: no connection to the server" in line
     for remedy in (
-        f"put it at {cache / NAME}.tar.gz",
+        f"copy it to {cache / NAME}.tar.gz",
         "FOLDER/checkpoint/ckpt-0",
         "--init scratch",
     ):

@@ -1,4 +1,4 @@
-"""Recreates the data files that the OD API's tests open and its sdist leaves out."""
+"""Creates the data files that the OD API's tests read and its sdist lacks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ PETS = (
     *("Russian_Blue", "saint_bernard", "samoyed", "scottish_terrier", "shiba_inu", "Siamese"),
     *("Sphynx", "staffordshire_bull_terrier", "wheaten_terrier", "yorkshire_terrier"),
 )
-# The name of Keras's download.
+# File name of the weights that Keras downloads.
 MOBILENET_WEIGHTS = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-# Body parts of DensePose.
-PARTS = 24
+DENSEPOSE_PARTS = 24
 
 
 def write_missing_files(package: Path, home: Path) -> None:
-    """Writes the files into a copy of the package, and ImageNet weights into a home folder.
+    """Writes the files into a copy of the package, and backbone weights into a home folder.
 
-    Builds Keras models: call it in a process of its own.
+    Builds Keras models, so call it in a separate process.
     """
     writers = {
         package / "data/pet_label_map.pbtxt": _write_pet_label_map,
@@ -49,7 +48,7 @@ def _write_pet_label_map(path: Path) -> None:
 
 
 def _write_pet_examples(path: Path) -> None:
-    """Two scenes of the sample whose signs go by the names of pets."""
+    """Writes two synthetic scenes whose signs have class names of pets."""
     import tensorflow as tf
 
     from tfod.annotation import Annotation
@@ -60,20 +59,20 @@ def _write_pet_examples(path: Path) -> None:
     ids = {name: number for number, name in enumerate(PETS, start=1)}
     with tf.io.TFRecordWriter(str(path)) as writer:
         for index in range(2):
-            picture, signs = make_scene(seed=0, index=index)
+            image, signs = make_scene(seed=0, index=index)
             jpeg = io.BytesIO()
-            picture.save(jpeg, "jpeg")
+            image.save(jpeg, "jpeg")
             pets = [
                 dataclasses.replace(sign, name=PETS[number]) for number, sign in enumerate(signs)
             ]
             name = Path(f"pet{index}.jpg")
-            annotation = Annotation(name, name, *picture.size, tuple(pets), str(index))
-            image = EncodedImage(jpeg.getvalue(), b"jpeg", *picture.size)
-            writer.write(make_example(annotation, image, ids).SerializeToString())
+            annotation = Annotation(name, name, *image.size, tuple(pets), str(index))
+            encoded = EncodedImage(jpeg.getvalue(), b"jpeg", *image.size)
+            writer.write(make_example(annotation, encoded, ids).SerializeToString())
 
 
 def _write_pet_pipeline(path: Path) -> None:
-    """Our SSD-MobileNet V2, for pets."""
+    """Writes the template SSD MobileNet V2 with the number of pet classes."""
     from tfod.model.pipeline import read_pipeline, write_pipeline
     from tfod.model.templates import find_template
 
@@ -83,18 +82,17 @@ def _write_pet_pipeline(path: Path) -> None:
 
 
 def _write_symmetries(path: Path) -> None:
-    """How each part's surface looks in a mirror: u becomes 1 - u here, which real bodies are near.
+    """Writes the maps that flip DensePose coordinates: u becomes 1 - u, an approximation.
 
-    A cell of the 256 x 256 map holds the new coordinate of a point whose v is the row and whose u
-    is the column, in 255ths.
+    Row v and column u of a 256 x 256 map contain the new coordinate. All are scaled by 255.
     """
     from scipy.io import savemat
 
     v, u = np.mgrid[0:256, 0:256].astype(np.uint8)
     maps = {"U_transforms": 255 - u, "V_transforms": v}
-    cells = {name: np.empty((1, PARTS), object) for name in maps}
+    cells = {name: np.empty((1, DENSEPOSE_PARTS), object) for name in maps}
     for name, values in maps.items():
-        for part in range(PARTS):
+        for part in range(DENSEPOSE_PARTS):
             cells[name][0, part] = values
     savemat(path, cells)
 
@@ -106,7 +104,7 @@ def _write_image(path: Path) -> None:
 
 
 def _write_imagenet_weights(path: Path) -> None:
-    """Random ones: the tests look at shapes only."""
+    """Writes random weights, because the tests check shapes only."""
     import tensorflow as tf
 
     tf.keras.applications.MobileNetV2(weights=None, include_top=False).save_weights(str(path))

@@ -1,14 +1,14 @@
-"""Runs the OD API's own tests, as installed, under tfod's repairs: the judge of upstream.py.
+"""Runs the OD API's own tests with the repairs of `tfod.upstream`.
 
-They run on a copy of the package to which the data files are added that its sdist leaves out
-(missing_files.py). Every file runs in a process of its own, forked from one that has TensorFlow
-loaded, so that a file costs its tests and not ten seconds of imports; several run at once. What may
-fail is listed in expected.json with the reason: any other failure is an error, and so is a listed
-test that passes.
+The tests run on a copy of the package, with the data files that its sdist lacks
+(missing_files.py). Each test file runs in its own process, several of them in parallel. The
+processes are forked from one that has imported TensorFlow, which saves ten seconds per file.
+expected.json lists the tests that may fail, with reasons. Any other failure is an error, and so is
+a listed test that passes.
 
-  python tests/upstream/run.py                        every file
-  python tests/upstream/run.py --chosen               those that tfod leans on most
-  python tests/upstream/run.py 'core/*' inputs_test   some
+  python tests/object_detection_api/run.py                        all files
+  python tests/object_detection_api/run.py --chosen               the files that matter most
+  python tests/object_detection_api/run.py 'core/*' inputs_test   some files
 """
 
 from __future__ import annotations
@@ -38,43 +38,47 @@ from tqdm import tqdm
 
 HERE = Path(__file__).parent
 EXPECTED = HERE / "expected.json"
-# slim's own code that the sdist carries along: TensorFlow 1 only, and no part of the detectors.
+# Code of slim in the sdist. It needs TensorFlow 1, and the detectors do not use it.
 OUT_OF_SCOPE = ("nets/", "deployment/", "datasets/", "preprocessing/")
-# Bases whose tests others inherit and run; they themselves raise NotImplementedError.
+# Base classes that raise NotImplementedError; other files inherit and run their tests.
 ABSTRACT = ("builders/model_builder_test.py", "models/ssd_feature_extractor_test.py")
-# What `tests/upstream/test_run.py` runs: the way of a picture through training and export.
+# The files that test_run.py runs: the code that an image passes in training and export.
 CHOSEN = (
     *("builders/*", "core/*nms_test", "core/losses_test", "core/preprocessor_test"),
     *("data_decoders/*", "export*", "inputs_test", "metrics/coco_*"),
     "meta_architectures/faster_rcnn_meta_arch_test",
     "meta_architectures/ssd_meta_arch_test",
 )
-# The longest file takes three minutes on two cores; one that hangs must not hang the run.
+# The slowest file takes three minutes on two cores.
 TIMEOUT_S = 1200
 
 
 @dataclass(frozen=True)
 class FileResult:
-    """What became of the tests of one file; `file` is relative to the package.
+    """The results of one test file.
 
-    Tests are named `file::Class::test`, as pytest does. A file that does not import, or whose
-    process dies, counts as one failure under the name of the file.
+    Tests are named `file::Class::test`, as in pytest. A file that cannot be imported, or whose
+    process crashes, counts as one failure with the name of the file.
+
+    Attributes:
+      file: path relative to the package.
+      failed: last line of the error by name of the test.
     """
 
     file: str
     passed: tuple[str, ...]
     skipped: tuple[str, ...]
-    failed: dict[str, str]  # name -> last line of the error
+    failed: dict[str, str]
     seconds: float
 
 
 def upstream_root() -> Path:
-    """The folder of the installed `object_detection`."""
+    """Returns the folder of the installed `object_detection`."""
     return Path(importlib.util.find_spec("object_detection").submodule_search_locations[0])
 
 
 def find_files(patterns: tuple[str, ...] = ()) -> list[str]:
-    """The test files in scope that match a pattern (all where none is given), sorted."""
+    """Returns the test files that match a pattern, sorted; all files if there is no pattern."""
     root = upstream_root()
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*_test.py"))
     return [
@@ -83,31 +87,34 @@ def find_files(patterns: tuple[str, ...] = ()) -> list[str]:
         if not file.endswith("_tf1_test.py")
         and not file.startswith(OUT_OF_SCOPE)
         and file not in ABSTRACT
-        and (not patterns or any(fnmatch.fnmatch(file[: -len(".py")], p) for p in patterns))
+        and (
+            not patterns
+            or any(fnmatch.fnmatch(file[: -len(".py")], pattern) for pattern in patterns)
+        )
     ]
 
 
 def run_files(files: list[str], workers: int, folder: Path) -> Iterator[FileResult]:
-    """Runs test files in parallel processes and yields each result as it is there.
+    """Runs test files in parallel processes and yields the results as they are ready.
 
-    Leaves the output of each file in `folder` as PATH.TO.FILE.log. Changes `sys.path`, HOME and
-    the working directory of this process.
+    Writes the output of each file to `folder`/PATH.TO.FILE.log. Changes `sys.path`, HOME and the
+    working directory of this process.
     """
     package = folder / "package" / "object_detection"
     shutil.copytree(upstream_root(), package, ignore=shutil.ignore_patterns("__pycache__"))
     sys.path.insert(0, str(package.parent))
     os.chdir(package.parent)  # some tests open files relative to it
     home = folder / "home"
-    os.environ["HOME"] = str(home)  # where Keras keeps its downloads
-    # Imported here, once, for all the processes. Nothing may run an operation in this one:
-    # TensorFlow's threads would not survive the fork.
+    os.environ["HOME"] = str(home)  # Keras caches its downloads there
+    # Imported once for all processes. This process must not run a TensorFlow operation, because
+    # threads do not survive a fork.
     for module in ("tfod", "tensorflow"):
         importlib.import_module(module)
     context = multiprocessing.get_context("fork")
-    supply = context.Process(target=write_missing_files, args=(package, home))
-    supply.start()
-    supply.join()
-    if supply.exitcode:
+    writer = context.Process(target=write_missing_files, args=(package, home))
+    writer.start()
+    writer.join()
+    if writer.exitcode:
         raise RuntimeError("the missing data files could not be written")
     waiting, running = list(files), {}
     while waiting or running:
@@ -140,22 +147,22 @@ def _run_file(file: str, folder: Path) -> None:
     os.dup2(log, 2)
     if file == "model_lib_tf2_test.py":
         _split_cpu()
-    _restore_what_tests_call()
-    own = ["-c", str(HERE / "pytest.ini"), "-p", "no:cacheprovider", "-q"]
-    # tf.test.TestCase's own method, which skips itself in every class.
-    own += ["-k", "not test_session"]
+    _restore_names_for_tests()
+    options = ["-c", str(HERE / "pytest.ini"), "-p", "no:cacheprovider", "-q"]
+    # A method of tf.test.TestCase that skips itself in every class.
+    options += ["-k", "not test_session"]
     report = f"--junitxml={_stem(file, folder)}.xml"
-    sys.exit(int(pytest.main([str(upstream_root() / file), report, *own])))
+    sys.exit(int(pytest.main([str(upstream_root() / file), report, *options])))
 
 
-def _restore_what_tests_call() -> None:
-    """Puts back what the tests themselves, and not the OD API, call of older libraries."""
+def _restore_names_for_tests() -> None:
+    """Restores removed functions of libraries that only the tests of the OD API call."""
     from PIL import Image
 
-    # Gone since Python 3.12.
+    # Removed in Python 3.12.
     unittest.TestCase.assertEquals = unittest.TestCase.assertEqual
 
-    # With a mode given, Pillow took the bytes of any array as they are, until 11.3.
+    # Until Pillow 11.3, fromarray with a mode used the bytes of an array of any dtype.
     fromarray = Image.fromarray
     Image.fromarray = lambda array, mode=None: (
         Image.frombytes(mode, array.shape[1::-1], array.tobytes()[: array.size])
@@ -165,7 +172,7 @@ def _restore_what_tests_call() -> None:
 
 
 def _split_cpu() -> None:
-    """Makes two devices of the CPU: a MirroredStrategy over two waits for ever where one is."""
+    """Splits the CPU into two logical devices: a test waits forever for a second device."""
     import tensorflow as tf
 
     (cpu,) = tf.config.list_physical_devices("CPU")
@@ -173,18 +180,20 @@ def _split_cpu() -> None:
 
 
 def _read_result(file: str, folder: Path, exitcode: int, seconds: float) -> FileResult:
-    passed, skipped, failed = [], [], {}
+    passed: list[str] = []
+    skipped: list[str] = []
+    failed: dict[str, str] = {}
     try:
         cases = ElementTree.parse(f"{_stem(file, folder)}.xml").iter("testcase")
     except FileNotFoundError:
-        return FileResult(file, (), (), {file: f"the process ended with {exitcode}"}, seconds)
+        return FileResult(file, (), (), {file: f"the process exited with code {exitcode}"}, seconds)
     for case in cases:
         class_name = case.get("classname").rpartition(".")[2]
         name = f"{file}::{class_name}::{case.get('name')}" if class_name else file
-        trouble = case.find("failure")
-        trouble = case.find("error") if trouble is None else trouble
-        if trouble is not None:
-            failed[name] = (trouble.get("message") or trouble.text or "").strip().splitlines()[0]
+        failure = case.find("failure")
+        failure = case.find("error") if failure is None else failure
+        if failure is not None:
+            failed[name] = (failure.get("message") or failure.text or "").strip().splitlines()[0]
         elif case.find("skipped") is not None:
             skipped.append(name)
         else:
@@ -193,9 +202,9 @@ def _read_result(file: str, folder: Path, exitcode: int, seconds: float) -> File
 
 
 def read_expected() -> dict[str, str]:
-    """The reasons in expected.json that hold for the installed packages, by test.
+    """Returns the reasons in expected.json that apply to the installed packages, by test.
 
-    An entry is a reason, or a reason and the release of a package that it begins with:
+    An entry is a reason, or a reason and the releases of a package that it applies to:
     `{"reason": "...", "with": "numpy>=2.5"}`.
     """
     reasons = {}
@@ -210,11 +219,15 @@ def read_expected() -> dict[str, str]:
 
 
 def unexpected(result: FileResult, expected: dict[str, str]) -> list[str]:
-    """One line for each failure that is not in `expected` and each pass that is."""
+    """Returns one line per unexpected failure, and per test in `expected` that passes."""
     return [
-        *(f"{name} failed: {why}" for name, why in result.failed.items() if name not in expected),
         *(
-            f"{name} passes: take it out of {EXPECTED.name}"
+            f"{name} failed: {error}"
+            for name, error in result.failed.items()
+            if name not in expected
+        ),
+        *(
+            f"{name} passes: remove it from {EXPECTED.name}"
             for name in result.passed
             if name in expected
         ),
@@ -223,9 +236,9 @@ def unexpected(result: FileResult, expected: dict[str, str]) -> list[str]:
 
 @click.command(help=__doc__.replace("\n  python", "\n\n\b\n  python"))
 @click.argument("patterns", nargs=-1)
-@click.option("--chosen", is_flag=True, help="Only the files that tfod leans on most.")
-@click.option("--workers", default=os.cpu_count(), show_default=True, help="Processes at once.")
-@click.option("--output", type=click.Path(path_type=Path), help="A new folder for what they print.")
+@click.option("--chosen", is_flag=True, help="Run the files that matter most for tfod.")
+@click.option("--workers", default=os.cpu_count(), show_default=True, help="Number of processes.")
+@click.option("--output", type=click.Path(path_type=Path), help="New folder for the test output.")
 def main(patterns: tuple[str, ...], chosen: bool, workers: int, output: Path | None) -> None:
     files = find_files(patterns + CHOSEN if chosen else patterns)
     if not files:
@@ -236,7 +249,7 @@ def main(patterns: tuple[str, ...], chosen: bool, workers: int, output: Path | N
     else:
         output.mkdir(parents=True)
     totals = {"passed": 0, "failed": 0, "skipped": 0}
-    troubles = []
+    problems = []
     with tqdm(total=len(files), unit="file") as progress:
         for result in run_files(files, workers, output.resolve()):
             counts = {name: len(getattr(result, name)) for name in totals}
@@ -245,13 +258,14 @@ def main(patterns: tuple[str, ...], chosen: bool, workers: int, output: Path | N
             progress.update()
             for name, count in counts.items():
                 totals[name] += count
-            troubles += unexpected(result, expected)
-    ran = totals["passed"] + totals["failed"]
+            problems += unexpected(result, expected)
+    run = totals["passed"] + totals["failed"]
     print(", ".join(f"{count} {name}" for name, count in totals.items()), end="; ")
-    print(f"{totals['passed'] / max(ran, 1):.2%} of the {ran} that ran passed; output in {output}")
-    for trouble in troubles:
-        print(trouble, file=sys.stderr)
-    sys.exit(bool(troubles))
+    passed = totals["passed"] / max(run, 1)
+    print(f"{passed:.2%} of the {run} tests that ran passed; output in {output}")
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    sys.exit(bool(problems))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Batches to train on: upstream's pictures and targets, in an order that the seed decides."""
+"""Tests `training.input`: images and targets equal upstream's, the seed determines the order."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ def model(pipeline):
 
 
 def arrays(batch) -> dict[str, np.ndarray]:
+    """Returns features and labels by name."""
     features, labels = batch
     return {name: value.numpy() for name, value in {**features, **labels}.items()}
 
 
-def assert_equal(batches, others) -> None:
-    for batch, other in zip(batches, others, strict=True):
-        assert batch.keys() == other.keys()
+def assert_equal(batches, expected_batches) -> None:
+    for batch, expected in zip(batches, expected_batches, strict=True):
+        assert batch.keys() == expected.keys()
         for name, value in batch.items():
-            np.testing.assert_array_equal(value, other[name], err_msg=name)
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
-def test_the_seed_decides_and_any_step_can_be_asked_for(pipeline, model):
+def test_seed_determines_the_batches_and_a_run_can_start_at_any_step(pipeline, model):
     whole = list(map(arrays, training_batches(pipeline, model, seed=5)))
     assert len(whole) == 13
     assert_equal(whole, map(arrays, training_batches(pipeline, model, seed=5)))
@@ -52,23 +53,23 @@ def test_the_seed_decides_and_any_step_can_be_asked_for(pipeline, model):
     assert not np.array_equal(other["image"], whole[0]["image"])
 
 
-def test_each_epoch_has_every_picture_once_in_another_order(pipeline, model, data):
+def test_every_epoch_contains_each_image_once_in_a_new_order(pipeline, model, data):
     batches = list(map(arrays, training_batches(pipeline, model, seed=0)))
     hashes = [value for batch in batches for value in batch["hash"]]
     size = data.splits["train"].images
-    epochs = [hashes[at : at + size] for at in (0, size, 2 * size)]
+    epochs = [hashes[start : start + size] for start in (0, size, 2 * size)]
     assert len(epochs[-1]) == len(set(epochs[-1])) == size
     assert len({tuple(sorted(epoch)) for epoch in epochs}) == 1
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def test_a_balanced_epoch_shows_rare_classes_more_often(data, tiny_template, model):
-    shown = [
+def test_balanced_epoch_repeats_images_of_rare_classes(data, tiny_template, model):
+    classes = [
         {b.name for b in r.annotation.objects} for r in read_records(data.splits["train"].shards)
     ]
-    expected = Counter(balanced_epoch(shown).tolist())
+    expected = Counter(balanced_epoch(classes).tolist())
     size = expected.total()
-    assert size > len(shown)
+    assert size > len(classes)
     pipeline = configure(tiny_template, data, Options(steps=2 * size, batch_size=1))
     hashes = [
         int(labels["hash"][0])
@@ -79,18 +80,18 @@ def test_a_balanced_epoch_shows_rare_classes_more_often(data, tiny_template, mod
     assert hashes[:size] != hashes[size:]
 
 
-def test_targets_are_upstreams_of_the_padded_boxes(pipeline, model):
+def test_targets_equal_upstreams_for_padded_boxes(pipeline, model):
     for labels in [labels for _, labels in training_batches(pipeline, model, seed=1)][:4]:
         names = ("groundtruth_boxes", "groundtruth_classes", "groundtruth_weights")
         boxes, classes, weights = (list(labels[name]) for name in names)
         assert boxes[0].shape == (100, 4)
-        theirs = model._assign_targets(boxes, classes, None, weights, None)
-        for name, expected in zip(TARGETS, theirs, strict=True):
-            ours = np.broadcast_to(labels[name].numpy(), expected.shape)
-            np.testing.assert_array_equal(ours, expected, err_msg=name)
+        upstream = model._assign_targets(boxes, classes, None, weights, None)
+        for name, expected in zip(TARGETS, upstream, strict=True):
+            actual = np.broadcast_to(labels[name].numpy(), expected.shape)
+            np.testing.assert_array_equal(actual, expected, err_msg=name)
 
 
-def test_the_losses_are_upstreams_to_the_last_bit(pipeline):
+def test_losses_are_bit_identical_to_upstreams(pipeline):
     import tensorflow as tf
     from object_detection import model_lib_v2
 
@@ -98,27 +99,30 @@ def test_the_losses_are_upstreams_to_the_last_bit(pipeline):
 
     learner = Learner(pipeline, seed=0)
     features, labels = next(iter(training_batches(pipeline, learner.model, seed=1)))
-    ours = learner.evaluate(features, labels)[0]
-    del learner.model._assign_targets  # ours; the class has upstream's
-    plain = {name: value for name, value in labels.items() if name not in TARGETS}
+    actual = learner.evaluate(features, labels)[0]
+    del learner.model._assign_targets  # restores upstream's method, which the learner replaced
+    without_targets = {name: value for name, value in labels.items() if name not in TARGETS}
 
     @tf.function(autograph=False)
-    def upstream():
-        unstacked = model_lib_v2.model_lib.unstack_batch(plain, unpad_groundtruth_tensors=False)
+    def upstream_losses():
+        unstacked = model_lib_v2.model_lib.unstack_batch(
+            without_targets, unpad_groundtruth_tensors=False
+        )
         return model_lib_v2._compute_losses_and_predictions_dicts(
             learner.model, features, unstacked
         )[0]
 
-    theirs = upstream()
-    assert ours.keys() == theirs.keys()
-    for name, value in theirs.items():
-        # The order in which the parts are added up is TensorFlow's choice.
+    expected = upstream_losses()
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        # TensorFlow may add up the losses in another order.
         tolerance = 1e-6 if name == "Loss/total_loss" else 0
-        assert float(ours[name]) == pytest.approx(float(value), rel=tolerance, abs=0), name
+        assert float(actual[name]) == pytest.approx(float(value), rel=tolerance, abs=0), name
 
 
-def test_augmentation_is_upstreams_own(data, tiny_template):
-    """Without any, pictures are those of upstream's pipeline; a flip turns picture and boxes."""
+def test_augmentation_equals_upstreams(data, tiny_template):
+    """Without augmentation, images equal those of `inputs.train_input`. A flip mirrors image and
+    boxes."""
     from object_detection import inputs
     from object_detection.builders import model_builder
 
@@ -127,7 +131,7 @@ def test_augmentation_is_upstreams_own(data, tiny_template):
     del pipeline.train_config.data_augmentation_options[:]
     model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
     build_variables(model)
-    ours = {
+    plain = {
         key: (image, boxes)
         for batch in map(arrays, training_batches(pipeline, model, seed=0))
         for key, image, boxes in zip(
@@ -136,18 +140,18 @@ def test_augmentation_is_upstreams_own(data, tiny_template):
     }
     pipeline.train_input_reader.shuffle = False
     pipeline.train_input_reader.num_epochs = 1
-    theirs = inputs.train_input(
+    upstream = inputs.train_input(
         pipeline.train_config, pipeline.train_input_reader, pipeline.model, model=model
     )
-    seen = 0
-    for batch in map(arrays, theirs):
+    compared = 0
+    for batch in map(arrays, upstream):
         for key, image, boxes in zip(
             batch["hash"], batch["image"], batch["groundtruth_boxes"], strict=True
         ):
-            np.testing.assert_array_equal(ours[key][0], image)
-            np.testing.assert_array_equal(ours[key][1], boxes)
-            seen += 1
-    assert seen == len(ours) == size
+            np.testing.assert_array_equal(plain[key][0], image)
+            np.testing.assert_array_equal(plain[key][1], boxes)
+            compared += 1
+    assert compared == len(plain) == size
 
     flipped = read_pipeline(tiny_template)
     flipped.CopyFrom(pipeline)
@@ -158,18 +162,18 @@ def test_augmentation_is_upstreams_own(data, tiny_template):
             *(batch[n] for n in ("hash", "image", "groundtruth_boxes", "num_groundtruth_boxes")),
             strict=True,
         ):
-            # Resizing samples a little to the left, so the pictures are not equal to the bit.
-            mirrored, as_before = (
-                np.abs(image - other).mean() for other in (ours[key][0][:, ::-1], ours[key][0])
+            # Resizing is not symmetric, so the mirrored images are not bit-identical.
+            to_mirrored, to_original = (
+                np.abs(image - other).mean() for other in (plain[key][0][:, ::-1], plain[key][0])
             )
-            assert mirrored < as_before / 2
-            ymin, xmin, ymax, xmax = ours[key][1][:count].T
+            assert to_mirrored < to_original / 2
+            ymin, xmin, ymax, xmax = plain[key][1][:count].T
             np.testing.assert_allclose(boxes[:count].T, [ymin, 1 - xmax, ymax, 1 - xmin], atol=1e-6)
 
 
-def test_validation_is_in_order_plain_and_whole(pipeline, model, data):
+def test_validation_batches_are_ordered_not_augmented_and_full(pipeline, model, data):
     batches = list(map(arrays, validation_batches(pipeline, model)))
-    assert len(batches) == 1  # 4 pictures in batches of 4
+    assert len(batches) == 1  # 4 images in batches of 4
     pipeline.train_config.batch_size, before = 3, pipeline.train_config.batch_size
     try:
         filled = list(map(arrays, validation_batches(pipeline, model)))

@@ -1,7 +1,7 @@
-"""What takes too long for every run of the tests: `pytest -m slow`, half an hour and more.
+"""Tests whole training runs. They take half an hour and more: `pytest -m slow`.
 
-A run killed ten times ends as one never killed, and detectors learn eight pictures by heart,
-which they can only if their targets, losses and post-processing fit each other.
+A run that is killed ten times equals an uninterrupted one. Detectors overfit eight images, which
+is possible only if targets, losses and post-processing are consistent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 from lxml import etree
 
 from helpers.checkpoints import assert_same, tf_latest, variables
+from helpers.limits import scaled
 from tfod.conversion.converter import convert
 from tfod.dataset.records import read_records
 from tfod.detection.detector import Detector
@@ -49,15 +50,15 @@ def command(data, template: Path, output: Path) -> list[str]:
     return [sys.executable, "-m", "tfod", "train", *words, "--deterministic"]
 
 
-def test_killed_at_ten_random_moments_it_ends_as_if_never_killed(data, tiny_template, tmp_path):
-    """kill -9 wherever it strikes: in a step, an evaluation, or while a checkpoint is written."""
+def test_run_killed_at_ten_random_times_equals_an_uninterrupted_one(data, tiny_template, tmp_path):
+    """kill -9 at any time: in a step, in an evaluation, or while a checkpoint is written."""
     template = tmp_path / "averaged.config"
     pipeline = read_pipeline(tiny_template)
     pipeline.train_config.optimizer.use_moving_average = True
     pipeline.train_config.optimizer.moving_average_decay = 0.99
     write_pipeline(pipeline, template)
     tools = str(Path(__file__).parents[2] / "tools")
-    chance = random.Random(0)
+    rng = random.Random(0)
     reached = []
     for _ in range(10):
         process = subprocess.Popen(
@@ -65,16 +66,16 @@ def test_killed_at_ten_random_moments_it_ends_as_if_never_killed(data, tiny_temp
             stderr=subprocess.PIPE,
             env={"PYTHONPATH": tools, "PATH": "/usr/bin:/bin"},
         )
-        said = b""
-        while b"training:" not in said:
-            said += (part := process.stderr.read1())
-            assert part, said.decode()
-        time.sleep(chance.uniform(0, 3))
+        stderr = b""
+        while b"training:" not in stderr:
+            stderr += (part := process.stderr.read1())
+            assert part, stderr.decode()
+        time.sleep(scaled(rng.uniform(0, 3)))
         process.send_signal(signal.SIGKILL)
-        said += process.stderr.read()
+        stderr += process.stderr.read()
         process.wait()
-        reached.append(int(re.findall(rb"(\d+)/300", said)[-1]))
-    assert max(reached) < STEPS, "faster than thought: it was finished before the tenth kill"
+        reached.append(int(re.findall(rb"(\d+)/300", stderr)[-1]))
+    assert max(reached) < STEPS, "the run finished before the tenth kill"
     assert len(set(reached)) > 5 and max(reached) > 30, reached
     for name in ("killed", "whole"):
         subprocess.run(
@@ -91,13 +92,13 @@ def test_killed_at_ten_random_moments_it_ends_as_if_never_killed(data, tiny_temp
 
 
 @pytest.fixture(scope="module")
-def eight(shared, tmp_path_factory):
-    """The two road-sign pictures of each class whose only objects are the largest."""
+def eight_images(shared, tmp_path_factory):
+    """A data set of eight road-sign images: per class two with large objects of that class only."""
     signs, folder = shared / "roadsign", tmp_path_factory.mktemp("eight")
     by_class: dict[str, list[tuple[float, Path]]] = {}
     for path in sorted((signs / "annotations").glob("*.xml")):
         root = etree.parse(str(path)).getroot()
-        names = {each.findtext("name") for each in root.findall("object")}
+        names = {element.findtext("name") for element in root.findall("object")}
         size = [float(root.findtext(f"size/{edge}")) for edge in ("width", "height")]
         areas = [
             (float(box.findtext("xmax")) - float(box.findtext("xmin")))
@@ -112,8 +113,8 @@ def eight(shared, tmp_path_factory):
     for rows in by_class.values():
         for _, path in sorted(rows, reverse=True)[:2]:
             shutil.copy(path, folder / "annotations")
-            for picture in (signs / "images").glob(f"{path.stem}.*"):
-                shutil.copy(picture, folder / "images")
+            for image in (signs / "images").glob(f"{path.stem}.*"):
+                shutil.copy(image, folder / "images")
     return convert(
         folder / "annotations", folder / "images", folder / "data", split=(1.0, 0.0, 0.0)
     )
@@ -127,23 +128,23 @@ def eight(shared, tmp_path_factory):
         ("faster_rcnn_resnet50_v1_640x640", 128, 400, 5e-4),
     ],
 )
-def test_eight_pictures_are_learnt_by_heart(
-    template, size, steps, rate, eight, shared, tmp_path, monkeypatch
+def test_detector_overfits_eight_images(
+    template, size, steps, rate, eight_images, shared, tmp_path, monkeypatch
 ):
-    backbone = None  # there is none for ResNets
+    backbone = None  # `shared` contains no ResNet weights
     if "mobilenet" in template:
         backbone = shared / "backbones/mobilenet_v2_imagenet/mobilenet_v2.ckpt-1"
-    assert eight.splits["train"].images == 8
+    assert eight_images.splits["train"].images == 8
     pipeline = read_pipeline(find_template(template))
     config = pipeline.train_config
     set_input_size(pipeline, size)
     if "faster" in template:
         from object_detection.models.keras_models import resnet_v1
 
-        # Its batch norm's averages move by 0.003 a step, and no config says otherwise: from scratch
-        # they would need a thousand steps to become what the network was trained with.
-        quick = partial(resnet_v1.resnet_v1_50, default_batchnorm_momentum=0.9)
-        monkeypatch.setattr(resnet_v1, "resnet_v1_50", quick)
+        # The moving averages of batch norm change by 0.003 per step, and no config changes that:
+        # from scratch, they would need a thousand steps.
+        fast_averages = partial(resnet_v1.resnet_v1_50, default_batchnorm_momentum=0.9)
+        monkeypatch.setattr(resnet_v1, "resnet_v1_50", fast_averages)
         pipeline.model.faster_rcnn.first_stage_max_proposals = 16
         pipeline.model.faster_rcnn.second_stage_batch_size = 16
     del config.data_augmentation_options[:]
@@ -155,11 +156,12 @@ def test_eight_pictures_are_learnt_by_heart(
     config.optimizer.use_moving_average = False
     write_pipeline(pipeline, tmp_path / "small.config")
     options = Options(steps=steps, batch_size=8, learning_rate=rate, init=backbone)
-    train(eight, str(tmp_path / "small.config"), tmp_path / "run", options, RunSettings(keep=1))
-    detector = Detector.load(tmp_path / "run")
-    records = list(read_records(eight.splits["train"].shards))
-    found = [detector.predict(load_rgb(record.image.data)) for record in records]
-    truths = [record.annotation for record in records]
-    metrics = evaluate(truths, found, eight.classes.values())[0]
+    config_file, run = tmp_path / "small.config", tmp_path / "run"
+    train(eight_images, str(config_file), run, options, RunSettings(keep=1))
+    detector = Detector.load(run)
+    records = list(read_records(eight_images.splits["train"].shards))
+    detections = [detector.predict(load_rgb(record.image.data)) for record in records]
+    ground_truth = [record.annotation for record in records]
+    metrics = evaluate(ground_truth, detections, eight_images.classes.values())[0]
     print(f"{template} at {size} pixels, {steps} steps: {metrics.coco}")
     assert metrics.coco["AP50"] >= 0.9

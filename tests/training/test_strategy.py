@@ -1,4 +1,4 @@
-"""A run is the same however its batches are spread: over devices, and over processes."""
+"""Tests `training.strategy`: a run is the same on several devices and in several processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from helpers.limits import scaled
 from tfod.errors import UserError
 from tfod.training import strategy
 
 pytestmark = pytest.mark.long
 TOOLS = Path(__file__).parents[2] / "tools"
 SLOT = ".OPTIMIZER_SLOT/optimizer/momentum"
-# TensorFlow asks before anything else how many devices a CPU is to be.
+# The number of logical CPU devices has to be set before any other use of TensorFlow.
 ON_TWO_DEVICES = """
 import tfod, tensorflow as tf
 (cpu,) = tf.config.list_physical_devices("CPU")
@@ -33,7 +34,10 @@ main()
 """
 
 
-def start(data, template: Path, output: Path, *more, code=None, **environment) -> subprocess.Popen:
+def start(
+    data, template: Path, output: Path, *arguments, code=None, **environment
+) -> subprocess.Popen:
+    """Starts `tfod train`, or the given Python code with the arguments of `tfod train`."""
     options = {
         "--data": data.folder,
         "--pipeline": template,
@@ -41,10 +45,10 @@ def start(data, template: Path, output: Path, *more, code=None, **environment) -
         "--output": output,
         "--batch-size": 4,
         "--precision": "float32",
-        # So low that weights stay, and the last digit of one step is not the first of the next.
+        # So low that the weights hardly change: rounding errors do not grow from step to step.
         "--learning-rate": 1e-7,
     }
-    words = [*(word for pair in options.items() for word in pair), *more]
+    words = [*(word for pair in options.items() for word in pair), *arguments]
     return subprocess.Popen(
         [sys.executable, *(("-c", code) if code else ("-m", "tfod")), "train", *map(str, words)],
         env={**os.environ, "PYTHONPATH": str(TOOLS), **environment},
@@ -55,39 +59,44 @@ def start(data, template: Path, output: Path, *more, code=None, **environment) -
 
 def finish(*processes: subprocess.Popen) -> None:
     for process in processes:
-        said = process.communicate(timeout=400)[1].decode()
-        assert process.returncode == 0, said[-3000:]
+        stderr = process.communicate(timeout=scaled(400))[1].decode()
+        assert process.returncode == 0, stderr[-3000:]
 
 
-def losses(run: Path) -> pd.DataFrame:
-    """Of training. Those of val depend on batch norm's averages, which fused batch norm corrects by
-    N / (N - 1) and that of several replicas does not."""
+def training_losses(run: Path) -> pd.DataFrame:
+    """Returns the training losses by step.
+
+    Validation losses depend on the moving variance of batch norm, which fused batch norm corrects
+    by N / (N - 1), and synchronized batch norm does not.
+    """
     return pd.read_csv(run / "metrics.csv").set_index("step").filter(regex="^[a-z]+_loss")
 
 
 def momentum(run: Path) -> np.ndarray:
-    """The sums of all gradients, in a run's newest checkpoint."""
+    """Returns the accumulated gradients in the newest checkpoint of a run."""
     checkpoint = tf.train.load_checkpoint(str(run))
     names = sorted(name for name in checkpoint.get_variable_to_shape_map() if SLOT in name)
     return np.concatenate([checkpoint.get_tensor(name).ravel() for name in names])
 
 
-def assert_alike(run: Path, other: Path) -> None:
-    pd.testing.assert_frame_equal(losses(run), losses(other), rtol=1e-4, atol=1e-5)
-    # On maps of 1 x 1 the gradients of batch norm are ill-conditioned: its two implementations are
-    # 0.06 apart in one process too. A loss or gradient that is shared out wrongly is off by half.
-    expected = momentum(other)
-    assert np.linalg.norm(momentum(run) - expected) < 0.15 * np.linalg.norm(expected)
+def assert_equivalent(run: Path, expected: Path) -> None:
+    pd.testing.assert_frame_equal(
+        training_losses(run), training_losses(expected), rtol=1e-4, atol=1e-5
+    )
+    # On 1 x 1 feature maps the gradients of batch norm are ill-conditioned: its two implementations
+    # differ by 0.06 even in one process. A loss or gradient with a wrong weight is off by half.
+    gradients = momentum(expected)
+    assert np.linalg.norm(momentum(run) - gradients) < 0.15 * np.linalg.norm(gradients)
 
 
-def cluster(size: int) -> list[str]:
-    """`TF_CONFIG` of each worker."""
+def cluster_configs(size: int) -> list[str]:
+    """Returns the `TF_CONFIG` of each worker."""
     with contextlib.ExitStack() as sockets:
         ports = []
         for _ in range(size):
-            taken = sockets.enter_context(socket.socket())
-            taken.bind(("localhost", 0))
-            ports.append(taken.getsockname()[1])
+            server = sockets.enter_context(socket.socket())
+            server.bind(("localhost", 0))
+            ports.append(server.getsockname()[1])
     addresses = [f"localhost:{port}" for port in ports]
     return [
         json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
@@ -96,84 +105,87 @@ def cluster(size: int) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def runs(data, tiny_template, tmp_path_factory) -> Path:
-    """Of one device, two devices and two workers; all at a time, for each traces on one core."""
-    folder, given = tmp_path_factory.mktemp("runs"), ("--steps", 6, "--eval-every", 6)
-    mirrored = (*given, "--strategy", "mirrored")
+def runs(data, shallow_template, tmp_path_factory) -> Path:
+    """Runs on one device, two devices and two workers, all in parallel: tracing uses one core."""
+    folder, arguments = tmp_path_factory.mktemp("runs"), ("--steps", 6, "--eval-every", 6)
+    mirrored = (*arguments, "--strategy", "mirrored")
     finish(
-        start(data, tiny_template, folder / "alone", *given),
-        start(data, tiny_template, folder / "devices", *mirrored, code=ON_TWO_DEVICES),
+        start(data, shallow_template, folder / "one_device", *arguments),
+        start(data, shallow_template, folder / "devices", *mirrored, code=ON_TWO_DEVICES),
         *(
-            start(data, tiny_template, folder / "workers", *given, TF_CONFIG=each)
-            for each in cluster(2)
+            start(data, shallow_template, folder / "workers", *arguments, TF_CONFIG=config)
+            for config in cluster_configs(2)
         ),
     )
     return folder
 
 
-def test_two_devices_are_one(runs):
-    assert_alike(runs / "devices", runs / "alone")
+def test_two_devices_train_like_one(runs):
+    assert_equivalent(runs / "devices", runs / "one_device")
 
 
-def test_two_workers_are_one(runs):
-    assert_alike(runs / "workers", runs / "alone")
+def test_two_workers_train_like_one_device(runs):
+    assert_equivalent(runs / "workers", runs / "one_device")
 
 
 @pytest.mark.slow
-def test_a_worker_that_was_killed_comes_back(data, tiny_template, tmp_path):
-    """The other one waits for it, and both go on from the checkpoint."""
-    given = ("--steps", 40, "--eval-every", 40, "--checkpoint-every", 5)
-    configs = cluster(2)
+def test_run_survives_a_killed_worker_that_restarts(data, shallow_template, tmp_path):
+    """The other worker waits for it, and both resume from the checkpoint."""
+    arguments = ("--steps", 40, "--eval-every", 40, "--checkpoint-every", 5)
+    configs = cluster_configs(2)
     first, second = (
-        start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=each) for each in configs
+        start(data, shallow_template, tmp_path / "run", *arguments, TF_CONFIG=config)
+        for config in configs
     )
-    end = time.monotonic() + 200
+    end = time.monotonic() + scaled(200)
     while not [*(tmp_path / "run").glob("ckpt-2.index")]:
         assert time.monotonic() < end and first.poll() is None
         time.sleep(0.2)
     second.send_signal(signal.SIGKILL)
     second.communicate()
     assert first.poll() is None
-    second = start(data, tiny_template, tmp_path / "run", *given, TF_CONFIG=configs[1])
+    second = start(data, shallow_template, tmp_path / "run", *arguments, TF_CONFIG=configs[1])
     finish(first, second)
-    finish(start(data, tiny_template, tmp_path / "alone", *given))
-    assert_alike(tmp_path / "run", tmp_path / "alone")
+    finish(start(data, shallow_template, tmp_path / "one_device", *arguments))
+    assert_equivalent(tmp_path / "run", tmp_path / "one_device")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": []}', '{"cluster": {"worker": 3}}'])
-def test_a_config_that_is_none_is_one_line(text, monkeypatch):
+def test_invalid_tf_config_is_reported(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
-    with pytest.raises(UserError, match="TF_CONFIG: is no JSON of a cluster"):
+    with pytest.raises(UserError, match="TF_CONFIG: is not a valid cluster description"):
         strategy.make_strategy()
 
 
-def test_workers_without_a_config_are_one_line(monkeypatch):
+def test_missing_tf_config_is_reported(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(UserError, match="finds no TF_CONFIG in the environment"):
+    with pytest.raises(UserError, match="needs the environment variable TF_CONFIG"):
         strategy.make_strategy("multi_worker")
 
 
-def test_a_batch_that_cannot_be_shared_is_one_line(data, tiny_template, tmp_path):
-    given = ("--steps", 6, "--strategy", "mirrored", "--batch-size", 3)
-    process = start(data, tiny_template, tmp_path / "run", *given, code=ON_TWO_DEVICES)
-    said = process.communicate()[1].decode()
+def test_batch_that_devices_cannot_share_is_reported(data, shallow_template, tmp_path):
+    arguments = ("--steps", 6, "--strategy", "mirrored", "--batch-size", 3)
+    process = start(data, shallow_template, tmp_path / "run", *arguments, code=ON_TWO_DEVICES)
+    stderr = process.communicate()[1].decode()
     assert process.returncode == 2
-    assert "--batch-size: is 3, for 2 devices. Give a multiple of that." in said
+    assert (
+        "--batch-size: is 3, which 2 devices cannot share evenly. Give a multiple of 2." in stderr
+    )
 
 
 @pytest.mark.skipif(
     bool(tf.config.list_physical_devices("GPU")), reason="TensorFlow uses this machine's GPU"
 )
-def test_a_gpu_that_is_not_used_is_noticed(tmp_path, monkeypatch):
+def test_unused_gpu_is_detected(tmp_path, monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert not strategy.gpu_left_out()
+    assert not strategy.has_unused_gpu()
     driver = tmp_path / "nvidia-smi"
     driver.write_text("#!/bin/sh\n")
     driver.chmod(0o755)
-    assert strategy.gpu_left_out()
-    driver.write_text("#!/bin/sh\nexit 9\n")  # as it says that there is no device
-    assert not strategy.gpu_left_out()
+    assert strategy.has_unused_gpu()
+    driver.write_text("#!/bin/sh\nexit 9\n")  # nvidia-smi's exit code without a device
+    assert not strategy.has_unused_gpu()
     driver.write_text("#!/bin/sh\n")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden by whoever calls
-    assert not strategy.gpu_left_out()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # the user hid the GPU
+    assert not strategy.has_unused_gpu()

@@ -1,38 +1,59 @@
-"""Training: what a run folder holds, resuming after kill -9, refusing what does not fit."""
+"""Tests `training.trainer`: the files of a run, resuming, evaluation, and errors."""
 
 from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from helpers.checkpoints import assert_same, tf_latest, variables
+from helpers.limits import scaled
+from helpers.stub_learner import StubLearner
+from tfod.cli import main
 from tfod.dataset.records import read_records
 from tfod.detection.detector import Detector
 from tfod.errors import UserError
 from tfod.evaluation.metrics import evaluate
+from tfod.model import zoo
 from tfod.model.checkpoint import build_variables, checkpoint_type, restore_fine_tune_checkpoint
 from tfod.model.pipeline import Options, read_pipeline, write_pipeline
 from tfod.model.templates import find_template
+from tfod.training import trainer
 from tfod.training.trainer import RunSettings, train
 
 pytestmark = pytest.mark.long
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+LOSS_PARTS = ("localization", "classification", "regularization")
+
+
+@pytest.fixture
+def stub_learner(monkeypatch):
+    """Replaces model and optimizer: for tests of the loop alone."""
+
+    def use(loss=lambda step: 1.0) -> None:
+        monkeypatch.setattr(trainer, "Learner", partial(StubLearner, loss))
+
+    use()
+    return use
 
 
 def scalars(run: Path) -> dict[str, dict[int, float]]:
-    """TensorBoard scalars: tag to step to value."""
+    """Returns the training scalars in TensorBoard: tag to step to value."""
     import tensorflow as tf
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -45,10 +66,15 @@ def scalars(run: Path) -> dict[str, dict[int, float]]:
 
 
 def step_of(checkpoint: Path) -> int:
-    return int(variables(checkpoint)["step/.ATTRIBUTES/VARIABLE_VALUE"])
+    return int(variables(checkpoint)["step" + SUFFIX])
 
 
-def test_a_run_folder_holds_what_repeats_it(run, data):
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_folder_contains_everything_to_repeat_the_run(run, data):
     assert {path.name for path in run.iterdir()} >= {
         "checkpoint",
         "ckpt-1.index",
@@ -70,18 +96,18 @@ def test_a_run_folder_holds_what_repeats_it(run, data):
     assert step_of(run / "ckpt-2") == 4
 
 
-def test_tensorboard_gets_every_loss_and_the_schedule(run):
+def test_tensorboard_contains_every_loss_and_the_learning_rate(run):
     tags = scalars(run)
     assert set(tags["Loss/total_loss"]) == {1, 2, 3, 4}
-    parts = ("localization", "classification", "regularization")
     for step, total in tags["Loss/total_loss"].items():
-        assert total == pytest.approx(sum(tags[f"Loss/{p}_loss"][step] for p in parts), rel=1e-4)
+        parts = sum(tags[f"Loss/{part}_loss"][step] for part in LOSS_PARTS)
+        assert total == pytest.approx(parts, rel=1e-4)
     rates = tags["learning_rate"]
     assert rates[1] > rates[2] > rates[4] > 0
 
 
-def test_weights_change_and_upstream_restores_them(run):
-    """The OD API's own exporter code restores our checkpoint into its own model."""
+def test_training_changes_the_weights_and_upstream_restores_them(run):
+    """Restores the checkpoint into a model built by the OD API, as its exporter does."""
     import tensorflow as tf
     from object_detection.builders import model_builder
 
@@ -98,7 +124,7 @@ def test_weights_change_and_upstream_restores_them(run):
         assert all(not np.array_equal(first[name], last[name]) for name in kernels), part
 
 
-def test_the_same_command_on_a_finished_run_does_nothing(run, data, tiny_template, options):
+def test_repeating_the_command_of_a_finished_run_changes_nothing(run, data, tiny_template, options):
     before = {path: path.stat().st_mtime_ns for path in run.glob("ckpt*")}
     steps = []
     settings = RunSettings(checkpoint_every=2)
@@ -107,14 +133,45 @@ def test_the_same_command_on_a_finished_run_does_nothing(run, data, tiny_templat
     assert before == {path: path.stat().st_mtime_ns for path in run.glob("ckpt*")}
 
 
+@pytest.mark.usefixtures("stub_learner")
+def test_run_resumes_offline_without_its_zoo_checkpoint(
+    run, data, tiny_template, tmp_path, monkeypatch
+):
+    name, other = (f"ssd_mobilenet_v2_{kind}320x320_coco17_tpu-8" for kind in ("", "fpnlite_"))
+    folder, output = tmp_path / "zoo" / name, tmp_path / "run"
+    folder.mkdir(parents=True)
+    for file in run.glob("ckpt-2.*"):
+        shutil.copyfile(file, folder / file.name.replace("ckpt-2", "ckpt-0"))
+
+    def fetch(archive, progress):
+        if archive.name == name and folder.is_dir():
+            return folder / "ckpt-0"
+        raise UserError(archive.url, "cannot be downloaded", "Try later")
+
+    def tfod_train(*options):
+        arguments = ["train", "--data", data.folder, "--pipeline", tiny_template]
+        arguments += ["--output", output, "--steps", 2, "--checkpoint-every", 1]
+        return CliRunner().invoke(main, [str(argument) for argument in (*arguments, *options)])
+
+    monkeypatch.setattr(zoo, "fetch_checkpoint", fetch)
+    assert tfod_train("--init", name).exit_code == 0
+    shutil.rmtree(folder)
+    result = tfod_train("--init", name)
+    assert result.exit_code == 0, result.output
+    assert f"trained: {output / 'best'}" in result.output
+    for options in (["--init", name, "--overwrite"], ["--init", other]):
+        assert "cannot be downloaded" in tfod_train(*options).output
+
+
 def test_other_settings_are_refused_and_the_run_is_kept(run, data, tiny_template, options):
     before = sorted(path.name for path in run.iterdir())
-    with pytest.raises(UserError, match="holds a run with other settings"):
+    with pytest.raises(UserError, match="contains a run with other settings"):
         train(data, str(tiny_template), run, replace(options, steps=9), RunSettings(0, 2))
     assert before == sorted(path.name for path in run.iterdir())
 
 
-def test_ctrl_c_saves_the_step_it_reached_and_its_evaluation_follows(data, tiny_template, tmp_path):
+@pytest.mark.usefixtures("stub_learner")
+def test_ctrl_c_saves_the_current_step_and_its_evaluation_follows(data, tiny_template, tmp_path):
     def stop_at_two(step):
         if step.number == 2:
             raise KeyboardInterrupt
@@ -124,22 +181,22 @@ def test_ctrl_c_saves_the_step_it_reached_and_its_evaluation_follows(data, tiny_
     with pytest.raises(KeyboardInterrupt):
         train(data, str(tiny_template), output, options, settings, on_step=stop_at_two)
     assert step_of(output / "ckpt-1") == 2
-    judged = []
+    evaluations = []
     best = train(
-        *(data, str(tiny_template), output, options, settings), on_evaluation=judged.append
+        *(data, str(tiny_template), output, options, settings), on_evaluation=evaluations.append
     )
-    assert [each.step for each in judged] == [2]
+    assert [evaluation.step for evaluation in evaluations] == [2]
     assert best == output / "best" / "ckpt-2"
 
 
-def test_kill_9_resumes_from_the_last_checkpoint(data, tiny_template, tmp_path):
+def test_run_resumes_from_the_last_checkpoint_after_kill_9(data, shallow_template, tmp_path):
     output = tmp_path / "run"
     command = [sys.executable, "-m", "tfod", "train", "--data", data.folder, "--init", "scratch"]
-    command += ["--pipeline", tiny_template, "--output", output, "--checkpoint-every", "3"]
+    command += ["--pipeline", shallow_template, "--output", output, "--checkpoint-every", "3"]
     command += ["--steps", "400", "--batch-size", "2"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(list(map(str, command)), env=env, stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 300
+        deadline = time.monotonic() + scaled(300)
         while not (output / "ckpt-2.index").exists():
             assert process.poll() is None, process.stderr.read().decode()
             assert time.monotonic() < deadline
@@ -148,7 +205,7 @@ def test_kill_9_resumes_from_the_last_checkpoint(data, tiny_template, tmp_path):
     import tensorflow as tf
 
     saved = step_of(Path(tf.train.latest_checkpoint(str(output))))
-    assert 3 <= saved < 400  # 3 where it struck before the second one was listed
+    assert 3 <= saved < 400  # 3 if the process was killed before it listed the second checkpoint
 
     class Enough(Exception):
         pass
@@ -162,7 +219,7 @@ def test_kill_9_resumes_from_the_last_checkpoint(data, tiny_template, tmp_path):
 
     options, settings = Options(steps=400, batch_size=2), RunSettings(checkpoint_every=3)
     with pytest.raises(Enough):
-        train(data, str(tiny_template), output, options, settings, on_step=watch)
+        train(data, str(shallow_template), output, options, settings, on_step=watch)
     assert steps == [saved + 1, saved + 2, saved + 3, saved + 4]
     resumed = Path(tf.train.latest_checkpoint(str(output)))
     assert step_of(resumed) == saved + 3
@@ -170,30 +227,29 @@ def test_kill_9_resumes_from_the_last_checkpoint(data, tiny_template, tmp_path):
     assert momentum and all(np.isfinite(v).all() for v in momentum)
 
 
-def test_a_detector_checkpoint_starts_a_new_run(run, data, tiny_template, tmp_path):
-    """Type detection takes the feature extractor, full the box predictor as well."""
+def test_detector_checkpoint_initializes_a_new_run(run, data, tiny_template, tmp_path):
+    """Type detection restores the feature extractor, full the box predictor as well."""
     import tensorflow as tf
     from object_detection.builders import model_builder
 
     prefix = run / "ckpt-2"
     assert checkpoint_type(prefix) == "detection"
     saved, pipeline = variables(prefix), read_pipeline(run / "pipeline.config")
+    tf.keras.utils.set_random_seed(5)
+    model = model_builder.build(pipeline.model, is_training=True)
+    build_variables(model)
     for kind, predictor_equal in (("detection", False), ("full", True)):
-        tf.keras.utils.set_random_seed(5)
-        model = model_builder.build(pipeline.model, is_training=True)
-        build_variables(model)
         restore_fine_tune_checkpoint(model, prefix, kind)
-        again = Path(tf.train.Checkpoint(model=model).write(str(tmp_path / kind)))
-        now = variables(again)
-        kernels = [name for name in now if "kernel" in name]
+        restored = variables(Path(tf.train.Checkpoint(model=model).write(str(tmp_path / kind))))
+        kernels = [name for name in restored if "kernel" in name]
         extractor = [name for name in kernels if "_feature_extractor" in name]
         predictor = [name for name in kernels if "_box_predictor" in name]
-        assert extractor and all(np.array_equal(now[n], saved[n]) for n in extractor)
+        assert extractor and all(np.array_equal(restored[n], saved[n]) for n in extractor)
         assert predictor
-        assert all(np.array_equal(now[n], saved[n]) == predictor_equal for n in predictor)
+        assert all(np.array_equal(restored[n], saved[n]) == predictor_equal for n in predictor)
 
 
-def test_a_classification_backbone_is_restored(shared):
+def test_classification_backbone_is_restored(shared):
     from object_detection.builders import model_builder
 
     prefix = shared / "backbones" / "mobilenet_v2_imagenet" / "mobilenet_v2.ckpt-1"
@@ -204,14 +260,14 @@ def test_a_classification_backbone_is_restored(shared):
     restore_fine_tune_checkpoint(model, prefix, "classification")
     backbone = model._feature_extractor.classification_backbone
     saved = variables(prefix)
-    number = sum(variable.shape.num_elements() for variable in backbone.variables)
-    counted = [value.size for name, value in saved.items() if name.startswith("feature_extractor")]
-    assert number == sum(counted) > 2e6
-    first = "feature_extractor/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE"
+    weights = sum(variable.shape.num_elements() for variable in backbone.variables)
+    sizes = [value.size for name, value in saved.items() if name.startswith("feature_extractor")]
+    assert weights == sum(sizes) > 2e6
+    first = "feature_extractor/layer_with_weights-0/kernel" + SUFFIX
     assert np.array_equal(saved[first], backbone.get_layer("Conv1").get_weights()[0])
 
 
-def test_a_checkpoint_of_another_architecture_is_one_line(run, data, tmp_path):
+def test_checkpoint_of_another_architecture_is_reported(run, data, tmp_path):
     options = Options(steps=1, batch_size=1, init=run / "ckpt-2")
     output = tmp_path / "run"
     with pytest.raises(UserError, match="another architecture") as error:
@@ -221,7 +277,7 @@ def test_a_checkpoint_of_another_architecture_is_one_line(run, data, tmp_path):
 
 
 @pytest.mark.parametrize("content", [None, b"not a checkpoint"])
-def test_what_is_no_checkpoint_is_one_line(content, data, tiny_template, tmp_path):
+def test_missing_or_damaged_checkpoint_is_reported(content, data, tiny_template, tmp_path):
     if content:
         (tmp_path / "ckpt-0.index").write_bytes(content)
     options = Options(steps=1, init=tmp_path / "ckpt-0")
@@ -230,41 +286,35 @@ def test_what_is_no_checkpoint_is_one_line(content, data, tiny_template, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def rows(run: Path) -> list[dict[str, str]]:
-    with (run / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_the_table_has_a_row_a_step_and_one_an_evaluation(run):
+def test_table_has_one_row_per_step_and_one_per_evaluation(run):
     assert [row["step"] for row in rows(run) if row["total_loss"]] == ["1", "2", "3", "4"]
-    judged = [row for row in rows(run) if row["AP"]]
-    assert [row["step"] for row in judged] == ["1", "2", "3", "4"]
-    for row in judged:
-        parts = ("localization", "classification", "regularization")
-        total = sum(float(row[f"val_{part}_loss"]) for part in parts)
+    evaluations = [row for row in rows(run) if row["AP"]]
+    assert [row["step"] for row in evaluations] == ["1", "2", "3", "4"]
+    for row in evaluations:
+        total = sum(float(row[f"val_{part}_loss"]) for part in LOSS_PARTS)
         assert float(row["val_total_loss"]) == pytest.approx(total, rel=1e-4)
 
 
-def test_evaluation_while_training_is_that_of_the_best_checkpoint(run, data):
-    """The AP that chose a checkpoint is what `tfod evaluate` says of it."""
+def test_evaluation_during_training_equals_that_of_the_best_checkpoint(run, data):
+    """The AP that selects a checkpoint is the one that `tfod evaluate` prints for it."""
     import tensorflow as tf
 
-    kept = json.loads((run / "best/metrics.json").read_text())["coco"]
+    stored = json.loads((run / "best/metrics.json").read_text())["coco"]
     detector = Detector.load(run)
-    truths, found = [], []
+    ground_truth, detections = [], []
     for record in read_records(data.splits["val"].shards):
-        truths.append(record.annotation)
-        # `tfod evaluate` decodes by Pillow, whose JPEG pixels differ by 1 here and there, and an
-        # all but untrained model makes much of that.
-        found.append(detector.predict(tf.io.decode_image(record.image.data).numpy()))
-    again = evaluate(truths, found, data.classes.values())[0].coco
-    assert kept == pytest.approx(again, abs=1e-6)
+        ground_truth.append(record.annotation)
+        # `tfod evaluate` decodes with Pillow. Its JPEG pixels differ by 1 here and there, which
+        # matters for a nearly untrained model.
+        detections.append(detector.predict(tf.io.decode_image(record.image.data).numpy()))
+    expected = evaluate(ground_truth, detections, data.classes.values())[0].coco
+    assert stored == pytest.approx(expected, abs=1e-6)
     best = max((row for row in rows(run) if row["AP"]), key=lambda row: float(row["AP"]))
-    assert float(best["AP"]) == pytest.approx(kept["AP"], abs=1e-6)
+    assert float(best["AP"]) == pytest.approx(stored["AP"], abs=1e-6)
     assert (run / f"best/ckpt-{best['step']}.index").is_file()
 
 
-def test_tensorboard_gets_pictures_and_ap(run):
+def test_tensorboard_contains_validation_images_and_ap(run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run / "val"), size_guidance={"tensors": 0})
@@ -273,74 +323,73 @@ def test_tensorboard_gets_pictures_and_ap(run):
     assert {"DetectionBoxes/AP", "Loss/total_loss", "ground_truth_and_detections/0"} <= tags
 
 
-def test_patience_ends_a_run_that_gets_no_better(data, tiny_template, tmp_path):
+@pytest.mark.usefixtures("stub_learner")
+def test_patience_stops_a_run_that_does_not_improve(data, tiny_template, tmp_path):
     options = Options(steps=40, batch_size=2, learning_rate=1e-9)
     settings = RunSettings(eval_every=2, patience=2)
-    judged, output = [], tmp_path / "run"
+    evaluations, output = [], tmp_path / "run"
 
-    def again():
+    def train_steps():
         steps = []
         train(
             *(data, str(tiny_template), output, options, settings),
             on_step=lambda step: steps.append(step.number),
-            on_evaluation=judged.append,
+            on_evaluation=evaluations.append,
         )
         return steps
 
-    steps = again()
-    assert [each.best for each in judged][-2:] == [False, False]
-    assert steps[-1] == judged[-1].step < 40
+    steps = train_steps()
+    assert [evaluation.best for evaluation in evaluations][-2:] == [False, False]
+    assert steps[-1] == evaluations[-1].step < 40
     assert step_of(Path(tf_latest(output))) == steps[-1]
-    assert again() == []  # it is over, also for who repeats the command
+    assert train_steps() == []  # repeating the command does not continue the run
 
 
-def test_an_exploding_loss_is_one_line_and_the_last_checkpoint_stays(data, tiny_template, tmp_path):
-    options = Options(steps=30, batch_size=2, learning_rate=1e12)
+@pytest.mark.parametrize("loss", [1e12, math.inf, math.nan])
+def test_exploding_loss_is_reported_and_the_last_checkpoint_is_kept(
+    loss, data, tiny_template, tmp_path, stub_learner
+):
+    stub_learner(lambda step: loss if step == 3 else 1.0)
     output = tmp_path / "run"
     with pytest.raises(UserError) as caught:
         settings = RunSettings(checkpoint_every=1, eval_every=30)
-        train(data, str(tiny_template), output, options, settings)
+        train(data, str(tiny_template), output, Options(steps=30, batch_size=2), settings)
     line = str(caught.value)
-    assert line.startswith(f"{output}: the loss of step ")
-    assert "Train anew with a --learning-rate below" in line
-    kept = Path(tf_latest(output))
-    assert f"{kept} is from before" in line
-    assert 1 <= step_of(kept) < 30
+    assert line.startswith(f"{output}: the loss of step 3 is {loss:g}. ")
+    assert "Restart with --overwrite and a --learning-rate below 0.1" in line
+    checkpoint = Path(tf_latest(output))
+    assert f"{checkpoint} is from before" in line
+    assert 1 <= step_of(checkpoint) < 30
 
 
+@pytest.mark.usefixtures("stub_learner")
 @pytest.mark.parametrize(
     ("reason", "line"),
     [
-        ("OOM when allocating tensor", "--batch-size: is 3, and so many pictures do not fit"),
+        ("OOM when allocating tensor", "--batch-size: is 3, and a batch of 3 images does not fit"),
         ("events; No space left on device", "run: cannot be written: events; No space left"),
     ],
 )
-def test_what_ran_out_is_one_line(data, tiny_template, tmp_path, reason, line):
+def test_exhausted_memory_and_disk_are_reported(data, tiny_template, tmp_path, reason, line):
     import tensorflow as tf
 
-    def run_out(step):  # in TensorFlow's words: of a GPU's memory, and of a disk
+    def raise_error(step):  # TensorFlow's messages for GPU memory and for a disk
         raise tf.errors.ResourceExhaustedError(None, None, reason)
 
     with pytest.raises(UserError, match=line):
-        train(data, str(tiny_template), tmp_path / "run", Options(batch_size=3), on_step=run_out)
+        train(
+            data, str(tiny_template), tmp_path / "run", Options(batch_size=3), on_step=raise_error
+        )
 
 
-@pytest.fixture
-def deterministic():
-    """Lets a test train deterministically, and those after it not."""
-    from tensorflow.python.framework import config
-
-    yield
-    config.disable_op_determinism()
-
-
-def test_a_full_disk_is_one_line(data, tiny_template, tmp_path):
-    output, kept = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+@pytest.mark.usefixtures("stub_learner")
+def test_full_disk_is_reported(data, tiny_template, tmp_path):
+    output, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 
     def fill_up(step):
-        if step.number == 2:  # files end at 100 kB from here on, less than a checkpoint
-            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, kept[1]))
+        if step.number == 2:  # from here on no file can exceed 100 kB, less than a checkpoint
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
 
     settings = RunSettings(checkpoint_every=2, eval_every=5)
     try:
@@ -348,78 +397,81 @@ def test_a_full_disk_is_one_line(data, tiny_template, tmp_path):
             options = Options(steps=5, batch_size=2)
             train(data, str(tiny_template), output, options, settings, on_step=fill_up)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
     assert str(caught.value).startswith(f"{output}: cannot be written: ")
-    assert "repeat the command: it goes on from there" in str(caught.value)
+    assert "then repeat the command to resume" in str(caught.value)
 
 
-@pytest.mark.usefixtures("deterministic")
-def test_killed_and_resumed_is_the_same_as_never_killed(data, tiny_template, tmp_path):
-    """Weights, momentum, averages and what the table says of training are equal to the last bit."""
-    options = Options(steps=12, batch_size=2)
-    settings = RunSettings(checkpoint_every=1, eval_every=4, seed=3, deterministic=True)
-    template = tmp_path / "averaged.config"
-    pipeline = read_pipeline(tiny_template)
+@pytest.fixture(scope="module")
+def train_averaged(data, shallow_template, run, tmp_path_factory):
+    """Trains deterministically, with frozen layers and averaged weights, and saves every step."""
+    from tensorflow.python.framework import config
+
+    pipeline = read_pipeline(shallow_template)
+    pipeline.train_config.freeze_variables.append("(Conv1|bn_Conv1|expanded_conv)")
     pipeline.train_config.optimizer.use_moving_average = True
     pipeline.train_config.optimizer.moving_average_decay = 0.9
+    template = tmp_path_factory.mktemp("averaged") / "averaged.config"
     write_pipeline(pipeline, template)
+    options = Options(steps=12, batch_size=2, init=run / "ckpt-2")
+    settings = RunSettings(checkpoint_every=1, keep=12, eval_every=4, seed=3, deterministic=True)
+    yield partial(train, data, str(template), options=options, settings=settings)
+    config.disable_op_determinism()
+
+
+@pytest.fixture(scope="module")
+def averaged_run(train_averaged, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("averaged") / "run"
+    train_averaged(output=output)
+    return output
+
+
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(train_averaged, averaged_run, tmp_path):
+    """Weights, momentum, averages and training losses are bit-identical."""
 
     class Kill(Exception):
         pass
 
-    def run(output: Path, kill_at: int = 0) -> None:
-        def on_step(step):
-            if step.number == kill_at:
-                raise Kill
+    def kill(step):
+        if step.number == 9:
+            raise Kill
 
-        train(data, str(template), output, options, settings, on_step=on_step)
-
-    run(tmp_path / "whole")
-    for moment in (3, 9):
-        with pytest.raises(Kill):
-            run(tmp_path / "killed", kill_at=moment)
-    run(tmp_path / "killed")
-    whole, killed = (variables(Path(tf_latest(tmp_path / n))) for n in ("whole", "killed"))
-    assert any(name.startswith("average/") for name in whole)
-    assert_same(whole, killed)
+    resumed = tmp_path / "run"
+    with pytest.raises(Kill):
+        train_averaged(output=resumed, on_step=kill)
+    steps = []
+    train_averaged(output=resumed, on_step=lambda step: steps.append(step.number))
+    assert steps == [9, 10, 11, 12]
+    expected, actual = (variables(folder / "ckpt-12") for folder in (averaged_run, resumed))
+    assert any(name.startswith("average/") for name in expected)
+    assert_same(expected, actual)
     tables = [
         [[row[name] for name in ("step", "total_loss", "learning_rate")] for row in rows(folder)]
-        for folder in (tmp_path / "whole", tmp_path / "killed")
+        for folder in (averaged_run, resumed)
     ]
     assert tables[0] == tables[1]
-    best = [variables(Path(tf_latest(tmp_path / name / "best"))) for name in ("whole", "killed")]
+    best = [variables(Path(tf_latest(folder / "best"))) for folder in (averaged_run, resumed)]
     assert_same(*best)
 
 
-def test_frozen_layers_stay_and_the_best_checkpoint_has_the_averages(
-    data, tiny_template, run, tmp_path
-):
-    pipeline = read_pipeline(tiny_template)
-    config = pipeline.train_config
-    config.freeze_variables.append("(Conv1|bn_Conv1|expanded_conv)")
-    config.optimizer.use_moving_average = True
-    config.optimizer.moving_average_decay = 0.9
-    write_pipeline(pipeline, tmp_path / "frozen.config")
-    options = Options(steps=2, batch_size=2, init=run / "ckpt-2")
-    settings = RunSettings(checkpoint_every=1)
-    train(data, str(tmp_path / "frozen.config"), tmp_path / "run", options, settings)
-    first, last = (variables(tmp_path / f"run/ckpt-{number}") for number in (1, 2))
+def test_frozen_layers_are_not_trained(averaged_run):
+    first, last = (variables(averaged_run / f"ckpt-{step}") for step in (1, 2))
     backbone = "model/_feature_extractor/classification_backbone/layer_with_weights-"
     same = {name for name in first if np.array_equal(first[name], last[name])}
-    # Conv1, bn_Conv1 and the five of expanded_conv: a convolution and its batch norm in turns.
+    # Conv1, bn_Conv1 and expanded_conv: three convolutions, each followed by its batch norm.
     frozen = {name for name in first if name.startswith(tuple(f"{backbone}{n}/" for n in range(6)))}
     assert len(frozen) > 10 and frozen <= same
     assert not any(name.startswith(f"{backbone}6/") for name in same)
     assert not any("momentum" in name for name in frozen)
 
-    steps = {1: first, 2: last}
-    (index,) = (tmp_path / "run/best").glob("*.index")
-    best = variables(index.with_suffix(""))
-    then = steps[int(index.stem.removeprefix("ckpt-"))]
-    averages = [value for name, value in then.items() if name.startswith("average/")]
-    kept = [value for name, value in best.items() if name.endswith("kernel" + SUFFIX)]
-    trained = [v for v in kept if not any(np.array_equal(v, then[n]) for n in frozen)]
-    assert trained
-    for value in trained:
-        assert any(np.array_equal(value, average) for average in averages)
+
+def test_best_checkpoint_contains_the_averaged_weights(averaged_run):
+    best = Path(tf_latest(averaged_run / "best"))
+    current = variables(averaged_run / best.name)  # of the same step
+    averages = [value for name, value in current.items() if name.startswith("average/")]
+    kernels = {k: v for k, v in variables(best).items() if k.endswith("kernel" + SUFFIX)}
+    frozen = {name for name in kernels if np.array_equal(kernels[name], current[name])}
+    assert 0 < len(frozen) < len(kernels) / 2
+    for name in kernels.keys() - frozen:
+        assert any(np.array_equal(kernels[name], average) for average in averages), name

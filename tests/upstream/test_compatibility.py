@@ -1,4 +1,4 @@
-"""Checkpoints go both ways between tfod and the OD API's own training and export code."""
+"""Tests that the OD API can train and export a run of tfod, and that tfod can read the result."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def continued(run, tmp_path_factory) -> Path:
-    """Our run of four steps, trained two steps further by upstream's `train_loop`."""
+    """The run of four steps, trained for two more steps by the OD API's `train_loop`."""
     import tensorflow as tf
     from object_detection import model_lib_v2
 
@@ -32,8 +32,8 @@ def continued(run, tmp_path_factory) -> Path:
     return folder
 
 
-def upstream_detections(run: Path, output: Path, pictures) -> list[dict[str, np.ndarray]]:
-    """What the SavedModel says that upstream's exporter makes of a run's best checkpoint."""
+def upstream_detections(run: Path, output: Path, images) -> list[dict[str, np.ndarray]]:
+    """Exports a run with the OD API's exporter and returns the outputs of the SavedModel."""
     import tensorflow as tf
     from object_detection import exporter_lib_v2
     from object_detection.utils import config_util
@@ -47,27 +47,25 @@ def upstream_detections(run: Path, output: Path, pictures) -> list[dict[str, np.
     )
     model = tf.saved_model.load(str(output / "saved_model"))
     return [
-        {name: value.numpy()[0] for name, value in model(tf.constant(picture[None])).items()}
-        for picture in pictures
+        {name: value.numpy()[0] for name, value in model(tf.constant(image[None])).items()}
+        for image in images
     ]
 
 
-def assert_equal(ours: Detector, theirs: list[dict[str, np.ndarray]], pictures) -> None:
-    for picture, expected in zip(pictures, theirs, strict=True):
-        found = ours.predict(picture)
-        np.testing.assert_allclose(found.scores, expected["detection_scores"], atol=1e-5)
-        np.testing.assert_allclose(found.boxes, expected["detection_boxes"], atol=1e-5)
-        np.testing.assert_array_equal(found.class_ids, expected["detection_classes"])
+def assert_equal(detector: Detector, upstream_outputs: list[dict[str, np.ndarray]], images) -> None:
+    for image, expected in zip(images, upstream_outputs, strict=True):
+        detections = detector.predict(image)
+        np.testing.assert_allclose(detections.scores, expected["detection_scores"], atol=1e-5)
+        np.testing.assert_allclose(detections.boxes, expected["detection_boxes"], atol=1e-5)
+        np.testing.assert_array_equal(detections.class_ids, expected["detection_classes"])
 
 
-def test_upstreams_exporter_takes_our_run(run, pictures, tmp_path):
-    theirs = upstream_detections(run, tmp_path / "exported", pictures[:3])
-    assert_equal(Detector.load(run), theirs, pictures[:3])
+def test_the_od_api_exports_a_run(run, images, tmp_path):
+    expected = upstream_detections(run, tmp_path / "exported", images[:3])
+    assert_equal(Detector.load(run), expected, images[:3])
 
 
-def test_upstreams_train_loop_goes_on_from_our_checkpoint_and_ours_reads_what_it_writes(
-    run, continued, pictures, tmp_path
-):
+def test_the_od_api_continues_a_run_and_tfod_reads_its_checkpoint(run, continued, images, tmp_path):
     import tensorflow as tf
 
     def read(folder: Path, name: str) -> np.ndarray:
@@ -75,7 +73,8 @@ def test_upstreams_train_loop_goes_on_from_our_checkpoint_and_ours_reads_what_it
         return newest.get_tensor(f"{name}/.ATTRIBUTES/VARIABLE_VALUE")
 
     assert (read(run, "step"), read(continued, "step")) == (4, 6)
-    theirs = upstream_detections(continued, tmp_path / "exported", pictures[:3])
-    assert_equal(Detector.load(continued), theirs, pictures[:3])
-    before = Detector.load(run).predict(pictures[0])
-    assert np.abs(before.scores - theirs[0]["detection_scores"]).max() > 1e-4  # it did train
+    expected = upstream_detections(continued, tmp_path / "exported", images[:3])
+    assert_equal(Detector.load(continued), expected, images[:3])
+    before = Detector.load(run).predict(images[0])
+    change = np.abs(before.scores - expected[0]["detection_scores"]).max()
+    assert change > 1e-4  # the two steps changed the weights

@@ -1,4 +1,4 @@
-"""object_detection imports and its protos are served by the fast runtime, without TensorFlow."""
+"""Tests `upstream.repairs`: `object_detection` works with current libraries."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers.protos import is_repeated
 
 
 def python(code: str, **env) -> subprocess.CompletedProcess:
-    """Runs code in a fresh interpreter that finds tfod as this one does."""
+    """Runs code in a new interpreter with the same `sys.path`."""
     import os
 
     return subprocess.run(
@@ -27,7 +27,7 @@ def python(code: str, **env) -> subprocess.CompletedProcess:
     )
 
 
-def test_importing_tfod_and_reading_protos_loads_no_tensorflow():
+def test_importing_tfod_and_reading_protos_does_not_load_tensorflow():
     result = python("""
         import sys, tfod, tfod.cli, tfod.annotation.formats, tfod.conversion, tfod.detector
         from tfod.model import find_template, read_pipeline
@@ -38,7 +38,7 @@ def test_importing_tfod_and_reading_protos_loads_no_tensorflow():
     assert (result.returncode, result.stdout) == (0, "90 False\n"), result.stderr
 
 
-def test_protos_are_served_by_the_fast_runtime():
+def test_protos_use_the_fast_runtime():
     from google.protobuf.internal import api_implementation
     from object_detection.protos import pipeline_pb2
 
@@ -51,7 +51,7 @@ def test_protos_are_served_by_the_fast_runtime():
 
 
 def proto_messages():
-    """Every message type of every proto of the OD API, nested ones included."""
+    """Yields all message types of the OD API's protos, including nested ones."""
     import object_detection.protos
 
     def with_nested(descriptor):
@@ -66,7 +66,7 @@ def proto_messages():
 
 
 def fill(message, depth: int = 4) -> None:
-    """Sets every field of a message, to values that are not the defaults."""
+    """Sets all fields of a message to values that are not the defaults."""
     for field in message.DESCRIPTOR.fields:
         value = getattr(message, field.name)
         if field.message_type and field.message_type.GetOptions().map_entry:
@@ -75,18 +75,18 @@ def fill(message, depth: int = 4) -> None:
             if content.message_type:
                 fill(value[entry], depth - 1)
             else:
-                value[entry] = a_value(content)
+                value[entry] = non_default(content)
         elif field.message_type:
             if depth:
                 fill(value.add() if is_repeated(field) else value, depth - 1)
         elif is_repeated(field):
-            value.extend([a_value(field)] * 2)
+            value.extend([non_default(field)] * 2)
         else:
-            setattr(message, field.name, a_value(field))
+            setattr(message, field.name, non_default(field))
 
 
-def a_value(field):
-    """One for a scalar field that is not its default."""
+def non_default(field):
+    """Returns a value for a scalar field that is not its default."""
     if field.enum_type:
         return field.enum_type.values[-1].number
     if field.cpp_type == field.CPPTYPE_STRING:
@@ -96,7 +96,7 @@ def a_value(field):
     return 1.5 if field.cpp_type in (field.CPPTYPE_FLOAT, field.CPPTYPE_DOUBLE) else 7
 
 
-def test_every_proto_message_round_trips_as_text_and_as_bytes():
+def test_every_proto_message_round_trips_as_text_and_bytes():
     messages = list(proto_messages())
     assert len(messages) > 150
     for descriptor in messages:
@@ -107,7 +107,7 @@ def test_every_proto_message_round_trips_as_text_and_as_bytes():
         assert text_format.Parse(text_format.MessageToString(message), type(message)()) == message
 
 
-def test_tensorflow_imported_first_with_keras_3_is_one_clear_error():
+def test_tensorflow_imported_first_with_keras_3_is_reported():
     result = python(
         """
         import tensorflow as tf
@@ -121,11 +121,11 @@ def test_tensorflow_imported_first_with_keras_3_is_one_clear_error():
 
 
 @pytest.mark.parametrize(("first", "flag"), [("tensorflow", "1"), ("tfod", "0"), ("tfod", "1")])
-def test_either_may_be_imported_first_where_keras_2_is_chosen(first, flag):
-    other = {"tensorflow": "tfod", "tfod": "tensorflow"}[first]
+def test_keras_2_is_used_whichever_package_is_imported_first(first, flag):
+    second = {"tensorflow": "tfod", "tfod": "tensorflow"}[first]
     result = python(
         f"""
-        import {first}, {other}
+        import {first}, {second}
         import tensorflow as tf
         from object_detection.builders import model_builder
         print(tf.keras.layers.Layer.__module__)
@@ -136,14 +136,14 @@ def test_either_may_be_imported_first_where_keras_2_is_chosen(first, flag):
     assert result.stdout.startswith("tf_keras.")
 
 
-def test_install_twice_adds_one_finder():
-    from tfod.upstream import repairs as upstream
+def test_installing_twice_adds_one_finder():
+    from tfod.upstream import repairs
 
-    upstream.install()
-    assert sum(isinstance(finder, upstream.Finder) for finder in sys.meta_path) == 1
+    repairs.install()
+    assert sum(isinstance(finder, repairs.RepairFinder) for finder in sys.meta_path) == 1
 
 
-def test_what_is_gone_says_so_when_used():
+def test_the_removed_estimator_is_reported_when_it_is_used():
     from tensorflow.compat.v1 import estimator
 
     import tfod  # noqa: F401
@@ -153,7 +153,7 @@ def test_what_is_gone_says_so_when_used():
         estimator.Estimator  # noqa: B018
 
 
-def test_moved_control_flow_is_where_tf_slim_looks():
+def test_moved_control_flow_is_available_to_tf_slim():
     from tensorflow.python.ops import control_flow_case, control_flow_ops
 
     assert control_flow_ops.case is control_flow_case.case
@@ -161,8 +161,7 @@ def test_moved_control_flow_is_where_tf_slim_looks():
         control_flow_ops.never_there  # noqa: B018
 
 
-def test_large_libraries_wait_until_they_are_used():
-    """They make up a third of the time it takes to start, and training needs none of them."""
+def test_large_libraries_are_imported_on_first_use():
     code = """
 import sys
 import tfod, tensorflow
@@ -185,7 +184,86 @@ print(gce_cluster_resolver.discovery.build.__name__)
     assert result.stdout.splitlines() == ["[]", "jet 1.0", "Agg 3", "[1 0]", "build"], result.stderr
 
 
-def test_resnet_18_is_built_of_keras_2():
+def test_resnet_18_is_built_with_keras_2():
     from object_detection.models.keras_models import resnet_v1
 
     assert resnet_v1.resnet.__name__ == "tf_keras.src.applications.resnet"
+
+
+def test_tensorflow_io_is_not_imported():
+    from object_detection.meta_architectures import deepmac_meta_arch
+
+    from tfod.upstream.repairs import LazyModule
+
+    assert isinstance(deepmac_meta_arch.tfio, LazyModule)
+    assert "tensorflow_io" not in sys.modules
+
+
+def test_removed_numpy_names_are_available_to_old_packages_only():
+    import numpy as np
+
+    def evaluate(expression: str, module: str):
+        return eval(expression, {"__name__": module, "np": np})
+
+    for module in ("object_detection.utils.ops", "lvis.eval"):
+        assert evaluate("np.float", module) is float
+        assert evaluate("np.string_", module) is np.bytes_
+        with pytest.raises(AttributeError):
+            evaluate("np.never_there", module)
+    with pytest.raises(AttributeError):
+        evaluate("np.float", "another_package")
+
+
+def test_record_helpers_accept_booleans():
+    from object_detection.utils import dataset_util
+
+    assert dataset_util.int64_feature(True).int64_list.value == [1]
+    assert dataset_util.int64_list_feature([True, False, 3]).int64_list.value == [1, 0, 3]
+
+
+def test_boxes_can_be_drawn_with_text():
+    import numpy as np
+    from object_detection.utils import visualization_utils
+
+    image = np.zeros([80, 120, 3], np.uint8)
+    visualization_utils.draw_bounding_box_on_image_array(
+        image, 0.3, 0.1, 0.9, 0.9, display_str_list=["stop: 90%"]
+    )
+    assert image[:24].any()  # the text is above the box
+
+
+def test_plots_can_be_read_from_the_canvas():
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from object_detection.utils import visualization_utils
+
+    canvas = FigureCanvasAgg(Figure(figsize=(2, 1), dpi=50))
+    canvas.draw()
+    pixels = visualization_utils.np.fromstring(canvas.tostring_rgb(), dtype="uint8")
+    assert pixels.size == 100 * 50 * 3
+
+
+def test_boxes_of_frames_can_be_arrays():
+    import numpy as np
+    from object_detection.dataset_tools import seq_example_util
+
+    frames = [np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]]), np.zeros([0, 4])]
+    ymins, xmins, ymaxs, xmaxs = seq_example_util.boxes_to_box_components(frames)
+    assert [list(values) for values in ymins] == [[0.1, 0.5], []]
+    assert [len(values) for values in (*xmins, *ymaxs, *xmaxs)] == [2, 0] * 3
+
+
+def test_each_test_that_a_repair_names_exists():
+    import re
+    from pathlib import Path
+
+    from tfod.upstream import internals, mediapipe_metadata, repairs
+
+    for module, test_file in (
+        (repairs, "test_repairs.py"),
+        (internals, "test_internals.py"),
+        (mediapipe_metadata, "test_internals.py"),
+    ):
+        tests = Path(__file__).with_name(test_file).read_text()
+        names = re.findall(r"Test: `(\w+)`", Path(module.__file__).read_text())
+        assert names and all(f"def {name}(" in tests for name in names)

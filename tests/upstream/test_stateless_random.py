@@ -1,4 +1,4 @@
-"""Random numbers of the OD API's augmentations, decided by seed and turn."""
+"""Tests `upstream.stateless_random`: augmentation depends on the seed and the turn only."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ BOXES = tf.constant([[0.1, 0.2, 0.6, 0.7]])
 
 
 def draw(seed: int, turn: int) -> list[np.ndarray]:
+    """Draws from all replaced functions."""
     v1 = tf.compat.v1
     with seeded(seed, tf.constant(turn, tf.int64)):
         drawn = [
@@ -28,20 +29,20 @@ def draw(seed: int, turn: int) -> list[np.ndarray]:
     return [value.numpy() for value in drawn]
 
 
-def test_equal_seeds_and_turns_draw_equal_numbers_and_others_do_not():
+def test_random_numbers_depend_on_seed_and_turn():
     first = draw(1, 7)
     assert all(map(np.array_equal, first, draw(1, 7)))
     assert (first[0] >= 2).all() and (first[0] < 5).all()
     assert sorted(first[3]) == list(range(9))
     for other in (draw(1, 8), draw(2, 7)):
         assert not any(map(np.array_equal, first[:4], other[:4]))
-    # Each place in the code draws its own.
+    # Two operations with the same seed and turn give different numbers.
     with seeded(1, tf.constant(7, tf.int64)):
         one, two = (tf.compat.v1.random_uniform([4]).numpy() for _ in range(2))
     assert not np.array_equal(one, two)
 
 
-def test_afterwards_tensorflow_is_as_before():
+def test_tensorflow_is_restored_after_the_block():
     names = ("random_uniform", "random_normal", "random_shuffle")
     before = [getattr(tf.compat.v1, name) for name in names]
     with pytest.raises(ZeroDivisionError), seeded(0, tf.constant(0, tf.int64)):
@@ -49,7 +50,7 @@ def test_afterwards_tensorflow_is_as_before():
     assert [getattr(tf.compat.v1, name) for name in names] == before
 
 
-# Every augmentation that acts on pictures and boxes alone, with what it requires.
+# All augmentations that need only an image and boxes, with their required parameters.
 AUGMENTATIONS = """
 random_horizontal_flip {} | random_vertical_flip {} | random_rotation90 {} |
 random_pixel_value_scale {} | random_image_scale {} | random_rgb_to_gray {probability: 0.5} |
@@ -67,7 +68,7 @@ random_square_crop_by_scale {} | random_scale_crop_and_pad_to_square {output_siz
 
 
 @pytest.mark.parametrize("text", [" ".join(part.split()) for part in AUGMENTATIONS.split("|")])
-def test_no_augmentation_keeps_a_state(text):
+def test_all_augmentations_are_stateless(text):
     from object_detection import inputs
     from object_detection.builders import preprocessor_builder
     from object_detection.protos import preprocessor_pb2
@@ -91,7 +92,7 @@ def test_no_augmentation_keeps_a_state(text):
     image = tf.random.stateless_uniform([30, 40, 3], [1, 2], maxval=255.0)
     traced = trace(augment, tf.TensorSpec([], tf.int64), tf.TensorSpec([None, None, 3]))
     assert stateful_operations(traced.graph) == []
-    once, again = (traced(tf.constant(5, tf.int64), image) for _ in range(2))
-    assert all(map(np.array_equal, once, again))
+    first, second = (traced(tf.constant(5, tf.int64), image) for _ in range(2))
+    assert all(map(np.array_equal, first, second))
     others = [traced(tf.constant(turn, tf.int64), image) for turn in range(20)]
-    assert any(not all(map(np.array_equal, once, other)) for other in others)
+    assert any(not all(map(np.array_equal, first, other)) for other in others)

@@ -1,4 +1,4 @@
-"""`python -m tfod`: the command line."""
+"""Runs the command line with `python -m tfod`."""
 
 from tfod.cli import main
 

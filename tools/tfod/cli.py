@@ -1,4 +1,4 @@
-"""The command line: what it is called, in which order, and how it fails."""
+"""The command line: registers the commands and prints errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Commands(click.Group):
     """Prints a UserError as one line and exits with 2; Ctrl-C exits with 130."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # in the order people use them
+        return list(self.commands)  # in the order of use, not sorted
 
     def invoke(self, ctx: click.Context):
         try:
@@ -38,7 +38,8 @@ class _Commands(click.Group):
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo(
-                "\ntfod: interrupted; what was finished is kept, repeat the command", err=True
+                "\ntfod: interrupted. Finished work is kept; repeat the command to continue.",
+                err=True,
             )
             sys.exit(130)
 
@@ -46,17 +47,19 @@ class _Commands(click.Group):
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="tfod")
 def main() -> None:
-    """Train your own object detector and put it in your pocket.
+    """Train your own object detector, and run it on phones, servers and in the browser.
 
     \b
-    tfod convert   annotated pictures            ->  data/NAME
-    tfod inspect   data/NAME                     ->  what is in it, what to mend
-    tfod zoo                                     ->  weights to start from
+    tfod sample    a synthetic data set          ->  images and annotations
+    tfod convert   images and annotations        ->  data/NAME
+    tfod inspect   data/NAME                     ->  statistics, and what to fix
+    tfod zoo                                     ->  pretrained weights
     tfod train     data/NAME                     ->  runs/NAME
     tfod evaluate  runs/NAME                     ->  COCO metrics
+    tfod compare   runs and exported models      ->  accuracy, size and speed
     tfod export    runs/NAME                     ->  exported_models/NAME (SavedModel, TFLite)
-    tfod predict   exported_models/NAME          ->  pictures with boxes
-    tfod live      exported_models/NAME          ->  a page for the camera
+    tfod predict   exported_models/NAME, images  ->  images with boxes
+    tfod live      exported_models/NAME          ->  a web page that uses the camera
     """
     from tfod.quiet import quiet
 

@@ -1,4 +1,4 @@
-"""`from tfod.detector import Detector`, as the documentation has it."""
+"""Re-exports `Detector`, for the documented `from tfod.detector import Detector`."""
 
 from tfod.detection.detector import Detector
 

@@ -1,4 +1,4 @@
-"""Fetching a file over HTTP: resumed, retried, checked, and there whole or not at all."""
+"""Downloads a file over HTTP: resumes, retries, and verifies before the file appears."""
 
 from __future__ import annotations
 
@@ -6,19 +6,22 @@ import hashlib
 import os
 import time
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from tfod.errors import UserError
 from tfod.progress import Progress, silent
 
-ATTEMPTS = 5  # in a row that bring nothing new
-PATIENCE = 20.0  # seconds without a byte
-PAUSE = 1.0  # seconds before the second attempt; doubled before each that follows
+if TYPE_CHECKING:  # loaded only if there is something to download
+    import requests
+
+ATTEMPTS = 5  # consecutive ones that receive no new data
+TIMEOUT = 20.0  # seconds without data
+PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 CHUNK = 1 << 16
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept between runs: as the XDG specification says."""
+    """Returns the folder for downloaded files, as the XDG base directory specification defines."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "tfod"
 
@@ -30,84 +33,85 @@ def download(
     progress: Progress = silent,
     alternatives: str = "Try again later, or from another network",
 ) -> Path:
-    """Fetches a file unless it is there already.
+    """Downloads a file unless it exists.
 
-    What arrived before a break, in this process or an earlier one, is kept in `NAME.partial` and
-    gone on from, where the server allows.
+    After an interruption, also of an earlier process, the download resumes from `NAME.partial` if
+    the server supports it.
 
     Args:
-      target: the file to write. One that is there is taken to be right: it was checked.
-      digest: SHA-512 or SHA-256 that the content must have, in hexadecimal.
+      target: the file to write. An existing one is not verified again.
+      digest: SHA-512 or SHA-256 of the content, in hexadecimal; None to skip the verification.
       progress: called with the name of the file and bytes.
-      alternatives: what to do where it cannot be had.
+      alternatives: the remedy if the download fails.
 
     Returns:
       `target`.
 
     Raises:
-      UserError: it cannot be fetched or written, or is not what was expected.
+      UserError: the file cannot be downloaded or written, or its hash differs.
     """
     if target.is_file():
         return target
+    # Not `files.replacing_file`, which deletes the partial file after an error: it is kept to
+    # resume from.
     partial = target.with_name(f"{target.name}.partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _fetch(url, partial, progress, alternatives)
+        _download_with_retries(url, partial, progress, alternatives)
         if digest is not None and _digest(partial, digest) != digest:
             partial.unlink()
-            raise UserError(
-                url, "is not the file that was expected: its hash differs", alternatives
-            )
+            raise UserError(url, "is not the expected file: its hash differs", alternatives)
         partial.replace(target)
     except OSError as error:
-        raise UserError(
-            target, f"cannot be written: {error.strerror or error}", "Make room or give permission"
-        ) from error
+        what = f"cannot be written: {error.strerror or error}"
+        raise UserError(target, what, "Free disk space, or check the permissions") from error
     return target
 
 
-def _fetch(url: str, partial: Path, progress: Progress, alternatives: str) -> None:
+def _download_with_retries(url: str, partial: Path, progress: Progress, alternatives: str) -> None:
     import requests
 
-    failures, most, reason = 0, 0, ""
+    failures, largest, reason = 0, 0, ""
     while failures < ATTEMPTS:
         if failures:
             time.sleep(PAUSE * 2 ** (failures - 1))
         try:
-            if _fetch_rest(url, partial, progress):
+            if _download_rest(url, partial, progress):
                 return
-            reason = "the connection ended before the file did"
+            reason = "the connection was closed before the end of the file"
         except requests.HTTPError as error:
-            code = error.response.status_code
-            reason = f"the server answers {code} {error.response.reason}"
+            response = error.response
+            assert response is not None  # set by raise_for_status
+            code = response.status_code
+            reason = f"the server returned {code} {response.reason}"
             if 400 <= code < 500 and code not in (408, 416, 429):
                 break
-            if code == 416:  # what lies there is no beginning of this file
+            if code == 416:  # range not satisfiable: the partial file is not a part of this file
                 partial.unlink(missing_ok=True)
         except requests.Timeout:
-            reason = f"the server says nothing for {PATIENCE:.0f} seconds"
+            reason = f"the server sent nothing for {TIMEOUT:.0f} seconds"
         except requests.ConnectionError:
             reason = "no connection to the server"
         except requests.RequestException as error:
             reason = str(error)
-        there = partial.stat().st_size if partial.exists() else 0
-        failures = 1 if there > most else failures + 1
-        most = max(most, there)
-    raise UserError(url, f"cannot be fetched: {reason}", alternatives)
+        size = partial.stat().st_size if partial.exists() else 0
+        failures = 1 if size > largest else failures + 1
+        largest = max(largest, size)
+    raise UserError(url, f"cannot be downloaded: {reason}", alternatives)
 
 
-def _fetch_rest(url: str, partial: Path, progress: Progress) -> bool:
-    """Appends what is missing; whether the file is whole then."""
+def _download_rest(url: str, partial: Path, progress: Progress) -> bool:
+    """Appends the missing bytes. Returns whether the file is complete."""
     import requests
 
     start = partial.stat().st_size if partial.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    with requests.get(url, headers=headers, stream=True, timeout=PATIENCE) as response:
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         response.raise_for_status()
         if response.status_code != requests.codes.partial:
-            start = 0  # the server starts anew, or this is the first time
+            start = 0  # the server sends the complete file
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdigit() else None
         with partial.open("ab" if start else "wb") as file:
@@ -116,22 +120,29 @@ def _fetch_rest(url: str, partial: Path, progress: Progress) -> bool:
 
 
 def _copy(
-    response, file: BinaryIO, done: int, total: int | None, stage: str, progress: Progress
+    response: requests.Response,
+    file: BinaryIO,
+    done: int,
+    total: int | None,
+    stage: str,
+    progress: Progress,
 ) -> int:
+    """Writes the response to the file. Returns `done` plus the number of bytes written."""
     from urllib3.exceptions import HTTPError
 
     try:
-        while chunk := response.raw.read1(CHUNK):  # what is there, without waiting for more
+        while chunk := response.raw.read1(CHUNK):  # returns the available bytes without waiting
             file.write(chunk)
             done += len(chunk)
             progress(stage, done, total)
     except HTTPError:
-        pass  # a break or a stall: what came is kept, and its length tells
+        pass  # the caller compares the received bytes with `total`
     return done
 
 
-def _digest(path: Path, like: str) -> str:
-    digest = hashlib.sha512() if len(like) == 128 else hashlib.sha256()
+def _digest(path: Path, expected: str) -> str:
+    """Returns the hash of a file, with the algorithm that gives digests as long as `expected`."""
+    digest = hashlib.sha512() if len(expected) == 128 else hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)

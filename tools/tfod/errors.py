@@ -1,4 +1,4 @@
-"""What goes wrong because of the input, said in one line with its remedy."""
+"""Errors caused by the user's input. Each is one line: the problem and its remedy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,14 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Input that cannot be used: which file, what is wrong with it, and what to do about it.
+    """Input that cannot be used.
 
     The command line prints it as one line and exits with code 2.
+
+    Attributes:
+      path: the file, folder or option that has the problem.
+      what: the problem.
+      remedy: what to do about it.
     """
 
     def __init__(self, path: Path | str, what: str, remedy: str) -> None:
@@ -18,22 +23,22 @@ class UserError(Exception):
         super().__init__(f"{path}: {what}. {remedy}.")
 
     def __reduce__(self):
-        """Pickles with the arguments of `__init__`; workers hand their errors over that way."""
+        """Pickles the arguments of `__init__`: worker processes return their errors pickled."""
         return type(self), (self.path, self.what, self.remedy)
 
 
 class BadFilesError(UserError):
-    """Every unusable file of a batch at once.
+    """All unusable files of a batch in one error.
 
     Attributes:
-      errors: one `UserError` a fault, in file order.
+      errors: one `UserError` per fault, in file order.
     """
 
     def __init__(
         self,
         folder: Path | str,
         errors: Sequence[UserError],
-        remedy: str = "Mend them, or leave them out with --skip-bad",
+        remedy: str = "Fix them, or skip them with --skip-bad",
     ) -> None:
         self.errors = tuple(errors)
         kinds = Counter(error.kind if isinstance(error, FileFault) else "other" for error in errors)
@@ -50,7 +55,11 @@ class BadFilesError(UserError):
 
 
 class FileFault(UserError):
-    """A fault of one file that a batch counts by kind, such as "image missing"."""
+    """A fault of one file in a batch.
+
+    Attributes:
+      kind: the kind of fault, by which a batch counts its faults, such as "image missing".
+    """
 
     def __init__(self, path: Path | str, kind: str, what: str, remedy: str) -> None:
         self.kind = kind
@@ -61,5 +70,5 @@ class FileFault(UserError):
 
 
 def quoted(text: str) -> str:
-    """Text of a file for a message: in quotes, control characters escaped, not endless."""
+    """Quotes text from a file for a message: control characters escaped, at most 60 characters."""
     return repr(text if len(text) <= 60 else f"{text[:59]}…")

@@ -1,57 +1,61 @@
-"""Files and folders that appear complete or not at all."""
+"""Reads files, and writes files and folders that appear only when they are complete."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from tfod.errors import UserError
 
 
 def refuse_existing(folder: Path, overwrite: bool = False) -> None:
-    """Says so where `folder` is there already and may not be replaced.
+    """Checks that an output folder may be written.
 
     Raises:
-      UserError: `folder` exists, unless it is an empty folder or `overwrite` is set.
+      UserError: `folder` is a file; or it is not empty, unless `overwrite` is set.
     """
     if folder.is_dir() and not overwrite and any(folder.iterdir()):
-        raise UserError(folder, "exists already", "Choose another --output, or give --overwrite")
+        raise UserError(folder, "already exists", "Choose another --output, or add --overwrite")
     if folder.exists() and not folder.is_dir():
         raise UserError(folder, "is a file", "Choose another --output")
 
 
 def read_bytes(path: Path) -> bytes:
-    """As `Path.read_bytes`, without the buffer, which for small files is a third of the time."""
+    """Reads a file without a buffer, which takes a third of `Path.read_bytes` for small files."""
     with path.open("rb", buffering=0) as file:
         return file.read()
 
 
-def load_json(path: Path, remedy: str):
-    """What a JSON file holds.
+def load_json(path: Path, remedy: str) -> Any:
+    """Reads a JSON file.
+
+    Args:
+      remedy: of the error.
 
     Raises:
-      UserError: it cannot be read, or is none; with that remedy.
+      UserError: the file cannot be read or is not JSON.
     """
     try:
         return json.loads(path.read_bytes())
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", remedy) from error
     except (ValueError, RecursionError) as error:
-        raise UserError(path, f"is no JSON: {error}", remedy) from error
+        raise UserError(path, f"is not JSON: {error}", remedy) from error
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """A new folder `NAME.partial` to write into, which becomes `folder` if the block succeeds.
+    """Yields a new folder `NAME.partial`, and renames it to `folder` if the block succeeds.
 
-    A folder that was there is kept until then and replaced whole. On an exception, Ctrl-C too,
-    nothing new is left.
+    An existing `folder` is kept until then, and replaced completely. After an exception,
+    including Ctrl-C, `NAME.partial` is deleted.
 
     Raises:
-      UserError: the place cannot be written.
+      UserError: the folder cannot be created.
     """
     partial = folder.with_name(f"{folder.name}.partial")
     replaced = folder.with_name(f"{folder.name}.replaced.partial")
@@ -65,7 +69,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         if folder.exists():
-            # rename() cannot replace a folder that holds files, so the old one steps aside.
+            # rename() cannot replace a folder that contains files.
             folder.replace(replaced)
         try:
             partial.replace(folder)
@@ -81,9 +85,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """A path `NAME.partial` to write to, which is renamed to `path` if the block succeeds.
+    """Yields a path `NAME.partial`, and renames that file to `path` if the block succeeds.
 
-    A file at `path` is kept until then. On an exception, Ctrl-C included, nothing new is left.
+    An existing file at `path` is kept until then. After an exception, including Ctrl-C,
+    `NAME.partial` is deleted.
 
     Raises:
       UserError: the file cannot be written.
@@ -97,4 +102,5 @@ def replacing_file(path: Path) -> Iterator[Path]:
         what = f"cannot be written: {error.strerror or error}"
         raise UserError(path, what, remedy) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # missing, or its folder is not a folder
+            partial.unlink()

@@ -1,4 +1,4 @@
-"""A page that is one file: tables, plots and pictures inside, for screen and paper."""
+"""Writes an HTML page as one file, with its tables, plots and images, for screen and print."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import html
 import io
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 from PIL import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 72rem; margin: 2rem auto;
@@ -25,7 +29,7 @@ figcaption { font-size: .85rem; color: #555; }
 .wide { overflow-x: auto; }
 .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(28rem, 100%), 1fr));
   gap: 1rem; }
-.pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr));
+.images { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr));
   gap: 1rem; }
 .figures { display: flex; flex-wrap: wrap; gap: 1rem 3rem; margin: 1rem 0; }
 .figures b { display: block; font-size: 2rem; line-height: 1.2; }
@@ -34,7 +38,12 @@ figcaption { font-size: .85rem; color: #555; }
 
 
 def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
-    """Writes the page; `parts` are HTML that follows the title."""
+    """Writes a page.
+
+    Args:
+      title: plain text, shown as the heading.
+      parts: HTML elements below the heading.
+    """
     title = html.escape(title)
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
@@ -45,26 +54,31 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
 
 
 def plot(figure: Figure) -> str:
-    """A plot as an image element; its text is the first axes' title."""
+    """Returns a plot as an image element. The alternative text is the title of its first axes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120)
     return embed(buffer.getvalue(), "png", figure.axes[0].get_title())
 
 
-def picture(image: Image.Image, text: str) -> str:
-    """A photograph as an image element."""
+def photo(image: Image.Image, text: str) -> str:
+    """Returns a photo as an image element, compressed as JPEG, with an alternative text."""
     buffer = io.BytesIO()
     image.save(buffer, "jpeg", quality=85)
     return embed(buffer.getvalue(), "jpeg", text)
 
 
 def embed(data: bytes, kind: str, text: str) -> str:
-    """An image file as an image element; `text` says what it shows."""
+    """Returns the bytes of an image file as an image element.
+
+    Args:
+      kind: MIME subtype, such as "png".
+      text: alternative text.
+    """
     encoded = base64.b64encode(data).decode()
     return f'<img alt="{html.escape(text)}" src="data:image/{kind};base64,{encoded}">'
 
 
-def table(frame) -> str:
-    """A pandas table, numbers to four digits; what is not known is a dash."""
-    shown = frame.to_html(border=0, float_format="{:.4g}".format, na_rep="-")
-    return f'<div class="wide">{shown}</div>'
+def table(frame: pd.DataFrame) -> str:
+    """Returns a table as HTML. Numbers have four digits, and missing values are dashes."""
+    element = frame.to_html(border=0, float_format="{:.4g}".format, na_rep="-")
+    return f'<div class="wide">{element}</div>'

@@ -1,4 +1,4 @@
-"""The pictures below a folder, found by the names that annotation files give them."""
+"""Lists the images in a folder and finds them by the names in annotation files."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from tfod.errors import FileFault, UserError, quoted
 
 
 def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files below `folder` with one of the suffixes (lower case, any case matches), sorted.
+    """Returns the files in `folder` and its subfolders with one of the suffixes, sorted.
 
-    The order is that of their relative paths and the same on every file system. Folders and files
-    whose names begin with a dot are left out: caches, and the `._` twins of archives from macOS.
+    The order is that of the relative paths, so it is the same on every file system. Names that
+    begin with a dot are skipped: caches, and the `._` duplicates in archives from macOS.
+
+    Args:
+      suffixes: in lower case; files match in any case.
 
     Raises:
       UserError: a folder cannot be listed.
@@ -24,84 +27,90 @@ def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
 
 
 def _list_parts(folder: Path, suffixes: Collection[str]) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
-    open_folders: list[tuple[str, ...]] = [()]
-    while open_folders:
-        parts = open_folders.pop()
-        place = folder.joinpath(*parts)
+    files: list[tuple[str, ...]] = []
+    pending: list[tuple[str, ...]] = [()]
+    while pending:
+        parts = pending.pop()
+        subfolder = folder.joinpath(*parts)
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(subfolder) as entries:
                 for entry in entries:
                     name = entry.name
                     if name.startswith("."):
                         continue
                     if _split(name)[1].lower() in suffixes and _is_file(entry):
-                        found.append((*parts, name))
+                        files.append((*parts, name))
                     elif entry.is_dir(follow_symlinks=False):
-                        open_folders.append((*parts, name))
+                        pending.append((*parts, name))
         except OSError as error:
             what = f"cannot be listed: {error.strerror}"
-            raise UserError(place, what, "Check its permissions") from error
-    return sorted(found)
+            raise UserError(subfolder, what, "Check its permissions") from error
+    return sorted(files)
 
 
 def _is_file(entry: os.DirEntry) -> bool:
-    # An entry knows what it is without asking the disk again, unless it is a link, perhaps to
-    # nothing or to itself.
+    # Only a symlink needs another system call. It may be broken or point to itself.
     return entry.is_file(follow_symlinks=False) or (
         entry.is_symlink() and Path(entry.path).is_file()
     )
 
 
 def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """The picture files among files and folders (searched through), sorted within a folder.
+    """Returns the given image files and the images in the given folders, sorted per folder.
+
+    Subfolders are included, and duplicates are removed.
 
     Raises:
-      UserError: an input is not there, or a folder holds no picture.
+      UserError: an input does not exist, or a folder contains no image.
     """
-    found: list[Path] = []
+    files: list[Path] = []
     for path in inputs:
         if path.is_file():
-            found.append(path)
+            files.append(path)
             continue
         if not path.is_dir():
-            raise UserError(path, "is not there", "Name a picture or a folder of pictures")
-        inside = list_files(path, images.suffixes())
-        if not inside:
-            raise UserError(path, "holds no pictures", "Name a folder of pictures")
-        found.extend(inside)
-    return list(dict.fromkeys(found))
+            raise UserError(path, "does not exist", "Give an image or a folder of images")
+        in_folder = list_files(path, images.suffixes())
+        if not in_folder:
+            raise UserError(path, "contains no images", "Give a folder of images")
+        files.extend(in_folder)
+    return list(dict.fromkeys(files))
 
 
 @dataclass(frozen=True)
 class ImageFolder:
-    """The pictures below a folder, as they were when it was listed.
+    """A listing of the images in a folder and its subfolders.
 
     Attributes:
       root: the folder.
-      by_stem: by name without suffix: paths below the root, with slashes, sorted.
+      by_stem: maps a file name without suffix to paths relative to the root, with slashes, sorted.
     """
 
     root: Path
     by_stem: Mapping[str, Sequence[str]]
 
     def __iter__(self) -> Iterator[str]:
-        """Every picture once, by its path below the root."""
-        for group in self.by_stem.values():
-            yield from group
+        """Yields the path of every image once, relative to the root."""
+        for paths in self.by_stem.values():
+            yield from paths
 
     def find(
-        self, source: Path, filename: str, other_stem: str = "", beside: Iterable[str] = ("",)
+        self,
+        source: Path,
+        filename: str,
+        other_stem: str = "",
+        likely_folders: Iterable[str] = ("",),
     ) -> str:
-        """The one picture that an annotation means, by its path below the root.
+        """Returns the path of the image of an annotation, relative to the root.
 
-        It is looked up by the base name of `filename`, then by that name with another picture
-        suffix, then as `other_stem`. So nothing that a file says leads out of the folder.
+        Searches for the base name of `filename`, then for that name with another image suffix,
+        then for `other_stem`. Since only base names are used, no file can refer to a path outside
+        the folder.
 
         Args:
           source: the annotation file, for messages.
-          beside: folders below the root; of pictures of one name, the one in the first of these
-            is meant.
+          likely_folders: folders relative to the root. If several images have the same name, the
+            one in the first of these folders is used.
 
         Raises:
           FileFault: "image missing" or "image ambiguous".
@@ -110,28 +119,31 @@ class ImageFolder:
         stem, suffix = _split(name)
         if suffix.lower() not in images.suffixes():
             stem = name  # "sign.v2" is a name without suffix, not a file of type v2
-        for wanted in dict.fromkeys((stem, other_stem)):
-            named = self.by_stem.get(wanted, ())
-            if len(named) == 1:
-                return named[0]
-            near = ([path for path in named if path.rpartition("/")[0] == at] for at in beside)
-            for group in (*near, named):
-                found = (
+        for searched_stem in dict.fromkeys((stem, other_stem)):
+            paths = self.by_stem.get(searched_stem, ())
+            if len(paths) == 1:
+                return paths[0]
+            in_likely_folders = (
+                [path for path in paths if path.rpartition("/")[0] == folder]
+                for folder in likely_folders
+            )
+            for group in (*in_likely_folders, paths):
+                matches = (
                     [path for path in group if path.rpartition("/")[2] == name]
                     or [path for path in group if _split(path)[1].lower() == suffix.lower()]
                     or group
                 )
-                if len(found) == 1:
-                    return found[0]
-                if found:
-                    what = f"its picture may be {' and '.join(found)}"
+                if len(matches) == 1:
+                    return matches[0]
+                if matches:
+                    what = f"matches several images: {', '.join(matches)}"
                     raise FileFault(source, "image ambiguous", what, "Remove or rename all but one")
-        what = f"no picture {quoted(name or other_stem)} in {self.root}"
-        raise FileFault(source, "image missing", what, "Add the picture, or remove its annotation")
+        what = f"no image {quoted(name or other_stem)} in {self.root}"
+        raise FileFault(source, "image missing", what, "Add the image, or remove its annotation")
 
 
 def list_images(folder: Path) -> ImageFolder:
-    """Lists the pictures below `folder`."""
+    """Lists the images in `folder` and its subfolders."""
     by_stem: dict[str, list[str]] = {}
     for parts in _list_parts(folder, images.suffixes()):
         by_stem.setdefault(_split(parts[-1])[0], []).append("/".join(parts))
@@ -139,6 +151,6 @@ def list_images(folder: Path) -> ImageFolder:
 
 
 def _split(name: str) -> tuple[str, str]:
-    """Name without suffix, and suffix; as `pathlib` has it, in a tenth of the time."""
+    """Returns the stem and suffix like `pathlib`, in a tenth of the time."""
     stem, _, suffix = name.rpartition(".")
     return (stem, f".{suffix}") if stem else (name, "")

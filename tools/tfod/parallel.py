@@ -1,9 +1,11 @@
-"""Work on many files in several processes or threads."""
+"""Runs functions on many items in several processes or threads."""
 
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.context
 import multiprocessing.forkserver
+import multiprocessing.process
 import os
 import signal
 import threading
@@ -19,7 +21,10 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from itertools import count, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,54 +35,55 @@ CHUNK = 64  # items sent to a process at once: a few milliseconds of work
 def ordered_map(
     function: Callable[[Item], Result], items: Sequence[Item], workers: int | None = None
 ) -> Iterator[Result]:
-    """`function(item)` for each item, in order, worked out by processes a few chunks ahead.
+    """Yields `function(item)` for each item, in order, computed by worker processes.
 
-    Few results are held at a time. `function` goes to each process once, so it may carry much
-    (`functools.partial`); it, the items and the results are pickled. What is too little to share
-    is done in this process.
+    The processes work a few chunks ahead, so few results are in memory at once. One chunk or less
+    is computed in this process.
 
     Args:
-      workers: processes; None for one a processor.
+      function: is pickled once per process, so it may contain large data (`functools.partial`).
+        Items and results are pickled too.
+      workers: number of processes; None for one per CPU.
     """
     workers = min(workers or os.cpu_count() or 1, -(-len(items) // CHUNK))
     if workers <= 1:
         yield from map(function, items)
         return
-    with process_pool(workers, _keep, (function,)) as pool:
-        chunks = (items[at : at + CHUNK] for at in range(0, len(items), CHUNK))
-        ahead: deque[Future[list[Result]]] = deque()
+    with process_pool(workers, _set_function, (function,)) as pool:
+        chunks = (items[start : start + CHUNK] for start in range(0, len(items), CHUNK))
+        pending: deque[Future[list[Result]]] = deque()
         while True:
-            for chunk in islice(chunks, 3 * workers - len(ahead)):
-                ahead.append(pool.submit(_work, chunk))
-            if not ahead:
+            for chunk in islice(chunks, 3 * workers - len(pending)):
+                pending.append(pool.submit(_apply_to_chunk, chunk))
+            if not pending:
                 return
-            yield from ahead.popleft().result()
+            yield from pending.popleft().result()
 
 
 def threaded_map(
     function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
 ) -> Iterator[Result]:
-    """`function(item)` for each item, in order, worked out by threads a few items ahead.
+    """Yields `function(item)` for each item, in order, computed by threads.
 
-    For functions that leave Python's lock to others most of the time, as decoders do. `items` may
-    be endless: few are taken before their results are asked for.
+    The threads work a few items ahead, so `items` may be endless.
 
     Args:
-      workers: threads; None for one a processor.
+      function: should release the global interpreter lock most of the time, as decoders do.
+      workers: number of threads; None for one per CPU.
     """
     workers = workers or os.cpu_count() or 1
     items = iter(items)
-    ahead: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
             while True:
-                for item in islice(items, 2 * workers - len(ahead)):
-                    ahead.append(pool.submit(function, item))
-                if not ahead:
+                for item in islice(items, 2 * workers - len(pending)):
+                    pending.append(pool.submit(function, item))
+                if not pending:
                     return
-                yield ahead.popleft().result()
+                yield pending.popleft().result()
         finally:
-            for future in ahead:
+            for future in pending:
                 future.cancel()
 
 
@@ -87,23 +93,23 @@ def counted_map(
     on_count: Callable[[int], None],
     workers: int | None = None,
 ) -> list[Result]:
-    """`function(item, tick)` for each of a few long items, worked out by processes.
+    """Returns `function(item, tick)` for each of a few large items, computed by worker processes.
 
     Args:
-      function: calls `tick()` for each piece of its work that is done.
-      on_count: called a few times a second with the number of pieces done in all processes.
-      workers: processes; None for one a processor.
+      function: calls `tick()` after each finished part of an item.
+      on_count: called a few times per second with the number of finished parts in all processes.
+      workers: number of processes; None for one per CPU.
     """
     workers = min(workers or os.cpu_count() or 1, len(items))
     if workers <= 1:
         numbers = count(1)
         return [function(item, lambda: on_count(next(numbers))) for item in items]
-    counter = _context().Value("Q")
-    with process_pool(workers, _keep, (function, counter)) as pool:
-        futures = [pool.submit(_work_counted, item) for item in items]
-        left = set(futures)
-        while left:
-            done, left = wait(left, timeout=0.2, return_when=FIRST_EXCEPTION)
+    counter: Synchronized[int] = _context().Value("Q")
+    with process_pool(workers, _set_function, (function, counter)) as pool:
+        futures: list[Future[Result]] = [pool.submit(_apply_counted, item) for item in items]
+        pending = set(futures)
+        while pending:
+            done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
             on_count(counter.value)
             if any(future.exception() for future in done):
                 break
@@ -111,10 +117,10 @@ def counted_map(
 
 
 def prepare_processes(module: str) -> None:
-    """Begins to start what processes are started from, with `module` loaded, while work goes on.
+    """Starts the fork server in the background and lets it import `module`.
 
-    Processes then have it from the beginning. Loading it in each takes longer than converting a
-    thousand pictures.
+    Worker processes are forked from it. Without this, each of them imports the module, which takes
+    longer than converting a thousand images.
     """
     if _context().get_start_method() == "forkserver":
         _context().set_forkserver_preload([module])
@@ -123,17 +129,19 @@ def prepare_processes(module: str) -> None:
 
 @contextmanager
 def process_pool(
-    workers: int, initializer: Callable, arguments: tuple
+    workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[ProcessPoolExecutor]:
-    """Processes that leave Ctrl-C to this one and end when it ends, even by kill -9.
+    """Yields a pool of processes that ignore Ctrl-C and end with this process, even by kill -9.
 
-    Each calls `initializer(*arguments)` first.
+    They are not forked from this process: it may have threads, and a fork copies locks that they
+    hold.
 
-    Started afresh rather than forked: this process may have threads, and a fork copies their
-    locks as they happen to be.
+    Args:
+      workers: number of processes.
+      initializer: called as `initializer(*arguments)` when a process starts.
     """
     pool = ProcessPoolExecutor(
-        workers, _context(), initializer=_begin, initargs=(initializer, arguments)
+        workers, _context(), initializer=_initialize, initargs=(initializer, arguments)
     )
     try:
         yield pool
@@ -146,36 +154,40 @@ def _context() -> multiprocessing.context.BaseContext:
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
 
 
-def _begin(initializer: Callable, arguments: tuple) -> None:
+def _initialize(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What is wrong with a picture is reported as its fault; Pillow's remarks name no file.
+    # Faults of an image are reported with its path; Pillow's warnings name no file.
     warnings.filterwarnings("ignore", module="PIL")
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a worker process
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     initializer(*arguments)
 
 
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+def _exit_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
     os._exit(1)
 
 
-_function: Callable
-_counter = None
+# State of a worker process.
+_function: Callable[..., Any]
+_counter: Synchronized[int] | None = None
 
 
-def _keep(function: Callable, counter=None) -> None:
+def _set_function(function: Callable[..., Any], counter: Synchronized[int] | None = None) -> None:
     global _function, _counter
     _function, _counter = function, counter
 
 
-def _work(chunk: Sequence[Item]) -> list[Result]:
+def _apply_to_chunk(chunk: Sequence[Any]) -> list[Any]:
     return [_function(item) for item in chunk]
 
 
-def _work_counted(item: Item) -> Result:
+def _apply_counted(item: object) -> Any:
     return _function(item, _tick)
 
 
 def _tick() -> None:
+    assert _counter is not None  # set by `counted_map`
     with _counter.get_lock():
         _counter.value += 1

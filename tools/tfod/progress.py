@@ -1,4 +1,4 @@
-"""How long work reports how far it is: one protocol, and one progress bar that shows it."""
+"""Progress of long operations: the callback protocol, and progress bars that implement it."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 
-# Called as `progress(stage, done, total)`: the name of the stage, how much of it is done, and how
-# much there is in all, None where that is not known. Stages follow one another.
+# Called as `progress(stage, done, total)`: name of the stage, units done, and units in total, None
+# if the total is unknown. A stage starts when the previous one is finished.
 Progress = Callable[[str, int, "int | None"], None]
 
 
 def silent(stage: str, done: int, total: int | None) -> None:
-    """Shows nothing."""
+    """A `Progress` that shows nothing."""
 
 
 def tracked(
     items: Iterable[Item], progress: Progress, stage: str, total: int | None = None
 ) -> Iterator[Item]:
-    """The items as they come, each reported when the next one is asked for."""
+    """Yields the items, and reports each as done when the next one is requested."""
     progress(stage, 0, total)
     for done, item in enumerate(items, 1):
         yield item
@@ -29,23 +29,23 @@ def tracked(
 
 @contextmanager
 def progress_bars(unit: str = "image") -> Iterator[Progress]:
-    """A `Progress` that shows a bar with ETA for each stage.
+    """Yields a `Progress` that shows a bar with the remaining time for each stage.
 
     Args:
-      unit: what is counted; "B" for bytes.
+      unit: the unit of `done` and `total`; "B" for bytes.
     """
     from tqdm import tqdm
 
     scale = {"unit_scale": True, "unit_divisor": 1024} if unit == "B" else {}
-    with ExitStack() as bars:
-        shown: dict[str, tqdm] = {}
+    with ExitStack() as open_bars:
+        bars: dict[str, tqdm] = {}
 
-        def show(stage: str, done: int, total: int | None) -> None:
-            if stage not in shown:
-                for finished in shown.values():
+        def update(stage: str, done: int, total: int | None) -> None:
+            if stage not in bars:
+                for finished in bars.values():
                     finished.close()
                 bar = tqdm(desc=stage, total=total, unit=unit, dynamic_ncols=True, **scale)
-                shown[stage] = bars.enter_context(bar)
-            shown[stage].update(done - shown[stage].n)
+                bars[stage] = open_bars.enter_context(bar)
+            bars[stage].update(done - bars[stage].n)
 
-        yield show
+        yield update

@@ -1,4 +1,4 @@
-"""Keeps the chatter of TensorFlow and the OD API off the terminal; real warnings stay."""
+"""Hides log output of TensorFlow and the OD API that the user cannot act on; keeps warnings."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-# What the OD API's age makes TensorFlow and Keras warn of on every run. None of it is anything the
-# person at the terminal could act on.
+# Warnings that the old code of the OD API triggers in every run.
 NOISE = re.compile(
     "|".join(
         (
             r"is deprecated and will be removed",
             r"Model's `__init__\(\)` arguments contain non-serializable objects",
             r"Skipping full serialization of TF-Keras layer",
-            # Batches come from one file or few; the OD API's default asks for 64 readers.
+            # The OD API's default is 64 readers, more than there are files.
             r"num_readers has been reduced",
-            # Said at the end, a line a variable, of a checkpoint that did not fit and was refused.
+            # At exit, one line per variable, for a checkpoint that was already reported as unfit.
             r"deleted with unrestored values",
             r"Value in checkpoint could not be found in the restored object",
         )
@@ -32,45 +31,44 @@ NOISE = re.compile(
 
 
 def quiet() -> None:
-    """Silences the known chatter, and whatever is said for information only.
+    """Hides known noise and info messages.
 
-    For the command line. Libraries should leave logging to the program that uses them.
+    For the command line only: a library leaves logging to the program that uses it.
     """
     for name in ("tensorflow", "absl"):
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
-        logger.addFilter(_matters)
-    # `model_lib_v2.eager_train_step` still calls it, and tf_keras still obeys it.
+        logger.addFilter(_is_relevant)
+    # `model_lib_v2.eager_train_step` still calls it, and tf_keras still supports it.
     warnings.filterwarnings("ignore", message=r"`tf\.keras\.backend\.set_learning_phase`")
-    # Where there is no GPU, TensorFlow's C++ calls it an error. What goes wrong there and matters
-    # comes as an exception.
+    # TensorFlow's C++ code logs a missing GPU as an error. Real failures raise exceptions.
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
 
-def _matters(record: logging.LogRecord) -> bool:
+def _is_relevant(record: logging.LogRecord) -> bool:
     return not NOISE.search(record.getMessage())
 
 
 @contextmanager
-def native_chatter_held() -> Iterator[None]:
-    """Holds back what C++ writes to stderr, and lets it out if the block fails.
+def hide_native_logs() -> Iterator[None]:
+    """Hides what C++ code writes to stderr inside the block, unless the block fails.
 
-    MLIR and LiteRT log there and ignore every log level. The file descriptor belongs to the whole
-    process, so blocks of several threads share one redirection: the first one starts it and the
-    last one ends it.
+    MLIR and LiteRT log to stderr and ignore all log levels. The file descriptor belongs to the
+    whole process, so the blocks of several threads share one redirection: the first block starts
+    it, the last one ends it.
     """
-    _held.begin()
+    _capture.begin()
     try:
         yield
     except BaseException:
-        _held.let_out()
+        _capture.release()
         raise
     finally:
-        _held.end()
+        _capture.end()
 
 
-class _HeldOutput:
-    """File descriptor 2, redirected to a file while at least one block is open."""
+class _StderrCapture:
+    """File descriptor 2, redirected to a temporary file while at least one block is open."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -87,9 +85,10 @@ class _HeldOutput:
                 os.dup2(self._file.fileno(), 2)
             self._blocks += 1
 
-    def let_out(self) -> None:
-        """Writes to the real stderr what was held so far."""
+    def release(self) -> None:
+        """Writes the captured output to the real stderr."""
         with self._lock:
+            assert self._file is not None, "no block is open"
             sys.stderr.flush()
             self._file.seek(0)
             os.write(self._stderr, self._file.read())
@@ -98,6 +97,7 @@ class _HeldOutput:
 
     def end(self) -> None:
         with self._lock:
+            assert self._file is not None, "no block is open"
             self._blocks -= 1
             if self._blocks == 0:
                 sys.stderr.flush()
@@ -106,4 +106,4 @@ class _HeldOutput:
                 self._file.close()
 
 
-_held = _HeldOutput()
+_capture = _StderrCapture()

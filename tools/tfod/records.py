@@ -1,4 +1,4 @@
-"""`from tfod.records import read_records`, as the documentation has it."""
+"""Keeps the documented import `from tfod.records import read_records` working."""
 
 from tfod.dataset.records import Record, read_records
 

@@ -1,6 +1,6 @@
-"""What a person drew on an image, and the files it comes in: one module a format.
+"""Ground truth of an image, and its file formats: one module per format.
 
-`Annotation` and `Box` load no reader. `formats.find_annotations` finds the reader for a path.
+`Annotation` and `Box` load no reader. `formats.find_annotations` selects the reader for a path.
 """
 
 from tfod.annotation.annotation import Annotation, Box

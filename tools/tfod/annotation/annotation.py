@@ -1,4 +1,4 @@
-"""Ground truth of one picture, whatever file it came from."""
+"""The ground truth of one image, independent of the file format."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Box:
-    """One object, in pixels as PASCAL VOC files write it: xmin, ymin, xmax, ymax.
+    """One object, in pixels as in PASCAL VOC files: xmin, ymin, xmax, ymax.
 
-    The edges are kept as drawn: x from 0 (left edge of the picture) to its width, y likewise.
+    The edges are stored as drawn: x from 0 (left edge of the image) to the image width, y likewise.
     VOC's own 2007 set counts pixels from 1 and includes the last one; LabelImg, CVAT and Roboflow
-    write edges, and the OD API's `create_pascal_tf_record.py` divides by width and height as they
-    stand. So do we, and a box drawn to the border normalizes to exactly 1.
+    write edges. The OD API's `create_pascal_tf_record.py` divides by width and height without
+    correction. This package does the same, so a box drawn to the border normalizes to exactly 1.
 
     Attributes:
-      difficult, truncated, occluded, pose: as VOC has them.
-      crowd: the box holds many objects that nobody drew one by one; COCO's `iscrowd`.
+      difficult, truncated, occluded, pose: as in VOC.
+      crowd: the box covers many objects that were not annotated individually; COCO's `iscrowd`.
     """
 
     name: str
@@ -39,19 +39,19 @@ class Box:
 
 @dataclass(frozen=True)
 class Annotation:
-    """The objects of one picture. `objects` is empty for a picture that shows none (a negative).
+    """The objects of one image. `objects` is empty for a negative image.
 
     Attributes:
       source: the file the annotation was read from.
-      image: the picture.
-      width, height: size in pixels of the picture as the boxes see it.
+      image: the image file.
+      width, height: size in pixels of the image on which the boxes were drawn.
       objects: the boxes, in file order.
-      source_id: the picture's path below the folder of pictures, with slashes.
-      rotate: the boxes were drawn on the picture turned upright, and its stored pixels are not:
-        turn them as the EXIF orientation says before the two are used together.
-      digest: SHA-256 of the picture file; empty where it was not read.
+      source_id: the image path relative to the image folder, with slashes.
+      rotate: the boxes were drawn on the upright image, but the stored pixels are not upright.
+        Apply the EXIF orientation before using the pixels with the boxes.
+      digest: SHA-256 of the image file; empty if the file was not read.
       file_size, training_format: see `images.Header`.
-      mended: what was put right on reading, once for each time: "box clipped", "box repeated".
+      fixes: what was fixed while reading, one entry per fix: "box clipped", "box repeated".
     """
 
     source: Path
@@ -64,4 +64,4 @@ class Annotation:
     digest: bytes = b""
     file_size: int = 0
     training_format: bytes | None = None
-    mended: tuple[str, ...] = ()
+    fixes: tuple[str, ...] = ()

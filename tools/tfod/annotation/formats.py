@@ -1,4 +1,4 @@
-"""The formats that annotations come in: which one it is, and how its pictures are read."""
+"""Detects the format of annotations and selects its reader."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tfod.image_files import list_files
 
 @dataclass(frozen=True)
 class AnnotationFiles:
-    """Annotations that can be read one picture after the other, in any process.
+    """Annotations that any process can read, one image at a time.
 
     Attributes:
-      items: one a picture.
-      read: gives the RawAnnotation of an item, or raises BadFilesError.
+      items: one item per image.
+      read: returns the RawAnnotation of an item, or raises BadFilesError.
     """
 
     items: Sequence
@@ -27,40 +27,41 @@ class AnnotationFiles:
 
 
 def find_annotations(annotations: Path) -> AnnotationFiles:
-    """Finds out what `annotations` is: the first of these that it holds.
+    """Detects the format of `annotations`; the first match of this list is used.
 
-    PASCAL VOC: a folder with `.xml` files, with its subfolders. COCO: a `.json` file, or a folder
-    of them. The tutorials' CSV: a `.csv` file, or a folder of them. YOLO: a folder with `.txt`
-    files.
+    - PASCAL VOC: a folder with `.xml` files, subfolders included.
+    - COCO: a `.json` file or a folder with `.json` files.
+    - The tutorials' CSV: a `.csv` file or a folder with `.csv` files.
+    - YOLO: a folder with `.txt` files.
 
     Raises:
-      UserError: it is none of them, or one of its tables cannot be read.
+      UserError: there are no annotations in a known format, or a JSON or CSV file cannot be read.
     """
-    remedy = "Name a folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file"
+    remedy = "Give a folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file"
     if annotations.is_file():
-        found = {annotations.suffix.lower(): [annotations]}
+        by_suffix = {annotations.suffix.lower(): [annotations]}
         root = annotations.parent
     elif annotations.is_dir():
-        found, root = {}, annotations
+        by_suffix, root = {}, annotations
         for path in list_files(annotations, (".xml", ".json", ".csv", ".txt")):
-            found.setdefault(path.suffix.lower(), []).append(path)
+            by_suffix.setdefault(path.suffix.lower(), []).append(path)
     else:
-        raise UserError(annotations, "is no folder or file", remedy)
-    if annotations.is_dir() and ".xml" in found:
-        return AnnotationFiles(found[".xml"], partial(voc.read_xml, root=root))
-    if ".json" in found:
-        return _of_tables([coco.read_json(path, root) for path in found[".json"]])
-    if ".csv" in found:
-        return _of_tables([csv_table.read_csv(path) for path in found[".csv"]])
-    labels = [path for path in found.get(".txt", ()) if yolo.is_label_file(path)]
+        raise UserError(annotations, "is not a folder or file", remedy)
+    if annotations.is_dir() and ".xml" in by_suffix:
+        return AnnotationFiles(by_suffix[".xml"], partial(voc.read_xml, root=root))
+    if ".json" in by_suffix:
+        return _from_tables([coco.read_json(path, root) for path in by_suffix[".json"]])
+    if ".csv" in by_suffix:
+        return _from_tables([csv_table.read_csv(path) for path in by_suffix[".csv"]])
+    labels = [path for path in by_suffix.get(".txt", ()) if yolo.is_label_file(path)]
     if annotations.is_dir() and labels:
         return AnnotationFiles(labels, partial(yolo.read_labels, yolo.read_class_names(root), root))
-    raise UserError(annotations, "holds no annotations", remedy)
+    raise UserError(annotations, "contains no annotations", remedy)
 
 
-def _of_tables(tables: list[list[RawAnnotation]]) -> AnnotationFiles:
-    return AnnotationFiles([raw for table in tables for raw in table], _as_it_is)
+def _from_tables(tables: list[list[RawAnnotation]]) -> AnnotationFiles:
+    return AnnotationFiles([raw for table in tables for raw in table], _identity)
 
 
-def _as_it_is(raw: RawAnnotation) -> RawAnnotation:
+def _identity(raw: RawAnnotation) -> RawAnnotation:
     return raw

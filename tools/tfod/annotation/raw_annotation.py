@@ -1,14 +1,14 @@
-"""What an annotation file says of one picture, and the checks that make it an `Annotation`.
+"""The unchecked content of an annotation file for one image, and the checks common to all formats.
 
-Each format has a module that reads it (`voc`, `coco`, `yolo`, `csv_table`) into `RawAnnotation`;
-the checks here are the same for all of them. A file comes from anywhere and is believed nothing.
+Each format's module (`voc`, `coco`, `yolo`, `csv_table`) reads into `RawAnnotation`;
+`check_annotation` turns it into an `Annotation`. Input files are untrusted: every value is checked.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +18,18 @@ from tfod.boxes import clip_xyxy, normalized_to_pixel_xyxy
 from tfod.errors import BadFilesError, FileFault, quoted
 from tfod.image_files import ImageFolder
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 EDGE_SLACK = 1.0  # pixels: VOC's own files count from 1, so their boxes may end one past the edge
-ROUNDING = 0.01  # pixels: what a share of the picture's size with six decimals may be off
+ROUNDING = 0.01  # pixels: error of normalized coordinates with six decimals
+
+Report = Callable[[str, str, str], None]  # kind, what, remedy
 
 
 @dataclass(frozen=True)
 class RawBox:
-    """One object as a file gives it: corners xmin, ymin, xmax, ymax, in any order, anywhere.
+    """One object as written in a file. Its corners may be swapped or outside the image.
 
     Attributes:
-      label: what messages call it, such as "object 2" or "line 7".
+      label: its name in messages, such as "object 2" or "line 7".
       box: the object; its corners are finite numbers.
     """
 
@@ -38,17 +39,18 @@ class RawBox:
 
 @dataclass(frozen=True)
 class RawAnnotation:
-    """What a file says of one picture, not yet held against the picture.
+    """The content of a file for one image, not yet compared with the image.
 
     Attributes:
       source: the file.
-      filename: the picture as the file names it, perhaps with folders that are not here.
+      filename: the image name in the file, possibly with folders that do not exist here.
       objects: the boxes that could be read.
-      other_stem: a name without suffix to look for the picture by where there is no `filename`.
-      beside: folders below the folder of pictures where it lies most likely, best first.
-      size: (width, height) in pixels as the file says; None where it does not.
-      normalized: corners are shares of width and height, not pixels.
-      where: begins messages where `source` speaks of many pictures, such as "'a.jpg': ".
+      other_stem: without a `filename`, the image is searched by this name without suffix.
+      likely_folders: subfolders of the image folder that probably contain the image, most likely
+        first.
+      size: (width, height) in pixels as written in the file; None if it is not written.
+      normalized: corners are fractions of width and height, not pixels.
+      message_prefix: names the image if `source` describes many, such as "'a.jpg': ".
       faults: what could not be read.
     """
 
@@ -56,113 +58,130 @@ class RawAnnotation:
     filename: str
     objects: tuple[RawBox, ...]
     other_stem: str = ""
-    beside: tuple[str, ...] = ("",)
+    likely_folders: tuple[str, ...] = ("",)
     size: tuple[float, float] | None = None
     normalized: bool = False
-    where: str = ""
+    message_prefix: str = ""
     faults: tuple[FileFault, ...] = ()
 
 
 def check_annotation(
     raw: RawAnnotation,
-    pictures: ImageFolder,
+    folder: ImageFolder,
     classes: Collection[str] | None = None,
     decode: bool = True,
 ) -> Annotation:
-    """Finds the picture, and holds size and boxes against it.
+    """Finds the image, and checks that the size and the boxes fit it.
 
-    Boxes stay in the pixels of the file, as floats; one that reaches over the edge by at most a
-    pixel is clipped, and of equal ones the first is kept. Where a picture carries an EXIF
-    orientation, and the size in the file is that of its stored pixels and not that of the picture
-    turned upright, the boxes were drawn on the stored pixels; else (`Annotation.rotate`) on the
-    upright picture.
+    Boxes keep the pixel coordinates of the file, as floats. A box that crosses the edge by at most
+    one pixel is clipped; of equal boxes the first is kept. If the image has an EXIF orientation,
+    the size in the file determines on which image the boxes were drawn: on the stored pixels if it
+    equals only their size, otherwise on the upright image (`Annotation.rotate`).
 
     Args:
-      classes: names that may occur; None for any.
-      decode: decodes the whole picture; else only its header is read.
+      folder: the images to search.
+      classes: allowed class names; None allows all.
+      decode: decodes the complete image; False reads the header only.
 
     Raises:
-      BadFilesError: all faults found, those of `raw` too, each a `FileFault` of one of the kinds
+      BadFilesError: all faults, including those of `raw`, each a `FileFault` of one of the kinds
         "image missing", "image ambiguous", "image unreadable", "size differs", "box outside",
         "box without area", "unknown class".
     """
     faults = list(raw.faults)
 
     def report(kind: str, what: str, remedy: str) -> None:
-        faults.append(FileFault(raw.source, kind, f"{raw.where}{what}", remedy))
+        faults.append(FileFault(raw.source, kind, f"{raw.message_prefix}{what}", remedy))
 
-    found = header = size = rotate = None
+    source_id, header, size, rotate = "", None, None, False
     try:
-        found = pictures.find(raw.source, raw.filename, raw.other_stem, raw.beside)
-        header = images.check_image(pictures.root / found, decode)
+        source_id = folder.find(raw.source, raw.filename, raw.other_stem, raw.likely_folders)
+        header = images.check_image(folder.root / source_id, decode)
     except FileFault as fault:
         faults.append(fault)
     else:
-        size, rotate = _drawn_on(raw.size, header)
+        size, rotate = _annotated_size(raw.size, header)
         if raw.size and raw.size != size:
             report(
                 "size differs",
-                f"its size is said to be {raw.size[0]:g} x {raw.size[1]:g}, the picture's is "
+                f"the annotated size is {raw.size[0]:g} x {raw.size[1]:g}, but the image is "
                 f"{size[0]} x {size[1]}",
-                "Annotate the picture as it is now, or put back the one that was annotated",
+                "Annotate the current image, or restore the image that was annotated",
             )
-    boxes: dict[Box, None] = {}
-    mended: list[str] = []
-    for drawn in raw.objects:
-        label, box = f"{drawn.label} {quoted(drawn.box.name)}", drawn.box
-        if classes is not None and box.name not in classes:
-            what = f"class {quoted(box.name)} of {drawn.label} is not in the label map"
-            report("unknown class", what, "Correct the name, or add it to the label map")
-        if box.xmin >= box.xmax or box.ymin >= box.ymax:
-            what = f"{label} spans {box.xmin:g} to {box.xmax:g} across and "
-            what += f"{box.ymin:g} to {box.ymax:g} down"
-            report("box without area", what, "Draw it again, or remove it")
-        elif size:
-            if raw.normalized:
-                box = _with_corners(box, normalized_to_pixel_xyxy(*box.corners, *size))
-            over = max(-box.xmin, -box.ymin, box.xmax - size[0], box.ymax - size[1])
-            if over > EDGE_SLACK:
-                what = f"{label} at {_text(box)} leaves the picture of {size[0]} x {size[1]}"
-                report("box outside", what, "Draw it again, or remove it")
-            if over > 0:
-                mended += ["box clipped"] * (over > ROUNDING)
-                kept = _with_corners(box, clip_xyxy(*box.corners, *size))
-                if over <= EDGE_SLACK and (kept.xmin >= kept.xmax or kept.ymin >= kept.ymax):
-                    what = f"{label} at {_text(box)} lies on the edge of the picture of "
-                    what += f"{size[0]} x {size[1]}"
-                    report("box without area", what, "Draw it again, or remove it")
-                box = kept
-            mended += ["box repeated"] * (box in boxes)
-            boxes[box] = None
-    if faults:
+    boxes, fixes = _check_boxes(raw, size, classes, report)
+    if faults or header is None or size is None:
         raise BadFilesError(raw.source, faults)
     return Annotation(
         source=raw.source,
-        image=pictures.root / found,
+        image=folder.root / source_id,
         width=size[0],
         height=size[1],
-        objects=tuple(boxes),
-        source_id=found,
+        objects=boxes,
+        source_id=source_id,
         rotate=rotate,
         digest=header.digest,
         file_size=header.file_size,
         training_format=header.training_format,
-        mended=tuple(mended),
+        fixes=fixes,
     )
 
 
-def _drawn_on(
-    said: tuple[float, float] | None, header: images.Header
+def _check_boxes(
+    raw: RawAnnotation,
+    size: tuple[int, int] | None,
+    classes: Collection[str] | None,
+    report: Report,
+) -> tuple[tuple[Box, ...], tuple[str, ...]]:
+    """Returns the boxes in pixels, clipped and without duplicates, and the fixes.
+
+    Args:
+      size: (width, height) of the image. If None, the checks that depend on it are skipped.
+    """
+    boxes: dict[Box, None] = {}
+    fixes: list[str] = []
+    for raw_box in raw.objects:
+        label, box = f"{raw_box.label} {quoted(raw_box.box.name)}", raw_box.box
+        if classes is not None and box.name not in classes:
+            what = f"class {quoted(box.name)} of {raw_box.label} is not in the label map"
+            report("unknown class", what, "Correct the name, or add it to the label map")
+        if box.xmin >= box.xmax or box.ymin >= box.ymax:
+            what = f"{label} extends from x {box.xmin:g} to {box.xmax:g} and "
+            what += f"from y {box.ymin:g} to {box.ymax:g}"
+            report("box without area", what, "Draw it again, or remove it")
+        elif size:
+            if raw.normalized:
+                box = _with_corners(box, normalized_to_pixel_xyxy(*box.corners, *size))
+            excess = max(-box.xmin, -box.ymin, box.xmax - size[0], box.ymax - size[1])
+            if excess > EDGE_SLACK:
+                what = f"{label} at {_text(box)} is outside the image of {size[0]} x {size[1]}"
+                report("box outside", what, "Draw it again, or remove it")
+            if excess > 0:
+                fixes += ["box clipped"] * (excess > ROUNDING)
+                clipped = _with_corners(box, clip_xyxy(*box.corners, *size))
+                has_area = clipped.xmin < clipped.xmax and clipped.ymin < clipped.ymax
+                if excess <= EDGE_SLACK and not has_area:
+                    what = f"{label} at {_text(box)} is beyond the edge of the image of "
+                    what += f"{size[0]} x {size[1]}"
+                    report("box without area", what, "Draw it again, or remove it")
+                box = clipped
+            fixes += ["box repeated"] * (box in boxes)
+            boxes[box] = None
+    return tuple(boxes), tuple(fixes)
+
+
+def _annotated_size(
+    size_in_file: tuple[float, float] | None, header: images.Header
 ) -> tuple[tuple[int, int], bool]:
-    """Size of the picture that boxes were drawn on, and whether it is the one turned upright."""
-    if said == header.stored != header.upright:
+    """Returns (width, height) of the annotated image, and whether the pixels must be rotated."""
+    if size_in_file == header.stored != header.upright:
         return header.stored, False
     return header.upright, header.orientation != 1
 
 
 def _with_corners(box: Box, corners: tuple[float, float, float, float]) -> Box:
-    """The same object with other corners: xmin, ymin, xmax, ymax."""
-    return dataclasses.replace(box, **dict(zip(CORNERS, corners, strict=True)))
+    """Returns the box with other corners: xmin, ymin, xmax, ymax."""
+    xmin, ymin, xmax, ymax = corners
+    return dataclasses.replace(box, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
 
 
 def _text(box: Box) -> str:
@@ -170,7 +189,7 @@ def _text(box: Box) -> str:
 
 
 def number(text: str) -> float | None:
-    """A finite number as files write it, or None. Unlike `float`, no "1_000" and no "nan"."""
+    """Parses a finite number; None if it is not one. Unlike `float`, rejects "1_000" and "nan"."""
     try:
         value = float(text)
     except ValueError:

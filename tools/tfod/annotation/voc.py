@@ -1,41 +1,39 @@
-"""One PASCAL VOC XML file -> `RawAnnotation`.
+"""Reads PASCAL VOC XML: one file per image.
 
-A DTD is refused, so that no entity can be expanded or fetched; each number is read and limited.
+Files with a DTD are refused, so that no entity is expanded or fetched. File size, nesting depth
+and numbers are limited.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from pathlib import Path
 
 from lxml import etree
 
 from tfod.annotation import Box
-from tfod.annotation.raw_annotation import RawAnnotation, RawBox, number
+from tfod.annotation.raw_annotation import RawAnnotation, RawBox, Report, number
 from tfod.errors import BadFilesError, FileFault, quoted
 from tfod.files import read_bytes
 
-MAX_XML_BYTES = 4 << 20  # some 10,000 objects; a page of text is what a picture has
-FLAGS = ("difficult", "truncated", "occluded")
+MAX_XML_BYTES = 4 << 20  # about 10,000 objects; typical files have a few KB
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-Report = Callable[[str, str, str], None]  # kind, what, remedy
 
 
 def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
     """Reads one VOC file.
 
-    The picture is named by `<filename>`, or the XML's own name; `<path>` and `<folder>` say where
-    it lay on somebody else's disk and are not used.
+    The image name comes from `<filename>`, or from the name of the XML file. `<path>` and
+    `<folder>` describe the annotator's disk and are ignored.
 
     Args:
-      root: the folder of annotations; its subfolder with this file is where the picture lies in
-        the folder of pictures, if several have its name. None for the file's own folder.
+      root: the annotation folder. If several images have the same name, the one in the subfolder
+        that corresponds to the XML file's is used. None for the folder of the XML file.
 
     Raises:
-      BadFilesError: it is no VOC file: "broken XML" or "not VOC". What is wrong with its values
-        ("bad value", "bad coordinate", and "not VOC" too) is in the result, beside what is not.
+      BadFilesError: the file is not a VOC file: "broken XML" or "not VOC". Faults of single values
+        ("bad value", "bad coordinate", also "not VOC") are in the result's `faults`, with
+        everything else read.
     """
     faults: list[FileFault] = []
 
@@ -45,7 +43,7 @@ def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
     tree = _parse(xml, report)
     if tree is None:
         raise BadFilesError(xml, faults)
-    objects = (
+    boxes = (
         _read_object(element, f"object {count}", report)
         for count, element in enumerate(tree.findall("object"), 1)
     )
@@ -53,16 +51,16 @@ def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
     return RawAnnotation(
         source=xml,
         filename=(tree.findtext("filename") or "").strip(),
-        objects=tuple(drawn for drawn in objects if drawn),
+        objects=tuple(box for box in boxes if box),
         other_stem=xml.stem,
-        beside=(subfolder,),
+        likely_folders=(subfolder,),
         size=_read_size(tree, report),
         faults=tuple(faults),
     )
 
 
 def _parse(xml: Path, report: Report) -> etree._Element | None:
-    """The `annotation` element, or None with the fault reported."""
+    """Returns the `annotation` element; reports the fault and returns None if it fails."""
     try:
         if xml.stat().st_size > MAX_XML_BYTES:
             report("broken XML", f"larger than {MAX_XML_BYTES >> 20} MiB", "Give one VOC file")
@@ -72,10 +70,12 @@ def _parse(xml: Path, report: Report) -> etree._Element | None:
         report("broken XML", f"cannot be read: {error.strerror}", "Check its permissions")
     except (etree.LxmlError, LookupError, ValueError) as error:
         reason = " ".join(str(getattr(error, "msg", None) or error).split())
-        report("broken XML", f"no well-formed XML: {reason}", "Export the annotation again")
+        report("broken XML", f"not well-formed XML: {reason}", "Export the annotation again")
     else:
         if root.getroottree().docinfo.doctype:
-            report("broken XML", "has a DOCTYPE, which may name other files", "Delete that line")
+            report(
+                "broken XML", "has a DOCTYPE, which may refer to other files", "Delete that line"
+            )
         elif root.tag != "annotation":
             what = f"its root is {quoted(root.tag)}, not 'annotation'"
             report("not VOC", what, "Export as PASCAL VOC, or move the file away")
@@ -86,7 +86,7 @@ def _parse(xml: Path, report: Report) -> etree._Element | None:
 
 @functools.cache
 def _parser() -> etree.XMLParser:
-    # Comments would split the text around them. Depth and text length keep libxml2's own limits.
+    # Comments would split the text around them. libxml2's own limits of depth and text length stay.
     return etree.XMLParser(
         resolve_entities=False,
         no_network=True,
@@ -98,9 +98,9 @@ def _parser() -> etree.XMLParser:
 
 
 def _texts(element: etree._Element | None) -> dict[str, str]:
-    """Texts of the children by tag, spaces and line breaks in a row as one; of twins the first's.
+    """Returns the children's texts by tag, with whitespace collapsed; the first of equal tags.
 
-    One pass: asking an element for one child after the other takes half the time of a conversion.
+    Reads all children in one pass: one `find` per child would take half the time of a conversion.
     """
     texts: dict[str, str] = {}
     for child in () if element is None else element:
@@ -109,51 +109,67 @@ def _texts(element: etree._Element | None) -> dict[str, str]:
 
 
 def _read_size(tree: etree._Element, report: Report) -> tuple[float, float] | None:
-    """(width, height), or None: some tools write no size, or 0."""
+    """Returns (width, height); None if the file has no size or 0, as some tools write it."""
     texts = _texts(tree.find("size"))
-    said: list[float] = []
+    sides: list[float] = []
     for tag in ("width", "height"):
         value = number(texts.get(tag) or "0")
         if value is None or value < 0:
             what = f"<{tag}> of its <size> is {quoted(texts[tag])}"
-            report("bad value", what, "Write the picture's size")
+            report("bad value", what, "Write the size of the image")
             value = 0
-        said.append(value)
-    width, height = said
+        sides.append(value)
+    width, height = sides
     return (width, height) if width and height else None
 
 
 def _read_object(element: etree._Element, label: str, report: Report) -> RawBox | None:
-    """One `object` element, or None where it has no box; its faults are reported."""
+    """Reads an `object` element; reports its faults and returns None if it has no name or box."""
     texts = _texts(element)
     name = texts.get("name", "")
     if not name:
-        report("not VOC", f"{label} has no <name>", "Name its class")
-    called = f"{label} {quoted(name)}" if name else label
-    flags = {}
-    for tag in FLAGS:
-        flags[tag] = _flag(texts.get(tag, ""))
-        if flags[tag] is None:
-            what = f"<{tag}> of {called} is {quoted(texts[tag])}"
-            report("bad value", what, "Write 0 or 1")
+        report("not VOC", f"{label} has no <name>", "Write its class")
+    title = f"{label} {quoted(name)}" if name else label
+
+    def flag(tag: str) -> bool:
+        text = texts.get(tag, "")
+        value = _parse_flag(text)
+        if value is None:
+            report("bad value", f"<{tag}> of {title} is {quoted(text)}", "Write 0 or 1")
+        return bool(value)
+
+    difficult, truncated, occluded = flag("difficult"), flag("truncated"), flag("occluded")
     frame = element.find("bndbox")
     if frame is None:
-        report("not VOC", f"{called} has no <bndbox>", "Draw it as an upright box, or remove it")
+        report("not VOC", f"{title} has no <bndbox>", "Draw an axis-aligned box, or remove it")
         return None
     edges = _texts(frame)
-    corners = [number(edges.get(tag, "")) for tag in CORNERS]
-    if None in corners:
+    xmin, ymin, xmax, ymax = corners = [number(edges.get(tag, "")) for tag in CORNERS]
+    if xmin is None or ymin is None or xmax is None or ymax is None:
         for tag, value in zip(CORNERS, corners, strict=True):
             if value is None:
-                what = f"<{tag}> of {called} is {quoted(edges.get(tag, ''))}"
+                what = f"<{tag}> of {title} is {quoted(edges.get(tag, ''))}"
                 report("bad coordinate", what, "Draw the box again")
         return None
+    if not name:
+        return None
     pose = texts.get("pose") or "Unspecified"
-    return RawBox(label, Box(name, *corners, **flags, pose=pose)) if name else None
+    box = Box(
+        name,
+        xmin,
+        ymin,
+        xmax,
+        ymax,
+        difficult=difficult,
+        truncated=truncated,
+        occluded=occluded,
+        pose=pose,
+    )
+    return RawBox(label, box)
 
 
-def _flag(text: str) -> bool | None:
-    """0, 1, a share of 1 (how much is cut off), true, false; missing counts as no."""
+def _parse_flag(text: str) -> bool | None:
+    """Parses 0, 1, true, false, or the fraction that is cut off; no text means False."""
     if text.lower() in ("", "0", "false", "no", "unspecified"):
         return False
     if text.lower() in ("1", "true", "yes"):

@@ -1,4 +1,4 @@
-"""Objects of a picture as PASCAL VOC XML."""
+"""Writes the objects of an image as PASCAL VOC XML."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tfod.annotation import Box
 
 
 def write_voc(path: Path, image: Path, size: tuple[int, int], boxes: Iterable[Box]) -> None:
-    """Writes one file, as LabelImg does but without the absolute path of the picture.
+    """Writes one file like LabelImg, but without the absolute path of the image.
 
     Args:
       path: the file to write.
-      image: the picture.
-      size: its width and height, pixels.
-      boxes: the objects. Edges are rounded: LabelImg opens whole pixels only.
+      image: the image file.
+      size: its width and height in pixels.
+      boxes: the objects. Edges are rounded because LabelImg opens only integer pixels.
     """
 
     def add(parent: ET.Element, **fields: object) -> None:

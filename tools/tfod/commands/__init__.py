@@ -1,1 +1,1 @@
-"""One module a command of the command line, with its arguments and what it prints."""
+"""The commands, one module each: its options and what it prints."""

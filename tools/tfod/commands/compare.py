@@ -1,4 +1,4 @@
-"""`tfod compare`: models side by side."""
+"""`tfod compare`: compares models on the same split."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--data", type=FOLDER, required=True, help="Data set written by tfod convert.")
 @click.option("--split", default="test", show_default=True)
 @click.option("--output", type=FOLDER, help="Folder for comparison.csv and comparison.png.")
 @OVERWRITE
@@ -20,9 +20,9 @@ from tfod.progress import progress_bars
 def compare(
     data: Path, split: str, output: Path | None, overwrite: bool, models: tuple[Path, ...]
 ) -> None:
-    """Put models side by side: accuracy, size, and time for a picture on this machine.
+    """Compare models: accuracy, size, and time per image on this machine.
 
-    Run folders, export folders (their SavedModel and every .tflite) and single .tflite files.
+    Accepts run folders, export folders (the SavedModel and every .tflite) and single .tflite files.
 
     \b
     Example:
@@ -33,14 +33,15 @@ def compare(
     from tfod.files import refuse_existing
 
     dataset = load_dataset(data)
-    dataset.split(split)  # a split that is not there is said before the models load
+    dataset.split(split)  # fails on a missing split before the models load
     if output is not None:
         refuse_existing(output, overwrite)
 
     with progress_bars() as progress:
-        compared = comparison.compare(comparison.contestants(models), dataset, split, progress)
-    for header, rows in comparison.shown(compared):
+        candidates = comparison.find_candidates(models)
+        results = comparison.compare(candidates, dataset, split, progress)
+    for header, rows in comparison.terminal_tables(results):
         table(header, rows)
     if output is not None:
-        comparison.write_comparison(compared, output)
+        comparison.write_comparison(results, output)
         click.echo(f"written: {output}")

@@ -1,33 +1,37 @@
-"""`tfod evaluate`: how good a model is on a split."""
+"""`tfod evaluate`: computes the metrics of a model on a split."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tfod.commands.options import FOLDER, INPUT_SIZE, OVERWRITE
-from tfod.commands.tables import part, share, table
+from tfod.commands.tables import percent, share, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
 
+if TYPE_CHECKING:
+    from tfod.evaluation.metrics import Metrics
+
 
 @click.command()
-@click.option("--run", type=FOLDER, help="Run folder: its best checkpoint.")
-@click.option("--model", type=FOLDER, help="Export folder, or a .tflite file in one.")
+@click.option("--run", type=FOLDER, help="Run folder; uses its best checkpoint.")
+@click.option("--model", type=FOLDER, help="Export folder or .tflite file.")
 @click.option(
-    "--detections", type=FOLDER, help="COCO results file: what was found, on a phone or elsewhere."
+    "--detections", type=FOLDER, help="COCO results file with detections from another program."
 )
-@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--data", type=FOLDER, required=True, help="Data set written by tfod convert.")
 @click.option("--split", default="test", show_default=True)
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Score from which on a detection counts.  [default: the one with the best F1]",
+    help="Minimum score of a detection that counts.  [default: the one with the best F1]",
 )
 @INPUT_SIZE
 @click.option(
-    "--output", type=FOLDER, help="Folder for report.html, galleries and detections.json."
+    "--output", type=FOLDER, help="Folder for report.html, annotated images and detections.json."
 )
 @OVERWRITE
 def evaluate(
@@ -41,10 +45,10 @@ def evaluate(
     output: Path | None,
     overwrite: bool,
 ) -> None:
-    """Measure how good a model is on a split, and show what it gets wrong.
+    """Evaluate a model on a split, and show its mistakes.
 
-    The same for a run, a SavedModel, a .tflite and a file of detections. metrics.json goes beside
-    the model, or with all the rest into --output.
+    Evaluates a run, a SavedModel, a .tflite or a detections file in the same way. Writes
+    metrics.json next to the model, or a complete report to --output.
 
     \b
     Example:
@@ -59,34 +63,34 @@ def evaluate(
     from tfod.evaluation.metrics import evaluate
     from tfod.files import refuse_existing
 
-    given = {"--run": run, "--model": model, "--detections": detections}
-    given = {option: path for option, path in given.items() if path is not None}
-    if len(given) != 1:
-        what = f"{' and '.join(given)} exclude each other" if given else "nothing to evaluate"
+    options = {"--run": run, "--model": model, "--detections": detections}
+    sources = {option: path for option, path in options.items() if path is not None}
+    if len(sources) != 1:
+        what = f"{' and '.join(sources)} cannot be combined" if sources else "nothing to evaluate"
         remedy = "Give one of --run, --model and --detections"
         raise UserError("tfod evaluate", what, remedy)
-    (source,) = given.values()
+    (source,) = sources.values()
     if detections is not None and input_size is not None:
-        raise UserError("--input-size", "has no use with --detections", "Leave it out")
+        raise UserError("--input-size", "cannot be combined with --detections", "Remove it")
     dataset = load_dataset(data)
-    pictures = dataset.split(split)
+    part = dataset.split(split)
     if output is not None:
         refuse_existing(output, overwrite)
-    truths, found = [], []
     if detections is not None:
-        truths = [record.annotation for record in read_records(pictures.shards)]
-        found = read_results(detections, truths, dataset.classes)
+        ground_truth = [record.annotation for record in read_records(part.shards)]
+        detected = read_results(detections, ground_truth, dataset.classes)
     else:
-        predictions = predict_records(Detector.load(source, input_size), pictures.shards)
+        ground_truth, detected = [], []
+        predictions = predict_records(Detector.load(source, input_size), part.shards)
         with progress_bars() as progress:
-            for truth, detected in tracked(predictions, progress, "images", pictures.images):
-                truths.append(truth)
-                found.append(detected)
-    metrics, matching = evaluate(truths, found, dataset.classes.values(), threshold)
+            for annotation, in_image in tracked(predictions, progress, "images", part.images):
+                ground_truth.append(annotation)
+                detected.append(in_image)
+    metrics, matching = evaluate(ground_truth, detected, dataset.classes.values(), threshold)
     if output is not None:
         from tfod.evaluation.report import write_report  # loads Matplotlib
 
-        write_report(output, source, dataset, split, found, metrics, matching)
+        write_report(output, source, dataset, split, detected, metrics, matching)
         written = output / "report.html"
     else:
         folder, stem = (source, "") if source.is_dir() else (source.parent, f"{source.stem}_")
@@ -95,18 +99,20 @@ def evaluate(
     click.echo(f"written: {written}")
 
 
-def _print_metrics(metrics, split: str) -> None:
-    table(["metric", split], [[name, share(v)] for name, v in metrics.coco.items()])
+def _print_metrics(metrics: Metrics, split: str) -> None:
+    table(["metric", split], [[name, share(value)] for name, value in metrics.coco.items()])
     columns = ("AP", "AP50", "VOC_AP50", "precision", "recall", "threshold")
     table(
-        ["class", *columns[:-1], "at score"],
+        ["class", *columns],
         [
-            [name, *(share(of_class[column]) for column in columns)]
-            for name, of_class in metrics.per_class.items()
+            [name, *(share(values[column]) for column in columns)]
+            for name, values in metrics.per_class.items()
         ],
     )
+    objects = metrics.objects
     click.echo(
-        f"{metrics.images} pictures, {metrics.objects} objects. At score {metrics.threshold:.2f}: "
-        f"{metrics.identified} identified ({part(metrics.identified, metrics.objects)}), "
-        f"{metrics.missed} missed, {metrics.false} false ({part(metrics.false, metrics.objects)})"
+        f"{metrics.images} images, {objects} objects. At threshold {metrics.threshold:.2f}: "
+        f"{metrics.identified} identified ({percent(metrics.identified, objects)}), "
+        f"{metrics.missed} missed, "
+        f"{metrics.false} false detections ({percent(metrics.false, objects)})"
     )

@@ -1,4 +1,4 @@
-"""`tfod export`: SavedModel and TFLite, held against the checkpoint."""
+"""`tfod export`: exports a run as SavedModel and TFLite."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import click
 from tfod.commands.options import FOLDER, INPUT_SIZE, OVERWRITE
 from tfod.commands.tables import table
 from tfod.errors import UserError
+from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--run", type=FOLDER, required=True, help="Run folder: its best checkpoint.")
-@click.option("--output", type=FOLDER, required=True, help="Such as exported_models/NAME.")
+@click.option("--run", type=FOLDER, required=True, help="Run folder; exports its best checkpoint.")
+@click.option(
+    "--output", type=FOLDER, required=True, help="Folder to write, such as exported_models/NAME."
+)
 @click.option(
     "--tflite",
     metavar="VARIANTS",
-    help="Of float32, float16, dynamic, int8, with commas between.  [default: all]",
+    help="Comma-separated list of float32, float16, dynamic, int8.  [default: all possible]",
 )
 @click.option(
     "--nms",
     type=click.Choice(["regular", "fast"]),
-    help="How a .tflite suppresses boxes: within a class, or not.  [default: fast if as accurate]",
+    help="Non-maximum suppression in .tflite files of SSD models: regular within each class, fast "
+    "across classes.  [default: fast if it is as accurate]",
 )
 @INPUT_SIZE
 @OVERWRITE
@@ -35,10 +39,13 @@ def export(
     input_size: int | None,
     overwrite: bool,
 ) -> None:
-    """Write a run's best checkpoint as SavedModel and, for SSD models, TFLite.
+    """Write a run's best checkpoint as SavedModel and TFLite.
 
-    A .tflite goes into an Android app as it is: class names and normalization are in it. The table
-    at the end holds each against the checkpoint, on 50 pictures of the val split.
+    TFLite needs a fixed input size, as in all templates. SSD models are written as float32,
+    float16, dynamic and int8, Faster R-CNN as float32, float16 and dynamic.
+
+    A .tflite contains class names and normalization, so an Android app needs no other file. The
+    table compares each model with the checkpoint, on 50 images of the val split.
 
     \b
     Example:
@@ -49,17 +56,18 @@ def export(
     from tfod.export import export
     from tfod.export.tflite_converter import VARIANTS
     from tfod.model import ExportFolder
-    from tfod.progress import progress_bars
 
     variants = tflite.split(",") if tflite is not None else None
     for variant in variants or ():
         if variant not in VARIANTS:
-            raise UserError("--tflite", f"is {tflite!r}", f"Give some of {','.join(VARIANTS)}")
+            raise UserError(
+                "--tflite", f"unknown variant {variant!r}", f"Choose from {', '.join(VARIANTS)}"
+            )
 
     def note(text: str) -> None:
-        tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar, not into it
+        tqdm.write(f"note: {text}", file=sys.stderr)  # above the progress bar
 
-    with progress_bars("file") as progress:
+    with progress_bars("model") as progress:
         export(run, output, overwrite, input_size, variants, nms, progress, note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
@@ -72,14 +80,14 @@ def export(
 def _print_parity(path: Path) -> None:
     import pandas as pd
 
-    def cell(value: float, form: str) -> str:
-        return "-" if pd.isna(value) else f"{value:{form}}"
+    def cell(column: str, value: float) -> str:
+        return "-" if pd.isna(value) else f"{value:{formats.get(column, '.1f')}}"
 
-    forms = {"MB": ".2f", "AP50": ".3f", "box_difference": ".5f", "unlike": ".1%"}
+    formats = {"MB": ".2f", "AP50": ".3f", "box_difference": ".5f", "unlike": ".1%"}
     table(
-        ["model", "MB", "AP50", "box off", "unlike", "ms, 1 thread", "2 threads"],
+        ["model", "MB", "AP50", "box error", "unmatched", "ms, 1 thread", "ms, 2 threads"],
         [
-            [row.pop("model"), *(cell(v, forms.get(name, ".1f")) for name, v in row.items())]
+            [row.pop("model"), *(cell(column, value) for column, value in row.items())]
             for row in pd.read_csv(path).to_dict("records")
         ],
     )

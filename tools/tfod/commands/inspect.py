@@ -1,4 +1,4 @@
-"""`tfod inspect`: what is in a data set."""
+"""`tfod inspect`: prints statistics of a data set."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tfod.progress import progress_bars
 
 @click.command()
 @click.argument("data", type=FOLDER)
-@click.option("--label-map", type=FOLDER, help="For records that tfod did not write.")
-@click.option("--pipeline", help="Template or pipeline.config to hold the boxes against.")
-@click.option("--output", type=FOLDER, help="Folder for an HTML page with plots and samples.")
+@click.option("--label-map", type=FOLDER, help="Label map of records that tfod did not write.")
+@click.option("--pipeline", help="Template or pipeline.config whose anchors to compare.")
+@click.option("--output", type=FOLDER, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE
 def inspect(
     data: Path,
@@ -24,33 +24,35 @@ def inspect(
     output: Path | None,
     overwrite: bool,
 ) -> None:
-    """Show what is in a data set: classes, sizes, and what to mend before training.
+    """Show the classes and sizes in a data set, and problems to fix before training.
+
+    DATA is a folder that `tfod convert` wrote, or any folder with TFRecord files.
 
     \b
     Example:
       tfod inspect data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs_data
     """
     from tfod.files import refuse_existing, replacing_folder
-    from tfod.inspection import statistics as inspection
+    from tfod.inspection import statistics
     from tfod.model.pipeline import read_pipeline
     from tfod.model.templates import find_template
 
     if output is not None:
         refuse_existing(output, overwrite)
-    records = inspection.find_records(data, label_map)
+    records = statistics.find_records(data, label_map)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
     with progress_bars() as progress:
-        found = inspection.inspect(records, progress)
-    counts = inspection.class_counts(found)
+        inspection = statistics.inspect(records, progress)
+    counts = statistics.class_counts(inspection)
     splits = list(dict.fromkeys(split for split, _ in counts.columns))
     table(
-        ["class: objects in pictures", *splits],
+        ["class: objects in images", *splits],
         [
-            [name, *(f"{row[split, 'objects']} in {row[split, 'pictures']}" for split in splits)]
+            [name, *(f"{row[split, 'objects']} in {row[split, 'images']}" for split in splits)]
             for name, row in counts.iterrows()
         ],
     )
-    sizes = inspection.size_table(found)
+    sizes = statistics.size_table(inspection)
     table(
         ["", *sizes.columns],
         [
@@ -58,16 +60,18 @@ def inspect(
             for name, row in zip(sizes.index, sizes.to_numpy(), strict=True)
         ],
     )
-    fits = None
+    anchor_table = None
     if config is not None:
-        fits = inspection.anchor_table(found, config)
-        table(["anchors", *fits.index], [[name, *column] for name, column in fits.items()])
-    warnings = inspection.warnings(found, config)
+        anchor_table = statistics.anchor_table(inspection, config)
+        rows = [[name, *column] for name, column in anchor_table.items()]
+        table(["anchors", *anchor_table.index], rows)
+    warnings = statistics.warnings(inspection, config)
     for warning in warnings:
         click.echo(f"note: {warning}")
     if output is not None:
         from tfod.inspection.page import write_page
 
         with replacing_folder(output) as partial:
-            write_page(partial / "index.html", data.resolve().name, found, warnings, fits)
+            title = data.resolve().name
+            write_page(partial / "index.html", title, inspection, warnings, anchor_table)
         click.echo(f"written: {output / 'index.html'}")

@@ -1,4 +1,4 @@
-"""`tfod live`: a detector in a browser."""
+"""`tfod live`: runs a detector in a browser."""
 
 from __future__ import annotations
 
@@ -10,17 +10,19 @@ from tfod.commands.options import FOLDER, OVERWRITE
 
 
 @click.command()
-@click.option("--model", type=FOLDER, required=True, help="A .tflite that export wrote.")
-@click.option("--host", default="localhost", show_default=True, help="0.0.0.0 for the network.")
+@click.option("--model", type=FOLDER, required=True, help=".tflite file written by tfod export.")
+@click.option(
+    "--host", default="localhost", show_default=True, help="0.0.0.0 to allow other machines."
+)
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--output", type=FOLDER, help="Write the page here and do not serve it.")
+@click.option("--output", type=FOLDER, help="Write the page to this folder instead of serving it.")
 @OVERWRITE
 def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool) -> None:
     """Run a detector on a camera, in a browser.
 
-    Browsers open the camera for localhost and https:// only. For a phone, write the page with
-    --output and put the folder on any https:// host (GitHub Pages, say); pictures stay on the
-    phone, and the page opens without a network once it was loaded.
+    Browsers allow the camera on localhost and https:// only. For a phone, write the page with
+    --output and copy the folder to any https:// host, such as GitHub Pages. Images stay on the
+    phone, and the page works offline once it was loaded.
 
     \b
     Example:
@@ -41,4 +43,4 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
         return
     with tempfile.TemporaryDirectory() as folder:
         site = write_site(model, Path(folder) / "site", mediapipe)
-        serve(site, host, port, lambda address: click.echo(f"open {address}   (Ctrl-C ends)"))
+        serve(site, host, port, lambda address: click.echo(f"Open {address} (stop with Ctrl-C)"))

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 FOLDER = click.Path(path_type=Path, file_okay=True)
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace what lies at --output.")
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing --output.")
 INPUT_SIZE = click.option(
     "--input-size",
     type=click.IntRange(32),
-    help="Pixels that pictures are resized to.  [default: as in training]",
+    help="Size in pixels that images are resized to.  [default: as in training]",
 )

@@ -1,9 +1,10 @@
-"""`tfod predict`: detections in pictures and videos."""
+"""`tfod predict`: detects objects in images and videos."""
 
 from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,21 +12,35 @@ from tfod.commands.options import FOLDER, OVERWRITE
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
 
+if TYPE_CHECKING:
+    from tfod.detection.outputs import Write
+    from tfod.detection.prediction import Prediction
+
 
 @click.command()
-@click.option("--model", type=FOLDER, required=True, help="Export folder, .tflite, or run folder.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.5, show_default=True)
+@click.option(
+    "--model", type=FOLDER, required=True, help="Export folder, .tflite file or run folder."
+)
+@click.option(
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Minimum score of a detection to report.",
+)
 @click.option(
     "--tiles",
     type=click.IntRange(32),
     metavar="PIXELS",
-    help="Look at squares of this size one by one: small things in large pictures.",
+    help="Run on overlapping squares of this size, for small objects in large images.",
 )
-@click.option("--output", type=FOLDER, help="Folder for pictures and videos with boxes.")
-@click.option("--json", "json_file", type=FOLDER, help="File in COCO's results format.")
-@click.option("--csv", "csv_file", type=FOLDER, help="File with a row a detection, in pixels.")
-@click.option("--voc", type=FOLDER, help="Folder for PASCAL VOC XML, to correct in LabelImg.")
-@click.option("--save-crops", type=FOLDER, help="Folder for each object cut out.")
+@click.option("--output", type=FOLDER, help="Folder for images and videos with boxes.")
+@click.option("--json", "json_file", type=FOLDER, help="JSON file in COCO's results format.")
+@click.option(
+    "--csv", "csv_file", type=FOLDER, help="CSV file, one row per detection, boxes in pixels."
+)
+@click.option("--voc", type=FOLDER, help="Folder for PASCAL VOC XML files, to correct in LabelImg.")
+@click.option("--save-crops", type=FOLDER, help="Folder for a cropped image of each object.")
 @OVERWRITE
 @click.argument("inputs", nargs=-1, required=True, type=FOLDER, metavar="IMAGE|DIR|VIDEO...")
 def predict(
@@ -40,7 +55,7 @@ def predict(
     overwrite: bool,
     inputs: tuple[Path, ...],
 ) -> None:
-    """Find objects in pictures and videos, print them, and draw them with --output.
+    """Detect objects in images and videos, and print them. --output also draws them.
 
     \b
     Example:
@@ -55,36 +70,36 @@ def predict(
     detector = Detector.load(model)
     faults: list[UserError] = []
     with contextlib.ExitStack() as stack:
-        writers = [
-            stack.enter_context(writer)
-            for place, writer in (
-                (output, output and outputs.drawn_pictures(output, overwrite)),
-                (json_file, json_file and outputs.coco_results(json_file)),
-                (csv_file, csv_file and outputs.csv_table(csv_file)),
-                (voc, voc and outputs.voc_folder(voc, overwrite)),
-                (save_crops, save_crops and outputs.crops(save_crops, overwrite)),
-            )
-            if place is not None
-        ]
+        writers: list[Write] = []
+        if output is not None:
+            writers.append(stack.enter_context(outputs.drawn_images(output, overwrite)))
+        if json_file is not None:
+            writers.append(stack.enter_context(outputs.coco_results(json_file)))
+        if csv_file is not None:
+            writers.append(stack.enter_context(outputs.csv_table(csv_file)))
+        if voc is not None:
+            writers.append(stack.enter_context(outputs.voc_folder(voc, overwrite)))
+        if save_crops is not None:
+            writers.append(stack.enter_context(outputs.crops(save_crops, overwrite)))
         predictions = predict_media(detector, sources, threshold, tiles, faults.append)
         total = sum(source.frames for source in sources)
         progress = stack.enter_context(progress_bars())
-        for found in tracked(predictions, progress, "images", total):
+        for prediction in tracked(predictions, progress, "images", total):
             for write in writers:
-                write(found)
-            click.echo(_found(found))
-    for place in (output, json_file, csv_file, voc, save_crops):
-        if place is not None:
-            click.echo(f"written: {place}")
+                write(prediction)
+            click.echo(_line(prediction))
+    for path in (output, json_file, csv_file, voc, save_crops):
+        if path is not None:
+            click.echo(f"written: {path}")
     if faults:
-        raise BadFilesError("pictures", faults, "Mend them; the others were looked at")
+        raise BadFilesError("images", faults, "Fix them; all other images were processed")
 
 
-def _found(prediction) -> str:
+def _line(prediction: Prediction) -> str:
     detections = prediction.detections
     text = ", ".join(
         f"{name} {score:.0%}"
         for name, score in zip(detections.names, detections.scores, strict=True)
     )
     frame = "" if prediction.frame is None else f" frame {prediction.frame}"
-    return f"{prediction.path}{frame}: {text or 'nothing'}"
+    return f"{prediction.path}{frame}: {text or 'nothing detected'}"

@@ -1,4 +1,4 @@
-"""`tfod sample`: a data set to try everything with."""
+"""`tfod sample`: writes a synthetic data set."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--output", type=FOLDER, required=True, help="Folder to write.")
-@click.option("--count", type=click.IntRange(1), default=400, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--output", type=FOLDER, required=True, help="Folder to write, such as data/NAME.")
+@click.option(
+    "--count", type=click.IntRange(1), default=400, show_default=True, help="Number of images."
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images."
+)
 def sample(output: Path, count: int, seed: int) -> None:
-    """Make a synthetic road-sign data set, so that everything runs with no download.
+    """Write a synthetic road-sign data set, to try all commands without a download.
 
     \b
     Example:
@@ -25,4 +29,4 @@ def sample(output: Path, count: int, seed: int) -> None:
 
     with progress_bars() as progress:
         write_sample(output, count, seed, progress)
-    click.echo(f"{count} scenes: {output}/images, {output}/annotations")
+    click.echo(f"written: {count} images in {output}/images, {output}/annotations")

@@ -1,26 +1,26 @@
-"""Tables, and the numbers in them, as the commands print them."""
+"""Formats tables and numbers for the terminal."""
 
 from __future__ import annotations
 
 
 def table(header: list[str], rows: list[list]) -> None:
-    """Prints a table, the first column to the left."""
+    """Prints a table. The first column is left-aligned, the others are right-aligned."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table()
+    grid = Table()
     for index, title in enumerate(header):
-        table.add_column(title, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        grid.add_column(title, justify="left" if index == 0 else "right", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*(str(cell) for cell in row))
-    Console().print(table)
+        grid.add_row(*(str(cell) for cell in row))
+    Console().print(grid)
 
 
 def share(value: float | None) -> str:
-    """A share from 0 to 1, to three digits; a dash for what is not known."""
+    """Formats a fraction in [0, 1] with three decimals; a dash for None."""
     return "-" if value is None else f"{value:.3f}"
 
 
-def part(count: int, of: int) -> str:
-    """A count as percent of another; a dash of nothing."""
-    return f"{count / of:.1%}" if of else "-"
+def percent(count: int, total: int) -> str:
+    """Formats a count as a percentage of a total; a dash if the total is 0."""
+    return f"{count / total:.1%}" if total else "-"

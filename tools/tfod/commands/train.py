@@ -1,10 +1,11 @@
-"""`tfod train`: a run, its progress bar and its summary."""
+"""`tfod train`: trains a detector, with a progress bar and a table of the evaluations."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -13,48 +14,81 @@ from tfod.commands.tables import share, table
 from tfod.training.precision import AUTO, PRECISIONS
 from tfod.training.strategy import STRATEGIES
 
+if TYPE_CHECKING:
+    from tfod.model.run_folder import RunFolder
+
 
 @click.command()
-@click.option("--data", type=FOLDER, required=True, help="Data set that convert wrote.")
+@click.option("--data", type=FOLDER, required=True, help="Data set written by tfod convert.")
 @click.option("--pipeline", required=True, help="Template name, or a pipeline.config file.")
-@click.option("--output", type=FOLDER, required=True, help="Run folder; one that is there resumes.")
+@click.option("--output", type=FOLDER, required=True, help="Run folder. An existing run resumes.")
 @click.option(
     "--init",
     default="zoo",
     show_default=True,
     metavar="zoo|scratch|NAME|PATH",
-    help="Weights to start from: zoo, scratch, a NAME of `tfod zoo`, or a checkpoint: PATH/ckpt-0.",
+    help="Initial weights: the template's zoo checkpoint, none, a NAME of `tfod zoo`, or a "
+    "checkpoint such as PATH/ckpt-0.",
 )
 @click.option(
     "--init-type",
     type=click.Choice(["detection", "full", "classification"]),
-    help="What to take from the checkpoint.  [default: detection or classification, as it holds]",
+    help="Part of the checkpoint to restore.  [default: detection or classification, detected]",
 )
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps.  [default: template]")
-@click.option("--batch-size", type=click.IntRange(1), help="Pictures a step.  [default: template]")
-@click.option("--learning-rate", type=float, help="Peak.  [default: template, scaled to the batch]")
-@click.option("--checkpoint-every", type=click.IntRange(1), default=100, show_default=True)
-@click.option("--keep", type=click.IntRange(1), default=3, show_default=True, help="Checkpoints.")
-@click.option("--eval-every", type=click.IntRange(1), help="Steps.  [default: a tenth of the run]")
+@click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: template]")
 @click.option(
-    "--patience", type=click.IntRange(1), help="Stop after so many evaluations without a better AP."
+    "--learning-rate",
+    type=float,
+    help="Peak learning rate.  [default: template, scaled with the batch size]",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--deterministic", is_flag=True, help="The same weights each time, to the last bit.")
-@click.option("--balance", is_flag=True, help="Show pictures with rare classes more often.")
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Steps between checkpoints.",
+)
+@click.option(
+    "--keep",
+    type=click.IntRange(1),
+    default=3,
+    show_default=True,
+    help="Number of the newest checkpoints to keep.",
+)
+@click.option(
+    "--eval-every",
+    type=click.IntRange(1),
+    help="Steps between evaluations on the val split.  [default: a tenth of the run]",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Stop after N evaluations without a better AP.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of weights, input order and augmentation.",
+)
+@click.option("--deterministic", is_flag=True, help="Give bit-identical weights in every run.")
+@click.option("--balance", is_flag=True, help="Repeat images with rare classes.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     default=AUTO,
     show_default=True,
-    help="Of convolutions: auto takes bfloat16 where the processor has it.",
+    help="Precision of convolutions: auto is bfloat16 on CPUs that support it.",
 )
 @click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
     default="auto",
     show_default=True,
-    help="auto takes every GPU, and several machines where TF_CONFIG names them.",
+    help="auto uses all GPUs, and several machines if TF_CONFIG names them.",
 )
 @OVERWRITE
 def train(
@@ -77,9 +111,9 @@ def train(
     strategy: str,
     overwrite: bool,
 ) -> None:
-    """Train a detector. The same command goes on with a run that was stopped.
+    """Train a detector. The same command resumes a run that was interrupted.
 
-    It is evaluations on the val split as it learns, and the best weights are kept.
+    The detector is evaluated on the val split during training, and the best checkpoint is kept.
 
     \b
     Example:
@@ -89,6 +123,7 @@ def train(
 
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options
+    from tfod.model.run_folder import RunFolder
     from tfod.model.templates import find_template
     from tfod.training import Evaluation, RunSettings, Step, train
     from tfod.training.events import WorkerLostError
@@ -98,73 +133,81 @@ def train(
         steps=steps,
         batch_size=batch_size,
         learning_rate=learning_rate,
-        init=_checkpoint(init, template),
+        init=_initial_checkpoint(init, template, None if overwrite else RunFolder(output)),
         init_type=init_type,
     )
-    shown: dict[str, str] = {}
+    settings = RunSettings(
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+        keep=keep,
+        eval_every=eval_every,
+        patience=patience,
+        deterministic=deterministic,
+        precision=precision,
+        balance=balance,
+    )
+    postfix: dict[str, str] = {}
     evaluations: list[Evaluation] = []
     with tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True) as bar:
 
-        def show(step: Step) -> None:
+        def show_step(step: Step) -> None:
             if bar.total is None:
-                bar.reset(step.of)
+                bar.reset(step.last)
                 bar.initial = bar.n = step.number - 1
                 bar.set_description("training", refresh=False)
-            shown["loss"] = f"{step.total_loss:.3f}"
-            shown["images/s"] = f"{step.images_per_second:.1f}"
-            bar.set_postfix(shown, refresh=False)
+            postfix["loss"] = f"{step.total_loss:.3f}"
+            postfix["images/s"] = f"{step.images_per_second:.1f}"
+            bar.set_postfix(postfix, refresh=False)
             bar.update()
 
-        def keep(evaluation: Evaluation) -> None:
-            shown["AP"] = f"{evaluation.ap:.3f}"
+        def show_evaluation(evaluation: Evaluation) -> None:
+            postfix["AP"] = f"{evaluation.ap:.3f}"
             evaluations.append(evaluation)
 
-        def note(text: str) -> None:
-            tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar, not into it
+        def show_note(text: str) -> None:
+            tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar
 
-        settings = RunSettings(
-            seed=seed,
-            checkpoint_every=checkpoint_every,
-            keep=keep,
-            eval_every=eval_every,
-            patience=patience,
-            deterministic=deterministic,
-            precision=precision,
-            balance=balance,
-        )
         try:
-            last = train(
+            checkpoint = train(
                 *(dataset, str(template), output, options, settings, overwrite),
-                on_step=show,
-                on_evaluation=keep,
-                on_note=note,
+                on_step=show_step,
+                on_evaluation=show_evaluation,
+                on_note=show_note,
                 strategy=strategy,
             )
         except WorkerLostError as error:
-            if not error.had_begun:
+            if not error.made_progress:
                 raise
             bar.close()
-            click.echo("a worker is gone; waiting for it, to go on from the checkpoint", err=True)
-            _begin_again()
+            click.echo(
+                "a worker has stopped; waiting for it to resume from the last checkpoint", err=True
+            )
+            _restart()
     if evaluations:
         table(
             ["step", "AP", "AP50", "AP_small", "val loss", "best"],
             [
                 [
-                    each.step,
-                    *(share(each.metrics[name]) for name in ("AP", "AP50", "AP_small")),
-                    f"{each.losses['Loss/total_loss']:.3f}",
-                    "*" if each.best else "",
+                    evaluation.step,
+                    *(share(evaluation.metrics[name]) for name in ("AP", "AP50", "AP_small")),
+                    f"{evaluation.losses['Loss/total_loss']:.3f}",
+                    "*" if evaluation.best else "",
                 ]
-                for each in evaluations
+                for evaluation in evaluations
             ],
         )
-    click.echo(f"trained: {last}")
+    click.echo(f"trained: {checkpoint}")
 
 
-def _checkpoint(init: str, template: Path) -> Path | None:
-    """What --init means, fetched from the zoo where it is there."""
+def _initial_checkpoint(init: str, template: Path, run: RunFolder | None) -> Path | None:
+    """Returns the checkpoint that `--init` names, downloaded if it is a zoo archive.
+
+    Args:
+      run: the run to resume, if the folder exists. An archive that it started from is not needed
+        again: the result is then the path in the run's pipeline.config.
+    """
     from tfod.model import zoo
+    from tfod.model.pipeline import read_pipeline
     from tfod.progress import progress_bars
 
     if init == "scratch":
@@ -172,11 +215,18 @@ def _checkpoint(init: str, template: Path) -> Path | None:
     archive = zoo.archive_for(template.parent.name) if init == "zoo" else zoo.find_archive(init)
     if archive is None:
         return Path(init)
+    if run is not None and run.is_run:
+        used = Path(read_pipeline(run.config).train_config.fine_tune_checkpoint)
+        if used.parent.name == archive.name:
+            return used
     with progress_bars("B") as progress:
         return zoo.fetch_checkpoint(archive, progress)
 
 
-def _begin_again() -> None:
-    """Becomes the same command anew, which resumes: TensorFlow cannot mend a broken cluster."""
-    words = [word for word in sys.orig_argv[1:] if word != "--overwrite"]
-    os.execv(sys.executable, [sys.executable, *words])
+def _restart() -> NoReturn:
+    """Replaces this process with the same command, which resumes.
+
+    TensorFlow cannot restore a broken cluster within a process.
+    """
+    arguments = [argument for argument in sys.orig_argv[1:] if argument != "--overwrite"]
+    os.execv(sys.executable, [sys.executable, *arguments])

@@ -1,4 +1,4 @@
-"""`tfod zoo`: what there is to start from."""
+"""`tfod zoo`: lists the checkpoints of the model zoo."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tfod.commands.tables import table
 
 @click.command()
 def zoo() -> None:
-    """List the models of the TensorFlow 2 model zoo, trained on COCO, to start from.
+    """List the models of the TensorFlow 2 model zoo, trained on COCO, to start training from.
 
-    A template fetches its own the first time it is trained. Another one is fetched by its name.
+    `tfod train` downloads the model of its template. To start from another one, give its name.
 
     \b
     Example:
@@ -24,24 +24,24 @@ def zoo() -> None:
     from tfod.model import zoo
     from tfod.model.templates import template_names
 
-    starting = set()
+    used_by_templates = set()
     for template in template_names():
-        with contextlib.suppress(UserError):  # one has nothing to start from
-            starting.add(zoo.archive_for(template))
+        with contextlib.suppress(UserError):  # the zoo has no checkpoint for this template
+            used_by_templates.add(zoo.archive_for(template))
     archives = zoo.archives()
     table(
-        ["archive", "mAP", "ms", "here"],
+        ["archive", "mAP", "ms", "cached"],
         [
             [
-                f"{each.name} *" if each in starting else each.name,
-                "-" if each.coco_map is None else each.coco_map,
-                "-" if each.speed_ms is None else each.speed_ms,
-                "yes" if each.folder.is_dir() else "",
+                f"{archive.name} *" if archive in used_by_templates else archive.name,
+                "-" if archive.coco_map is None else archive.coco_map,
+                "-" if archive.speed_ms is None else archive.speed_ms,
+                "yes" if archive.folder.is_dir() else "",
             ]
-            for each in archives
+            for archive in archives
         ],
     )
     click.echo(
-        "*: what a template starts from. mAP: on COCO, of key points where the name has kpts.\n"
-        f"ms: a picture on the zoo's GPU. here: fetched already, to {archives[0].folder.parent}"
+        "*: a template starts from it. mAP: on COCO, for keypoints if the name contains kpts.\n"
+        f"ms: per image, on the zoo's GPU. cached: downloaded to {archives[0].folder.parent}"
     )

@@ -1,4 +1,4 @@
-"""Annotated images -> a data set: read, check, split, write (`tfod convert`)."""
+"""Converts annotated images to a data set: read, check, split, write (`tfod convert`)."""
 
 from tfod.conversion.converter import convert
 

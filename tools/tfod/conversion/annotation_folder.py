@@ -1,4 +1,4 @@
-"""A folder of annotations and one of images -> checked annotations."""
+"""Reads and checks a folder of annotations and a folder of images."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.parallel import ordered_map
 from tfod.progress import Progress, silent
 
-# (function, items) to the results in order.
-Mapped = Callable[[Callable, Sequence], Iterable]
+# Applies a function to items and returns the results in order, like `parallel.ordered_map`.
+MapFunction = Callable[[Callable, Sequence], Iterable]
 
 
 @dataclass(frozen=True)
 class CheckedFolder:
-    """What a folder of annotations came to.
+    """The result of checking a folder of annotations.
 
     Attributes:
-      annotations: the good ones, by the relative path of their files.
+      annotations: the annotations without faults, sorted by the relative path of their files.
       skipped: the faults of the others.
-      unannotated: how many pictures no annotation file belongs to. They are not used; a picture
-        that shows no object takes part by an annotation without objects.
+      unannotated: number of images without annotation file. They are not used; to use an image
+        without objects, give it an annotation without objects.
     """
 
     annotations: tuple[Annotation, ...]
@@ -41,42 +41,44 @@ def read_folder(
     classes: Collection[str] | None = None,
     skip_bad: bool = False,
     decode: bool = True,
-    mapped: Mapped = ordered_map,
+    map_function: MapFunction = ordered_map,
     progress: Progress = silent,
 ) -> CheckedFolder:
-    """Reads and checks annotations, and the pictures they belong to.
+    """Reads and checks annotations and their images.
 
     Args:
       annotations: see `formats.find_annotations`.
-      images: folder of the pictures, searched with its subfolders.
-      classes: names that may occur; None for any.
-      skip_bad: goes on without the files that have a fault.
-      decode: decodes every picture; else only its header is read.
-      mapped: does the work, like `parallel.ordered_map`.
+      images: folder of the images, searched with its subfolders.
+      classes: allowed class names; None allows all.
+      skip_bad: continues without the files that have a fault.
+      decode: decodes every image; False reads headers only.
+      map_function: runs the checks, like `parallel.ordered_map`.
 
     Raises:
-      BadFilesError: the faults of all files, unless `skip_bad`.
-      UserError: a folder is missing, or there is no annotation, or none without a fault.
+      BadFilesError: the faults of all files, unless `skip_bad`; and class names that differ only in
+        spelling, if `classes` is None.
+      UserError: a folder is missing, or there is no annotation, or every annotation has a fault.
     """
     if not images.is_dir():
-        raise UserError(images, "is no folder", "Name the folder of the pictures")
+        raise UserError(images, "is not a folder", "Name the folder of the images")
     source = formats.find_annotations(annotations)
-    listed = image_files.list_images(images)
+    image_folder = image_files.list_images(images)
 
-    names = None if classes is None else frozenset(classes)
-    check = partial(_check, source.read, listed, names, decode)
+    class_names = None if classes is None else frozenset(classes)
+    check = partial(_check, source.read, image_folder, class_names, decode)
     good: dict[str, Annotation] = {}
     faults: list[FileFault] = []
     bad_stems = set()
     total = len(source.items)
-    for done, result in enumerate(mapped(check, source.items), 1):
+    for done, result in enumerate(map_function(check, source.items), 1):
         if isinstance(result, _Rejected):
             faults += result.faults
             bad_stems.add(result.stem)
         elif result.source_id in good:
-            what = f"its picture {result.image} is that of {good[result.source_id].source} too"
-            remedy = "Remove one of the two"
-            faults.append(FileFault(result.source, "image shared", what, remedy))
+            other = good[result.source_id].source
+            what = f"its image {result.image} already belongs to {other}"
+            fault = FileFault(result.source, "image shared", what, "Remove one of the two")
+            faults.append(fault)
         else:
             good[result.source_id] = result
         progress("check", done, total)
@@ -90,14 +92,14 @@ def read_folder(
             "Run without --skip-bad to see why",
         )
     unannotated = sum(
-        path not in good and PurePosixPath(path).stem not in bad_stems for path in listed
+        path not in good and PurePosixPath(path).stem not in bad_stems for path in image_folder
     )
     return CheckedFolder(tuple(good.values()), tuple(faults), unannotated)
 
 
 @dataclass(frozen=True)
 class _Rejected:
-    """An annotation that cannot be used: its faults, and its picture's name without suffix."""
+    """The faults of an annotation, and the name of its image without suffix."""
 
     faults: tuple[FileFault, ...]
     stem: str
@@ -105,7 +107,7 @@ class _Rejected:
 
 def _check(
     read: Callable[..., raw_annotation.RawAnnotation],
-    listed: image_files.ImageFolder,
+    image_folder: image_files.ImageFolder,
     classes: Collection[str] | None,
     decode: bool,
     item: object,
@@ -114,6 +116,7 @@ def _check(
     try:
         raw = read(item)
         stem = PurePosixPath(raw.filename).stem or raw.other_stem
-        return raw_annotation.check_annotation(raw, listed, classes, decode)
+        return raw_annotation.check_annotation(raw, image_folder, classes, decode)
     except BadFilesError as error:
-        return _Rejected(error.errors, stem or Path(error.path).stem)
+        faults = tuple(fault for fault in error.errors if isinstance(fault, FileFault))
+        return _Rejected(faults, stem or Path(error.path).stem)

@@ -1,8 +1,8 @@
-"""Work on many files by an Apache Beam pipeline, on whatever runs those: Flink, Dataflow, Spark.
+"""Runs the work on many files in an Apache Beam pipeline, on Flink, Dataflow or Spark.
 
-The same functions as `parallel` runs in local processes, with the same results in the same order.
-Every worker must see the folders under the names given here (a network file system, a mounted
-bucket) and have this package.
+It runs the same functions as the local processes of `parallel`, with the same results in the same
+order. Every worker must have this package, and access to the folders under the same paths as here
+(a network file system, a mounted bucket).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tfod.errors import UserError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-CHUNK = 64  # items a worker takes at once
-# Beam tells each worker's steps, unless `options` asks for them again.
+CHUNK = 64  # items per task of a worker
+# Without it, Beam prints log output of every worker. `options` can override it.
 QUIET = ("--default_sdk_harness_log_level=WARNING",)
 
 
@@ -31,17 +31,17 @@ def beam_map(
     scratch: Path,
     chunk: int = CHUNK,
 ) -> list[Result]:
-    """`function(item)` for each item, in order, worked out by a Beam pipeline.
+    """Returns `function(item)` for each item, in order, computed by a Beam pipeline.
 
     Args:
-      function: is pickled once, and so may carry much; items and results are pickled too.
-      options: of the pipeline, such as `["--runner=FlinkRunner", "--flink_master=host:8081"]`.
-      scratch: a folder that every worker can write to; what is written there is deleted.
-      chunk: items a worker takes at once.
+      function: is pickled once, so it may contain large data; items and results are pickled too.
+      options: pipeline options, such as `["--runner=FlinkRunner", "--flink_master=host:8081"]`.
+      scratch: a folder that every worker can write to; its temporary files are deleted at the end.
+      chunk: items per task of a worker.
 
     Raises:
-      UserError: of the first item whose `function` raised one; Beam is missing; an option or
-        runner that it does not know.
+      UserError: raised by `function`, for the first such item; or Beam is not installed; or it does
+        not know an option or the runner.
     """
     try:
         import apache_beam as beam
@@ -50,7 +50,8 @@ def beam_map(
         remedy = "Install it: pip install --only-binary apache-beam apache-beam"
         raise UserError("--runner", "needs apache-beam", remedy) from error
 
-    chunks = [(at, items[at : at + chunk]) for at in range(0, len(items), chunk)]
+    starts = range(0, len(items), chunk)
+    chunks = [(start, items[start : start + chunk]) for start in starts]
     with tempfile.TemporaryDirectory(dir=scratch, prefix="beam.", suffix=".partial") as folder:
         results = Path(folder) / "results"
         try:
@@ -63,30 +64,33 @@ def beam_map(
                 pipeline
                 | "chunks" >> beam.Create(chunks)
                 | "spread" >> beam.Reshuffle()
-                | "work" >> beam.Map(_Work(function))
+                | "work" >> beam.Map(_ChunkFunction(function))
                 | "keep" >> beam.io.WriteToTFRecord(str(results), coder=beam.coders.BytesCoder())
             )
-        done = {}
+        results_by_chunk: dict[int, list] = {}
         for file in sorted(Path(folder).glob("results*")):
-            done.update(pickle.loads(data) for data in tfrecord.read_file(file))
-    together = [result for at, _ in chunks for result in done[at]]
-    for result in together:
+            results_by_chunk.update(pickle.loads(data) for data in tfrecord.read_file(file))
+    all_results = [result for start in starts for result in results_by_chunk[start]]
+    for result in all_results:
         if isinstance(result, UserError):
             raise result
-    return together
+    return all_results
 
 
-class _Work:
-    """What a worker does with a chunk. A UserError is a result: Beam tells others as tracebacks."""
+class _ChunkFunction:
+    """Applies the function to a chunk. Returns a UserError as a result.
+
+    If a worker raised it, Beam would print a traceback.
+    """
 
     def __init__(self, function: Callable) -> None:
         self.function = function
 
     def __call__(self, chunk: tuple[int, Sequence]) -> bytes:
-        at, items = chunk
-        return pickle.dumps((at, [self._one(item) for item in items]))
+        start, items = chunk
+        return pickle.dumps((start, [self._apply(item) for item in items]))
 
-    def _one(self, item: object) -> object:
+    def _apply(self, item: object) -> object:
         try:
             return self.function(item)
         except UserError as error:

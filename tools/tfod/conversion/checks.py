@@ -1,6 +1,7 @@
-"""Checks that need the whole data set: what repeats, and what looks alike.
+"""Checks of the complete data set: duplicates, and class names that look alike.
 
-Faults stop a conversion, as those of single files do; remarks are said and counted, and it goes on.
+Faults stop a conversion, like those of single files. Remarks are reported and counted, and the
+conversion continues.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from tfod.annotation import Annotation
 from tfod.dataset.manifest import Remark
 from tfod.errors import FileFault
 
-# Two names are alike from this ratio of `difflib.SequenceMatcher` on; "stop" and "stpo" have 0.75.
+# Smallest ratio of `difflib.SequenceMatcher` of similar names; "stop" and "stpo" have 0.75.
 ALIKE = 0.75
-# Of a typing error there are few: at most this share of the objects of the right name.
+# Typing errors are rare: at most this fraction of the objects with the correct name.
 RARE = 0.05
-TINY = 4  # pixels: less than this across or down, and an object has no shape left to learn
+TINY = 4  # pixels: a narrower or lower object has no shape left to learn
 
 
 def spellings(folder: Path, annotations: Iterable[Annotation]) -> list[FileFault]:
-    """Class names that differ in case, spaces, hyphens or underscores only: one fault a group."""
+    """Returns one fault per group of class names that differ only in case, spaces, "-" or "_"."""
     counts = Counter(box.name for annotation in annotations for box in annotation.objects)
     groups = defaultdict(list)
     for name in sorted(counts):
@@ -32,16 +33,16 @@ def spellings(folder: Path, annotations: Iterable[Annotation]) -> list[FileFault
     for group in groups.values():
         if len(group) > 1:
             names = ", ".join(f"{name!r} ({counts[name]})" for name in group)
-            what = f"its classes {names} differ in spelling only"
-            remedy = "Give them one name, or give a --label-map that has them all"
+            what = f"its classes {names} differ only in spelling"
+            remedy = "Use one name, or give a --label-map that contains them all"
             faults.append(FileFault(folder, "class spelled twice", what, remedy))
     return faults
 
 
 def typing_errors(counts: Mapping[str, int]) -> list[tuple[str, str]]:
-    """Pairs of a rare class name and a frequent one that it is probably meant to be.
+    """Returns pairs of a rare class name and the frequent name that was probably intended.
 
-    Names that differ in a digit are left alone: `limit30` and `limit50` are two classes.
+    Names that differ in a digit are not reported: `limit30` and `limit50` are two classes.
     """
     pairs = []
     for rare, count in counts.items():
@@ -53,33 +54,33 @@ def typing_errors(counts: Mapping[str, int]) -> list[tuple[str, str]]:
 
 
 def remarks(annotations: Sequence[Annotation]) -> list[Remark]:
-    """What should be said of the annotations that will be used."""
+    """Returns the remarks on the annotations that will be used."""
     boxes = [box for annotation in annotations for box in annotation.objects]
-    said = []
+    result: list[Remark] = []
 
-    def say(kind: str, count: int, one: str, many: str) -> None:
+    def add(kind: str, count: int, one: str, many: str) -> None:
         if count:
-            said.append(Remark(kind, count, one if count == 1 else f"{count} {many}"))
+            result.append(Remark(kind, count, one if count == 1 else f"{count} {many}"))
 
-    mended = Counter(note for annotation in annotations for note in annotation.mended)
-    say(
+    fixes = Counter(fix for annotation in annotations for fix in annotation.fixes)
+    add(
         "box clipped",
-        mended["box clipped"],
-        "1 box reached over the edge of its picture by up to a pixel and was clipped",
-        "boxes reached over the edge of their picture by up to a pixel and were clipped",
+        fixes["box clipped"],
+        "1 box crossed the edge of its image by up to one pixel and was clipped",
+        "boxes crossed the edge of their image by up to one pixel and were clipped",
     )
-    say(
+    add(
         "box repeated",
-        mended["box repeated"],
-        "1 box was there twice in its picture and is used once",
-        "boxes were there before in the same picture and are used once",
+        fixes["box repeated"],
+        "1 box repeats another box of its image and was removed",
+        "boxes repeat another box of their image and were removed",
     )
     tiny = sum(min(box.xmax - box.xmin, box.ymax - box.ymin) < TINY for box in boxes)
-    say(
+    add(
         "box tiny",
         tiny,
-        f"1 box is less than {TINY} pixels across or down; nothing can be learned from it",
-        f"boxes are less than {TINY} pixels across or down; nothing can be learned from them",
+        f"1 box is less than {TINY} pixels wide or high; a detector cannot learn from it",
+        f"boxes are less than {TINY} pixels wide or high; a detector cannot learn from them",
     )
     first: dict[bytes, Annotation] = {}
     copies = [
@@ -90,13 +91,15 @@ def remarks(annotations: Sequence[Annotation]) -> list[Remark]:
     if copies:
         pairs = ", ".join(f"{copy} of {original}" for copy, original in copies[:3])
         more = ", …" if len(copies) > 3 else ""
-        what = f"pictures that are there more than once: {pairs}{more}; they share a split"
-        said.append(Remark("picture repeated", len(copies), what))
+        plural = "s are copies" if len(copies) > 1 else " is a copy"
+        what = f"{len(copies)} image{plural}: {pairs}{more}; copies are put into the same split"
+        result.append(Remark("image repeated", len(copies), what))
     counts = Counter(box.name for box in boxes)
     for rare, name in typing_errors(counts):
+        plural = "s" if counts[rare] > 1 else ""
         what = (
-            f"class {rare!r} ({counts[rare]} of it) looks like {name!r} ({counts[name]}); "
-            "if it is a typing error, correct it"
+            f"class {rare!r} ({counts[rare]} object{plural}) is similar to {name!r} "
+            f"({counts[name]}); if it is a typing error, correct it"
         )
-        said.append(Remark("class alike", counts[rare], what))
-    return said
+        result.append(Remark("class alike", counts[rare], what))
+    return result

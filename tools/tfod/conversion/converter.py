@@ -1,4 +1,4 @@
-"""Annotated pictures -> a data set: everything is checked first, then it is written whole."""
+"""Converts annotated images to a data set. All files are checked before anything is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tfod.annotation import Annotation
 from tfod.conversion import checks
-from tfod.conversion.annotation_folder import read_folder
+from tfod.conversion.annotation_folder import MapFunction, read_folder
+from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
 from tfod.dataset import manifest, records
@@ -28,9 +29,9 @@ from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent
 
 TABLE = "annotations.csv"
-FEW_PICTURES = 1000  # writing so many takes less time than starting processes
-CHANGED = "Convert again when nothing writes there"
-Parts = dict[str, list[Annotation]]  # by split
+FEW_IMAGES = 1000  # writing this many takes less time than starting processes
+CHANGED = "Convert again while no other program changes the images"
+Parts = dict[str, list[Annotation]]  # annotations by split
 COLUMNS = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "split"]
 
 
@@ -52,30 +53,31 @@ def convert(
     overwrite: bool = False,
     progress: Progress = silent,
 ) -> Dataset:
-    """Makes a data set for training from annotation files and their pictures.
+    """Makes a data set for training from annotation files and their images.
 
-    `output` gets TFRecord shards of each split, `label_map.pbtxt`, `annotations.csv` and
-    `dataset.json`. It appears when all of it is written; on an error, or Ctrl-C, nothing is left.
-    The same files, options and machine give the same bytes.
+    Writes the TFRecord shards of each split, `label_map.pbtxt`, `annotations.csv` and
+    `dataset.json` into `output`. The folder appears when it is complete; after an error or Ctrl-C
+    nothing is left. The same files, options and machine give the same bytes.
 
     Args:
       annotations: PASCAL VOC, COCO, YOLO or CSV, see `formats.find_annotations`.
-      images: folder of the pictures, searched with its subfolders.
-      split: fractions of train, val and test, which sum to 1; a split of 0 is left out.
-      split_by: a file or folder that says where each picture goes, see `split_file.read_split`.
-      group_by: a regular expression; pictures in whose relative path it finds the same (its first
-        group, where it has one) go to one split. One that it finds nothing in is on its own.
-      label_map: a label map whose classes and ids are kept; None numbers the classes found, sorted
-        by name, from 1.
-      shards: files a split; None for one each 128 MiB of pictures.
-      seed: decides the split and the order of the training records.
+      images: folder of the images, searched with its subfolders.
+      split: fractions of train, val and test, which sum to 1. A fraction of 0 omits the split.
+      split_by: a file or folder that assigns each image to a split, see `split_file.read_split`.
+      group_by: a regular expression. Images go to the same split if it matches the same text in
+        their relative paths (its first group, if it has one). An image without a match is a group
+        of its own.
+      label_map: a label map whose classes and ids are kept. None numbers the classes in the
+        annotations from 1, sorted by name.
+      shards: files per split; None for one per 128 MiB of images.
+      seed: determines the split and the order of the training records.
       skip_bad: leaves out annotations with a fault and lists them in `dataset.json`.
-      decode: decodes every picture to learn whether that can be done; else only headers are read.
-      workers: processes; None for one a processor. They start as modules do that import this one,
-        so a script that calls `convert` needs its `if __name__ == "__main__":`.
-      beam: options of an Apache Beam pipeline that does the work in place of local processes, see
-        `beam.beam_map`. The bytes are the same.
-      overwrite: replaces a data set that is there.
+      decode: decodes every image to check it; False reads headers only.
+      workers: number of processes; None for one per CPU. The processes import the main
+        module, so a script that calls `convert` needs `if __name__ == "__main__":`.
+      beam: options of an Apache Beam pipeline that does the work instead of local processes, see
+        `beam.beam_map`. The output is the same.
+      overwrite: replaces an existing data set.
       progress: called as `progress(stage, done, total)`, with the stages "check" and "write".
 
     Raises:
@@ -88,40 +90,37 @@ def convert(
     for option, number in (("--shards", shards), ("--workers", workers)):
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
-    deal = _dealer(split, split_by, group_by, seed)
+    assign_splits = _split_function(split, split_by, group_by, seed)
     _check_output(output, overwrite, (annotations, images))
-    mapped = functools.partial(ordered_map, workers=workers)
+    map_function: MapFunction = functools.partial(ordered_map, workers=workers)
     if beam:
-        from tfod.conversion.beam import beam_map
-
         output.parent.mkdir(parents=True, exist_ok=True)
-        mapped = functools.partial(beam_map, options=beam, scratch=output.parent)
-    given = read_label_map(Path(label_map)) if label_map else None
-    names = given.values() if given else None
+        map_function = functools.partial(beam_map, options=beam, scratch=output.parent)
+    fixed_classes = read_label_map(Path(label_map)) if label_map else None
     with warnings.catch_warnings():
-        # What is wrong with a picture is reported as its fault; Pillow's remarks name no file.
+        # Faults of an image are reported with its path; Pillow's warnings name no file.
         warnings.filterwarnings("ignore", module="PIL")
         checked = read_folder(
             annotations,
             images,
-            classes=names,
+            classes=fixed_classes.values() if fixed_classes else None,
             skip_bad=skip_bad,
             decode=decode,
-            mapped=mapped,
+            map_function=map_function,
             progress=progress,
         )
-    found = sorted({box.name for annotation in checked.annotations for box in annotation.objects})
-    if not found:
-        raise UserError(annotations, "no annotation holds an object", "Draw some boxes")
-    classes = given or dict(enumerate(found, 1))
-    parts, fractions = deal(checked.annotations)
+    names = sorted({box.name for annotation in checked.annotations for box in annotation.objects})
+    if not names:
+        raise UserError(annotations, "no annotation contains an object", "Draw some boxes")
+    classes = fixed_classes or dict(enumerate(names, 1))
+    parts, fractions = assign_splits(checked.annotations)
     class_ids = {name: class_id for class_id, name in classes.items()}
     total = len(checked.annotations)
     with replacing_folder(output) as partial:
-        tasks = []
+        tasks: list[tuple[Path, Sequence[Annotation]]] = []
         splits = {}
         for name, part in parts.items():
-            if name == "train":  # evaluation reads in file order, training wants classes mixed
+            if name == "train":  # training needs mixed classes, evaluation keeps the file order
                 random.Random(seed).shuffle(part)
             count = min(shards or _shard_count(part), len(part))
             paths = [partial / shard for shard in records.shard_names(name, count)]
@@ -134,14 +133,17 @@ def convert(
             progress("write", done, total)
 
         if beam:
-            mapped(functools.partial(write, tick=lambda: None), tasks, chunk=1)
+            beam_map(functools.partial(write, tick=_ignore), tasks, beam, output.parent, chunk=1)
             report(total)
         else:
-            counted_map(write, tasks, report, workers if total > FEW_PICTURES else 1)
+            counted_map(write, tasks, report, workers if total > FEW_IMAGES else 1)
         write_label_map(partial / LABEL_MAP, classes)
         _write_table(partial / TABLE, parts)
         manifest.write_manifest(
-            *(partial, splits, fractions, seed),
+            partial,
+            splits,
+            fractions,
+            seed,
             remarks=checks.remarks(checked.annotations),
             skipped=checked.skipped,
             unannotated=checked.unannotated,
@@ -149,22 +151,25 @@ def convert(
     return manifest.load_dataset(output)
 
 
-def _dealer(
+def _split_function(
     split: Sequence[float], split_by: Path | None, group_by: str | None, seed: int
 ) -> Callable[[Sequence[Annotation]], tuple[Parts, dict[str, float]]]:
-    """What deals annotations to splits, and tells the fraction of each; its options are checked."""
+    """Checks the split options and returns the function that assigns annotations to splits.
+
+    That function returns the annotations and the fraction of each split.
+    """
     fractions = split_fractions(split)
-    group_of = None if group_by is None else _group_finder(group_by)
+    group_of = None if group_by is None else _group_function(group_by)
     if split_by is None:
         return lambda checked: (split_annotations(checked, fractions, seed, group_of), fractions)
     if group_of:
-        raise UserError("--group-by", "goes with no --split-by", "Give one of the two")
+        raise UserError("--group-by", "cannot be combined with --split-by", "Give one of the two")
 
-    def deal(checked: Sequence[Annotation]) -> tuple[Parts, dict[str, float]]:
+    def split_from_file(checked: Sequence[Annotation]) -> tuple[Parts, dict[str, float]]:
         parts = apply_split(checked, Path(split_by))
         return parts, {name: round(len(part) / len(checked), 4) for name, part in parts.items()}
 
-    return deal
+    return split_from_file
 
 
 def _write_shard(
@@ -176,15 +181,22 @@ def _write_shard(
 
     def examples() -> Iterator[Example]:
         for annotation in annotations:
-            image, digest = _load(annotation)
+            image, digest = _load_image(annotation)
             yield records.make_example(annotation, image, class_ids, digest)
             tick()
 
     records.write_shard(path, examples())
 
 
-def _load(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
-    """The picture for a record, as it lies in the file where it may; and its SHA-256 if known."""
+def _ignore() -> None:
+    """Counts nothing: a Beam worker cannot report progress."""
+
+
+def _load_image(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
+    """Returns the image for a record and its SHA-256, None if it is not known.
+
+    The bytes of the file are used unchanged if the OD API's decoder can read them.
+    """
     if annotation.rotate or not annotation.training_format:
         return encode_for_training(annotation.image, annotation.rotate), None
     try:
@@ -193,35 +205,35 @@ def _load(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
         raise UserError(annotation.image, f"cannot be read: {error.strerror}", CHANGED) from error
     digest = hashlib.sha256(data).digest()
     if digest != annotation.digest:
-        raise UserError(annotation.image, "was changed since it was checked", CHANGED)
+        raise UserError(annotation.image, "changed after it was checked", CHANGED)
     size = (annotation.width, annotation.height)
     return EncodedImage(data, annotation.training_format, *size), digest
 
 
-def _group_finder(pattern: str) -> Callable[[Annotation], str]:
+def _group_function(pattern: str) -> Callable[[Annotation], str]:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        what = f"{pattern!r} is no regular expression: {error}"
+        what = f"{pattern!r} is not a regular expression: {error}"
         raise UserError("--group-by", what, r"Give one such as '^(.*)_\d+'") from error
 
     def group_of(annotation: Annotation) -> str:
         path = annotation.source_id
-        found = compiled.search(path)
-        if found is None:
+        match = compiled.search(path)
+        if match is None:
             return path
-        return found.group(1 if compiled.groups else 0) or path
+        return match.group(1 if compiled.groups else 0) or path
 
     return group_of
 
 
 def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> None:
-    """Refuses an output that is there, or whose replacement would delete what is no data set."""
+    """Raises a UserError if the output exists, or if replacing it would delete other files."""
     refuse_existing(output, overwrite)
     if output.name in ("", ".."):
-        raise UserError(output, "has no name of its own", "Name a new folder")
+        raise UserError(output, "is not a folder name", "Name a new folder")
     if output.is_dir() and any(output.iterdir()) and not (output / manifest.MANIFEST).is_file():
-        what = f"holds other files and no {manifest.MANIFEST}, so it is not overwritten"
+        what = f"contains other files and no {manifest.MANIFEST}, so it is not overwritten"
         raise UserError(output, what, "Choose another --output")
     for source in sources:
         if source.resolve().is_relative_to(output.resolve()):
@@ -234,16 +246,20 @@ def _shard_count(part: Sequence[Annotation]) -> int:
 
 
 def _write_table(path: Path, parts: Mapping[str, Sequence[Annotation]]) -> None:
-    """Writes one row a box in pixels; a picture without objects is a row without class and box."""
+    """Writes one row per box, in pixels.
+
+    An image without objects gets one row without class and box.
+    """
     with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for split, part in parts.items():
             for annotation in sorted(part, key=lambda annotation: annotation.source_id.split("/")):
-                picture = (annotation.source_id, annotation.width, annotation.height)
+                image = (annotation.source_id, annotation.width, annotation.height)
                 for box in annotation.objects:
-                    # Whole pixels are whole numbers, unless somebody drew between them.
-                    whole = (int(at) if at.is_integer() else at for at in map(float, box.corners))
-                    table.writerow((*picture, box.name, *whole, split))
+                    # Integer coordinates are written without a decimal point.
+                    corners = map(float, box.corners)
+                    edges = (int(edge) if edge.is_integer() else edge for edge in corners)
+                    table.writerow((*image, box.name, *edges, split))
                 if not annotation.objects:
-                    table.writerow((*picture, "", "", "", "", "", split))
+                    table.writerow((*image, "", "", "", "", "", split))

@@ -1,4 +1,4 @@
-"""Which picture goes into train, val and test: deterministic, every class spread alike."""
+"""Assigns images to train, val and test: deterministic, with every class in proportion."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SPLITS = ("train", "val", "test")
 
 
 def split_fractions(split: Sequence[float]) -> dict[str, float]:
-    """The fractions of train, val and test by name, without those that are 0.
+    """Returns the fractions of train, val and test by name, without those that are 0.
 
     Raises:
-      UserError: they are not three numbers from 0 to 1 that sum to 1.
+      UserError: the fractions are not three numbers from 0 to 1 that sum to 1.
     """
-    given = ",".join(f"{fraction:g}" for fraction in split)
+    text = ",".join(f"{fraction:g}" for fraction in split)
     if len(split) != len(SPLITS) or not all(0 <= fraction <= 1 for fraction in split):
         remedy = "Give three fractions from 0 to 1: train,val,test"
-        raise UserError("--split", f"is {given}", remedy)
+        raise UserError("--split", f"is {text}", remedy)
     if not math.isclose(sum(split), 1, abs_tol=1e-6):
-        raise UserError("--split", f"{given} sums to {sum(split):g}", "Make it sum to 1")
+        raise UserError("--split", f"{text} sums to {sum(split):g}", "Make it sum to 1")
     return {name: part for name, part in zip(SPLITS, split, strict=True) if part > 0}
 
 
@@ -34,48 +34,48 @@ def split_annotations(
     seed: int,
     group_of: Callable[[Annotation], str] | None = None,
 ) -> dict[str, list[Annotation]]:
-    """Deals annotations to splits so that every class is spread as the whole set is.
+    """Assigns annotations to splits so that the fractions hold for every class.
 
-    Pictures without objects count as a class of their own. Equal pictures go to one split, so that
-    no detector is judged by what it learned from. The order within a split is that of
+    Images without objects count as a class of their own. Equal images go to the same split, so that
+    no detector is evaluated on its training images. The order within a split is that of
     `annotations`.
 
     Args:
-      group_of: annotations of one group, such as the frames of a video, go to one split; None for
-        no groups.
+      group_of: returns the group of an annotation. A group, such as the frames of a video, goes to
+        one split. None for no groups.
 
     Raises:
-      UserError: a split gets no picture.
+      UserError: a split gets no image.
     """
-    groups = _together(annotations, group_of)
+    groups = _groups(annotations, group_of)
     labels = [
         frozenset(box.name for index in members for box in annotations[index].objects)
         for members in groups
     ]
     weights = [len(members) for members in groups]
-    dealt = stratify(labels, list(fractions.values()), seed, weights)
-    part_of = {
-        index: part for members, part in zip(groups, dealt, strict=True) for index in members
+    subsets = stratify(labels, list(fractions.values()), seed, weights)
+    subset_of = {
+        index: subset for members, subset in zip(groups, subsets, strict=True) for index in members
     }
     parts: dict[str, list[Annotation]] = {name: [] for name in fractions}
     for index, annotation in enumerate(annotations):
-        parts[list(fractions)[part_of[index]]].append(annotation)
+        parts[list(fractions)[subset_of[index]]].append(annotation)
     for name, part in parts.items():
         if not part:
             raise UserError(
                 "--split",
-                f"{name} gets no picture: {fractions[name]:g} of {len(annotations)} is too few",
-                "Add pictures, or give it a larger fraction or 0",
+                f"{name} gets no image: {fractions[name]:g} of {len(annotations)} is too few",
+                "Add images, or give it a larger fraction or 0",
             )
     return parts
 
 
-def _together(
+def _groups(
     annotations: Sequence[Annotation], group_of: Callable[[Annotation], str] | None
 ) -> list[list[int]]:
-    """Indices of the annotations that may not be parted: of equal pictures, or of one group.
+    """Returns the indices of annotations that must stay together: equal images, or one group.
 
-    One may lead to the other: two videos that share a frame stay together.
+    Overlapping groups are merged: two videos that share a frame stay together.
     """
     leader = list(range(len(annotations)))
 
@@ -86,7 +86,7 @@ def _together(
 
     first: dict[object, int] = {}
     for index, annotation in enumerate(annotations):
-        keys = [annotation.digest or annotation.source]
+        keys: list[object] = [annotation.digest or annotation.source]
         if group_of:
             keys.append(group_of(annotation))
         for key in keys:
@@ -106,30 +106,31 @@ def stratify(
 ) -> list[int]:
     """Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011, algorithm 1).
 
-    The rarest label is dealt first, while there is most choice: each of its pictures goes where
-    this label is wanted most, then where most pictures are wanted. Unlike there, a label of more
-    than twice as many examples as there are other subsets (5 of 3) reaches all of them.
+    The rarest label is assigned first, while there is most choice: each of its examples goes to the
+    subset that lacks most examples of this label, then to the one that lacks most images. Unlike
+    the paper, a label whose examples are more than twice the number of other subsets (5 examples
+    for 3 subsets) reaches all subsets.
 
     Args:
-      labels: the set of labels of each example; an empty one counts as a label of its own.
-      fractions: of each subset, above 0, summing to 1.
-      weights: how many pictures each example stands for; None for one each.
+      labels: the set of labels of each example; an empty set counts as a label of its own.
+      fractions: fraction of each subset, above 0, summing to 1.
+      weights: number of images that each example represents; None for one each.
 
     Returns:
       The index of each example's subset.
     """
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     order = list(range(len(labels)))
-    chance.shuffle(order)
+    rng.shuffle(order)
     label_sets = [sorted(names) or [""] for names in labels]
-    remaining: dict[str, dict[int, None]] = {}  # dicts for sets that keep their order
+    remaining: dict[str, dict[int, None]] = {}  # dicts as ordered sets
     for example in order:
         for label in label_sets[example]:
             remaining.setdefault(label, {})[example] = None
     members = {label: list(examples) for label, examples in remaining.items()}
     weights = weights or [1] * len(labels)
-    wanted = {
-        label: _wanted(sum(weights[example] for example in examples), fractions)
+    desired = {
+        label: _desired_counts(sum(weights[example] for example in examples), fractions)
         for label, examples in members.items()
     }
     room = [fraction * sum(weights) for fraction in fractions]
@@ -139,12 +140,12 @@ def stratify(
         for example in list(remaining[rarest]):
             subset = max(
                 range(len(fractions)),
-                key=lambda part: (wanted[rarest][part], room[part], chance.random()),
+                key=lambda part: (desired[rarest][part], room[part], rng.random()),
             )
             subset_of[example] = subset
             room[subset] -= weights[example]
             for label in label_sets[example]:
-                wanted[label][subset] -= weights[example]
+                desired[label][subset] -= weights[example]
                 del remaining[label][example]
                 if not remaining[label]:
                     del remaining[label]
@@ -158,42 +159,46 @@ def _fill_gaps(
     members: Mapping[str, Sequence[int]],
     fractions: Sequence[float],
 ) -> None:
-    """Moves single examples where a label that is frequent enough is absent from a subset.
+    """Moves single examples to subsets that lack a frequent label.
 
-    That happens, once in some hundred labels, where its examples were dealt for rarer labels. They
-    are taken from the largest subset, and only those whose labels it keeps.
+    This is needed for about one in some hundred labels, if its examples were assigned because of
+    rarer labels. Examples are moved from the largest subset, and only if it keeps other examples of
+    all their labels.
     """
     largest = fractions.index(max(fractions))
-    held = Counter(
+    counts = Counter(
         (label, subset_of[example]) for label, examples in members.items() for example in examples
     )
     for label, examples in members.items():
         for subset in range(len(fractions)):
-            if held[label, subset] or not _is_frequent(len(examples), fractions):
+            if counts[label, subset] or not _is_frequent(len(examples), fractions):
                 continue
             for example in examples:
                 labels = label_sets[example]
-                if subset_of[example] == largest and all(held[of, largest] > 1 for of in labels):
+                if subset_of[example] == largest and all(
+                    counts[other, largest] > 1 for other in labels
+                ):
                     subset_of[example] = subset
-                    held.update((of, subset) for of in labels)
-                    held.subtract((of, largest) for of in labels)
+                    counts.update((other, subset) for other in labels)
+                    counts.subtract((other, largest) for other in labels)
                     break
 
 
 def _is_frequent(examples: int, fractions: Sequence[float]) -> bool:
-    """Whether each subset can have one of a label's examples and the largest still most."""
+    """Returns whether every subset can get an example of a label and the largest gets most."""
     return examples > 2 * (len(fractions) - 1)
 
 
-def _wanted(examples: int, fractions: Sequence[float]) -> list[float]:
-    """How many of a label's examples each subset should get.
+def _desired_counts(examples: int, fractions: Sequence[float]) -> list[float]:
+    """Returns how many examples of a label each subset should get.
 
-    By the paper a label of 5 examples leaves a subset of 0.1 empty. A class that is measured is
-    worth more than a fraction kept exactly, so a frequent label is wanted everywhere.
+    In the paper's algorithm, a label with 5 examples leaves a subset of 0.1 without one. Being able
+    to evaluate every class is more important than exact fractions, so every subset should get an
+    example of a frequent label.
     """
-    wanted = [fraction * examples for fraction in fractions]
-    largest = wanted.index(max(wanted))
+    desired = [fraction * examples for fraction in fractions]
+    largest = desired.index(max(desired))
     if _is_frequent(examples, fractions):
-        wanted = [max(share, 1.0) for share in wanted]
-        wanted[largest] += examples - sum(wanted)
-    return wanted
+        desired = [max(share, 1.0) for share in desired]
+        desired[largest] += examples - sum(desired)
+    return desired

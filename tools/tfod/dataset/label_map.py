@@ -1,4 +1,4 @@
-"""Label maps of the OD API: class names by id."""
+"""Reads and writes label maps of the OD API: class names by id."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ LABEL_MAP = "label_map.pbtxt"
 
 
 def read_label_map(path: Path) -> dict[int, str]:
-    """Class names by id, ascending, of an OD API label map (`StringIntLabelMap` as text).
+    """Returns class names by id, ascending, from an OD API label map (`StringIntLabelMap` as text).
 
-    The name of a class is its `display_name` where it has one, as in the OD API. The background,
-    id 0, is left out.
+    As in the OD API, the class name is the `display_name` if there is one. The background, id 0, is
+    skipped.
 
     Raises:
-      UserError: the file is missing or no label map, or a name or an id occurs twice.
+      UserError: the file is missing or is not a label map, or a name or an id occurs twice.
     """
     from google.protobuf import text_format
     from object_detection.protos import string_int_label_map_pb2
@@ -29,19 +29,20 @@ def read_label_map(path: Path) -> dict[int, str]:
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", remedy) from error
     except (UnicodeDecodeError, text_format.ParseError) as error:
-        raise UserError(path, f"is no label map: {error}", remedy) from error
+        raise UserError(path, f"is not a label map: {error}", remedy) from error
     classes: dict[int, str] = {}
     for item in items:
         name = item.display_name or item.name
         if item.id == 0 and name == "background":
             continue
         if item.id < 1 or not name:
-            raise UserError(path, f"class {name!r} has the id {item.id}", "Number them from 1")
+            what = f"class {name!r} has the id {item.id}"
+            raise UserError(path, what, "Number the classes from 1")
         if item.id in classes or name in classes.values():
             raise UserError(path, f"class {name!r} or its id {item.id} occurs twice", remedy)
         classes[item.id] = name
     if not classes:
-        raise UserError(path, "holds no class", remedy)
+        raise UserError(path, "contains no classes", remedy)
     return dict(sorted(classes.items()))
 
 

@@ -1,7 +1,7 @@
-"""A converted data set read back, and its manifest.
+"""Reads a converted data set; reads and writes its manifest.
 
 A data set is a folder with TFRecord shards, `label_map.pbtxt` and `dataset.json`, the manifest.
-TensorFlow is not loaded here.
+This module does not load TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ MANIFEST_VERSION = 1
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a data set that a person should know, though it can be used.
+    """A note about a data set that the user should read. The data set can still be used.
 
     Attributes:
-      kind: what it is called in `dataset.json`, such as "box clipped".
-      count: how often it occurs.
-      what: the sentence, and where there is one the remedy.
+      kind: its name in `dataset.json`, such as "box clipped".
+      count: the number of occurrences.
+      what: the message, and the remedy if there is one.
     """
 
     kind: str
@@ -40,11 +40,11 @@ class Split:
     """One part of a data set.
 
     Attributes:
-      images: number of pictures.
-      negatives: how many of them show no object.
+      images: number of images.
+      negatives: number of images without objects.
       objects: number of boxes.
-      most_objects: number of boxes in the picture that has most.
-      objects_per_class: number of boxes by class name; every class of the label map is in it.
+      most_objects: largest number of boxes in one image.
+      objects_per_class: number of boxes by class name, for every class of the label map.
       shards: TFRecord files.
     """
 
@@ -61,11 +61,11 @@ class Dataset:
     """A converted data set.
 
     Attributes:
-      folder: where it lies.
+      folder: its folder.
       label_map: its label map file.
       classes: class names by id; ids from 1, in ascending order.
-      splits: by name, of train, val and test those that are not empty.
-      remarks: what a person should know about it.
+      splits: the splits that are not empty by name: train, val and test.
+      remarks: notes for the user.
     """
 
     folder: Path
@@ -75,16 +75,16 @@ class Dataset:
     remarks: tuple[Remark, ...] = ()
 
     def split(self, name: str) -> Split:
-        """The split of that name.
+        """Returns the split with this name.
 
         Raises:
-          UserError: there is none.
+          UserError: there is no such split.
         """
         if name not in self.splits:
             raise UserError(
                 self.folder,
                 f"has no split {name!r}, only {', '.join(self.splits)}",
-                "Choose one of these, or convert again with another --split",
+                "Choose an existing split, or convert again with another --split",
             )
         return self.splits[name]
 
@@ -95,18 +95,17 @@ def load_dataset(folder: Path) -> Dataset:
     Raises:
       UserError: the folder, its manifest, its label map or a shard is missing or damaged.
     """
-    folder, again = Path(folder), "Run tfod convert again"
+    folder = Path(folder)
+    convert_again, other_folder = "Run tfod convert again", "Name a folder that tfod convert wrote"
     manifest = folder / MANIFEST
     if not folder.is_dir():
-        raise UserError(folder, "is no folder", "Name a folder that tfod convert wrote")
+        raise UserError(folder, "is not a folder", other_folder)
     if not manifest.is_file():
-        raise UserError(
-            folder, f"is no data set: it has no {MANIFEST}", "Name a folder that tfod convert wrote"
-        )
+        raise UserError(folder, f"is not a data set: it has no {MANIFEST}", other_folder)
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))
         if content["version"] != MANIFEST_VERSION:
-            raise UserError(manifest, "was written by another version of tfod", again)
+            raise UserError(manifest, "was written by another version of tfod", convert_again)
         splits = {
             name: Split(
                 images=part["images"],
@@ -120,12 +119,12 @@ def load_dataset(folder: Path) -> Dataset:
         }
         remarks = tuple(Remark(**remark) for remark in content.get("remarks", ()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(manifest, "is damaged", again) from error
+        raise UserError(manifest, "is damaged", convert_again) from error
     missing = [
         shard.name for split in splits.values() for shard in split.shards if not shard.is_file()
     ]
     if missing:
-        raise UserError(folder, f"lacks {', '.join(missing)}", again)
+        raise UserError(folder, f"lacks {', '.join(missing)}", convert_again)
     classes = read_label_map(folder / LABEL_MAP)
     return Dataset(folder, folder / LABEL_MAP, classes, splits, remarks)
 
@@ -133,7 +132,7 @@ def load_dataset(folder: Path) -> Dataset:
 def describe_split(
     annotations: Sequence[Annotation], classes: Iterable[str], shards: Sequence[Path]
 ) -> Split:
-    """Counts what a split holds."""
+    """Returns the statistics of a split."""
     counts = Counter(box.name for annotation in annotations for box in annotation.objects)
     return Split(
         images=len(annotations),
@@ -155,7 +154,13 @@ def write_manifest(
     skipped: Iterable[FileFault],
     unannotated: int,
 ) -> None:
-    """Writes `dataset.json`: how it was made, what is in it, left out and worth a remark."""
+    """Writes `dataset.json`: split options, statistics of the splits, remarks and skipped files.
+
+    Args:
+      fractions: of each split.
+      skipped: faults of the files that were left out.
+      unannotated: number of images without annotation.
+    """
     content = {
         "version": MANIFEST_VERSION,
         "split": dict(fractions),
@@ -171,7 +176,7 @@ def write_manifest(
             }
             for name, split in splits.items()
         },
-        "pictures_without_annotation": unannotated,
+        "images_without_annotation": unannotated,
         "remarks": [vars(remark) for remark in remarks],
         "skipped": [
             {"file": str(fault.path), "kind": fault.kind, "reason": fault.what} for fault in skipped

@@ -1,7 +1,7 @@
-"""Annotation and picture bytes <-> `tf.train.Example`, and TFRecord shards of them.
+"""Converts annotation and image bytes to `tf.train.Example` and back, and reads and writes shards.
 
-The features are those of the OD API's `create_pascal_tf_record.py`: its input pipeline reads our
-records, and `read_records` reads its. TensorFlow is not loaded here.
+The features are those of the OD API's `create_pascal_tf_record.py`: the OD API's input pipeline
+reads these records, and `read_records` reads the OD API's. This module does not load TensorFlow.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from tfod.dataset.tf_example import Example
 from tfod.images import EncodedImage
 
 EDGES = ("xmin", "ymin", "xmax", "ymax")
-SHARD_BYTES = 128 << 20  # large enough to read in one go, small enough to shuffle by
+SHARD_BYTES = 128 << 20  # large enough for fast reading, small enough for shuffling shards
 
 
 @dataclass(frozen=True)
 class Record:
-    """One picture of a data set.
+    """One image of a data set.
 
     Attributes:
-      annotation: its boxes, in pixels; `source` is the shard, `source_id` is unique in a data set,
-        and `image` is the same as a path.
-      image: its bytes.
+      annotation: its boxes, in pixels. `source` is the shard, `source_id` is unique in a data set,
+        and `image` is the `source_id` as a path.
+      image: its encoded bytes.
     """
 
     annotation: Annotation
@@ -41,21 +41,20 @@ def make_example(
     class_ids: Mapping[str, int],
     digest: bytes | None = None,
 ) -> Example:
-    """The Example of one picture.
+    """Returns the Example of one image.
 
-    Boxes are divided by the size of the picture as they stand: float32, 0 at the left and top
-    edge, 1 at the right and bottom one.
+    Boxes are divided by the image size without correction: float32, 0 at the left and top edge, 1
+    at the right and bottom edge.
 
     Args:
       class_ids: label map ids by class name.
-      digest: SHA-256 of `image.data` where it is known; None to compute it.
+      digest: SHA-256 of `image.data` if it is known; None to compute it.
     """
-
     example = Example()
     features = example.features.feature
 
-    # Filled in place: building each Feature first and then the map of them takes three times as
-    # long. An empty list has to be set all the same.
+    # Fills the map in place: creating each Feature first takes three times as long. SetInParent
+    # writes the feature even if its list is empty.
     def ints(key: str, *values: int) -> None:
         part = features[f"image/{key}"].int64_list
         part.SetInParent()
@@ -72,7 +71,7 @@ def make_example(
         part.value.extend(values)
 
     def texts(key: str, *values: str) -> None:
-        # A file name need not be Unicode; such bytes are written as escapes.
+        # A file name may contain bytes that are not Unicode; they are written as escapes.
         blobs(key, *(value.encode(errors="backslashreplace") for value in values))
 
     boxes = annotation.objects
@@ -93,7 +92,8 @@ def make_example(
     ints("object/difficult", *(int(box.difficult) for box in boxes))
     ints("object/truncated", *(int(box.truncated) for box in boxes))
     texts("object/view", *(box.pose for box in boxes))
-    # `create_pascal_tf_record.py` does not know these; without them our bytes are its bytes.
+    # `create_pascal_tf_record.py` does not write these two features. Without them, the bytes are
+    # identical to those it writes.
     if any(box.occluded for box in boxes):
         ints("object/occluded", *(int(box.occluded) for box in boxes))
     if any(box.crowd for box in boxes):
@@ -102,9 +102,9 @@ def make_example(
 
 
 def read_example(serialized: bytes, shard: Path) -> Record:
-    """The picture and boxes of a serialized Example. The inverse of `make_example`.
+    """Returns the image and boxes of a serialized Example; the inverse of `make_example`.
 
-    Boxes come out to a thousandth of a pixel, about what float32 keeps of them.
+    Coordinates are rounded to 0.001 pixels, about the precision of float32.
     """
     features = Example.FromString(serialized).features.feature
 
@@ -115,23 +115,34 @@ def read_example(serialized: bytes, shard: Path) -> Record:
         return features[key].bytes_list.value
 
     (width,), (height,) = ints("image/width"), ints("image/height")
-    edges = (features[f"image/object/bbox/{edge}"].float_list.value for edge in EDGES)
-    boxes_in_pixels = [
-        [round(edge, 3) for edge in normalized_to_pixel_xyxy(*corners, width, height)]
-        for corners in zip(*edges, strict=True)
+    columns = [features[f"image/object/bbox/{edge}"].float_list.value for edge in EDGES]
+    corners_in_pixels = [
+        normalized_to_pixel_xyxy(xmin, ymin, xmax, ymax, width, height)
+        for xmin, ymin, xmax, ymax in zip(*columns, strict=True)
     ]
     names = texts("image/object/class/text")
 
     def flags(name: str) -> list[bool]:
-        # The OD API's own converters write some of them and not the others.
+        # The OD API's own converters write only some of them.
         return [bool(value) for value in ints(f"image/object/{name}")] or [False] * len(names)
 
     boxes = tuple(
-        Box(name.decode(), *corners, *drawn, pose=pose.decode())
-        for name, pose, corners, *drawn in zip(
+        Box(
+            name.decode(),
+            round(xmin, 3),
+            round(ymin, 3),
+            round(xmax, 3),
+            round(ymax, 3),
+            difficult=difficult,
+            truncated=truncated,
+            occluded=occluded,
+            crowd=crowd,
+            pose=pose.decode(),
+        )
+        for name, (xmin, ymin, xmax, ymax), pose, difficult, truncated, occluded, crowd in zip(
             names,
+            corners_in_pixels,
             texts("image/object/view"),
-            boxes_in_pixels,
             flags("difficult"),
             flags("truncated"),
             flags("occluded"),
@@ -145,26 +156,25 @@ def read_example(serialized: bytes, shard: Path) -> Record:
 
 
 def shard_names(split: str, count: int) -> list[str]:
-    """File names such as `train-00000-of-00004.tfrecord`."""
+    """Returns file names such as `train-00000-of-00004.tfrecord`."""
     return [f"{split}-{index:05d}-of-{count:05d}.tfrecord" for index in range(count)]
 
 
 def write_shard(path: Path, examples: Iterable[Example]) -> None:
-    """Writes Examples to a TFRecord file, one at a time. The bytes depend on nothing else."""
+    """Writes Examples to a TFRecord file, one at a time. Equal Examples give equal bytes."""
     with path.open("wb") as file:
         for example in examples:
-            # Maps have no order of their own.
+            # The order of a map is undefined unless serialization is deterministic.
             tfrecord.write_record(file, example.SerializeToString(deterministic=True))
 
 
 def read_records(shards: Iterable[Path]) -> Iterator[Record]:
-    """The records of TFRecord files, in order, one at a time.
+    """Yields the records of TFRecord files, in order, one at a time.
 
     Raises:
-      UserError: a shard is missing, cut off or damaged.
+      UserError: a shard is missing, truncated or damaged.
     """
-    # Not by `tf.data`, which takes hold of the memory of every GPU, even where a training is
-    # using it.
+    # `tf.data` would reserve the memory of every GPU, even if a training is using it.
     for shard in shards:
         for serialized in tfrecord.read_file(shard):
             yield read_example(serialized, shard)

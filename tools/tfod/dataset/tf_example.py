@@ -1,8 +1,8 @@
-"""`tf.train.Example` without TensorFlow: messages that have the same bytes on the wire.
+"""`tf.train.Example` without TensorFlow, with the same serialized bytes.
 
-TensorFlow takes seconds to load, which is longer than a small data set takes to convert. The
-fields are those of `tensorflow/core/example/{example,feature}.proto`; only the names of the
-messages differ, so that both can live in one process.
+TensorFlow takes seconds to load, longer than the conversion of a small data set. The fields are
+those of `tensorflow/core/example/{example,feature}.proto`; only the message names differ, so that
+both versions can be loaded in one process.
 """
 
 from __future__ import annotations
@@ -51,6 +51,5 @@ def _file() -> descriptor_pb2.FileDescriptorProto:
 
 _pool = descriptor_pool.DescriptorPool()
 _pool.Add(_file())
-
 
 Example = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{PACKAGE}.Example"))

@@ -1,7 +1,8 @@
-"""The TFRecord file format, without TensorFlow.
+"""Reads and writes TFRecord files without TensorFlow.
 
-A record is its length (8 bytes, little end first), the length's checksum (4), the data, and the
-data's checksum (4). Checksums are CRC-32C, masked as in `tensorflow/core/lib/io/record_writer.cc`.
+A record consists of its length (8 bytes, little-endian), the length's checksum (4 bytes), the data,
+and the data's checksum (4 bytes). Checksums are CRC-32C, masked as in
+`tensorflow/core/lib/io/record_writer.cc`.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ def write_record(file: BinaryIO, data: bytes) -> None:
 
 
 def read_file(path: Path) -> Iterator[bytes]:
-    """The data of each record, in order, one at a time; every checksum is compared.
+    """Yields the data of each record, in order, one at a time; checks all checksums.
 
     Raises:
-      UserError: the file is missing, cut off or damaged.
+      UserError: the file is missing, truncated or damaged.
     """
     try:
         with path.open("rb") as file:
@@ -46,10 +47,10 @@ def read_file(path: Path) -> Iterator[bytes]:
 
 
 def record_places(path: Path) -> list[tuple[int, int]]:
-    """Where the data of each record begins, and its length, from the lengths alone.
+    """Returns the offset and length of each record's data. Reads only the lengths.
 
     Raises:
-      UserError: the file is missing, cut off or damaged.
+      UserError: the file is missing, truncated or damaged.
     """
     places = []
     try:
@@ -62,18 +63,19 @@ def record_places(path: Path) -> list[tuple[int, int]]:
     return places
 
 
-def read_record(path: Path, at: int, length: int) -> bytes:
-    """The data of one record.
+def read_record(path: Path, offset: int, length: int) -> bytes:
+    """Returns the data of one record.
 
     Args:
-      at, length: see `record_places`.
+      offset: of the data in bytes, see `record_places`.
+      length: of the data in bytes.
 
     Raises:
       UserError: the file is missing or damaged.
     """
     try:
         with path.open("rb") as file:
-            file.seek(at)
+            file.seek(offset)
             data, checksum = file.read(length), file.read(4)
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
@@ -83,16 +85,20 @@ def read_record(path: Path, at: int, length: int) -> bytes:
 
 
 def _read_length(file: BinaryIO, path: Path) -> int | None:
-    """Length of the record that begins here, of which all is there; None at the end."""
+    """Returns the length of the next record's data; None at the end of the file.
+
+    Raises:
+      UserError: the checksum does not match, or the file ends within the record.
+    """
     head = file.read(12)
     if not head:
         return None
-    # Before the length is believed: it says how much memory to take.
+    # Checked before the length is used: it decides how much memory is allocated.
     if len(head) == 12 and head[8:] != _checksum(head[:8]):
-        raise UserError(path, "is damaged, or no TFRecord file", REMEDY)
+        raise UserError(path, "is damaged or not a TFRecord file", REMEDY)
     length = int.from_bytes(head[:8], "little")
     if len(head) < 12 or file.tell() + length + 4 > os.fstat(file.fileno()).st_size:
-        raise UserError(path, "is cut off", REMEDY)
+        raise UserError(path, "is truncated", REMEDY)
     return length
 
 

@@ -1,4 +1,4 @@
-"""Detections, the `Detector` that makes them, the images they come from and files they go to."""
+"""Runs a detector on images and videos: `Detector`, `Detections`, input files and output files."""
 
 from tfod.detection.detections import Detections
 from tfod.detection.detector import Detector

@@ -1,10 +1,11 @@
-"""Detections as a file in COCO's results format, from wherever they were made."""
+"""Reads and writes detections in COCO's results format."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,33 +19,37 @@ REMEDY = (
     'Give a list of {"image_id": FILE_NAME, "category_id": ID, "bbox": [x, y, width, height], '
     '"score": S}'
 )
-LARGEST = 1e9  # pixels; JSON knows no bounds
+LARGEST = 1e9  # pixels; JSON numbers have no limit
 
 
-def write_results(path: Path, truths: Sequence[Annotation], found: Sequence[Detections]) -> None:
-    """Writes a list of one entry a detection.
+def write_results(
+    path: Path, ground_truth: Sequence[Annotation], detections: Sequence[Detections]
+) -> None:
+    """Writes a list with one entry per detection.
 
-    `image_id` is the picture's source id, in our data sets its file name; `category_id` the id in
-    the label map; `bbox` x, y, width, height in pixels.
+    `image_id` is the source id of the image, in our data sets its file name; `category_id` is the
+    id in the label map; `bbox` is x, y, width, height in pixels.
 
     Args:
-      truths: the pictures.
-      found: what was found in each.
+      ground_truth: one annotation per image, for its source id and size.
+      detections: for the same images, in the same order.
 
     Raises:
       UserError: the file cannot be written.
     """
     entries = [
         entry
-        for truth, detections in zip(truths, found, strict=True)
-        for entry in result_entries(truth.source_id, truth.width, truth.height, detections)
+        for annotation, in_image in zip(ground_truth, detections, strict=True)
+        for entry in result_entries(
+            annotation.source_id, annotation.width, annotation.height, in_image
+        )
     ]
     with replacing_file(path) as partial:
         partial.write_text(json.dumps(entries, indent=0) + "\n", encoding="utf-8")
 
 
 def result_entries(image_id: str, width: int, height: int, detections: Detections) -> list[dict]:
-    """One entry a detection in a picture of that size; see `write_results`."""
+    """Returns one entry per detection in an image of this size; see `write_results`."""
     corners = detections.to_pixels_xyxy(width, height).astype(float)
     boxes = np.stack(xyxy_to_xywh(*corners.T), axis=1)
     return [
@@ -62,78 +67,78 @@ def result_entries(image_id: str, width: int, height: int, detections: Detection
 
 
 def read_results(
-    path: Path, truths: Sequence[Annotation], labels: dict[int, str]
+    path: Path, ground_truth: Sequence[Annotation], labels: dict[int, str]
 ) -> list[Detections]:
-    """Reads what was found in each of these pictures; the inverse of `write_results`.
+    """Reads the detections of these images; the inverse of `write_results`.
 
-    An `image_id` may be the source id with or without its suffix, or a number where source ids
-    are numbers. A picture without an entry is one where nothing was found.
+    An `image_id` may be the source id with or without its suffix, or a number if the source ids
+    are numbers. An image without entries has no detections.
 
     Args:
-      truths: the pictures.
+      ground_truth: one annotation per image.
       labels: the label map, id to name.
 
     Raises:
-      UserError: the file is no such list, or an entry names a picture or class that is not there,
-        or has a box or score that is none. The line names the entry, from 1.
+      UserError: the file is not a list of entries; or an entry has an unknown image or class, or
+        an invalid box or score. The message gives the number of the entry, from 1.
     """
-    pictures: dict[str, int] = {}
-    for number, truth in enumerate(truths):
-        for key in (truth.source_id, str(Path(truth.source_id).with_suffix(""))):
-            pictures.setdefault(key, number)
-    rows: list[list[tuple]] = [[] for _ in truths]
+    images: dict[str, int] = {}
+    for index, annotation in enumerate(ground_truth):
+        for key in (annotation.source_id, str(Path(annotation.source_id).with_suffix(""))):
+            images.setdefault(key, index)
+    rows: list[list[tuple]] = [[] for _ in ground_truth]
     for number, entry in enumerate(_load(path), 1):
-        fault = _fault(entry, pictures, labels)
+        fault = _fault(entry, images, labels)
         if fault:
             raise UserError(path, f"entry {number} {fault}", REMEDY)
-        picture = pictures[str(entry["image_id"])]
-        rows[picture].append((*xywh_to_xyxy(*entry["bbox"]), entry["score"], entry["category_id"]))
-    found = []
-    for of_picture, truth in zip(rows, truths, strict=True):
-        table = np.array(of_picture, float).reshape(-1, 6)
-        boxes = pixel_xyxy_to_normalized_yxyx(table[:, :4], truth.width, truth.height)
-        found.append(detections_from_outputs(boxes, table[:, 4], table[:, 5], labels))
-    return found
+        image = images[str(entry["image_id"])]
+        rows[image].append((*xywh_to_xyxy(*entry["bbox"]), entry["score"], entry["category_id"]))
+    detections = []
+    for image_rows, annotation in zip(rows, ground_truth, strict=True):
+        table = np.array(image_rows, float).reshape(-1, 6)
+        boxes = pixel_xyxy_to_normalized_yxyx(table[:, :4], annotation.width, annotation.height)
+        detections.append(detections_from_outputs(boxes, table[:, 4], table[:, 5], labels))
+    return detections
 
 
 def _load(path: Path) -> list:
     content = load_json(path, REMEDY)
     if not isinstance(content, list):
-        raise UserError(path, "is no list of detections", REMEDY)
+        raise UserError(path, "is not a list of detections", REMEDY)
     return content
 
 
-def _fault(entry, pictures: dict[str, int], labels: dict[int, str]) -> str | None:
-    """What is wrong with an entry, to follow its number."""
+def _fault(entry: Any, images: dict[str, int], labels: dict[int, str]) -> str | None:
+    """Says what is wrong with an entry, to follow its number in a message; None if valid."""
     if not isinstance(entry, dict):
-        return "is no object"
+        return "is not a JSON object"
     missing = {"image_id", "category_id", "bbox", "score"} - entry.keys()
     if missing:
         return f"has no {min(missing)!r}"
     class_id, score = entry["category_id"], entry["score"]
-    if str(entry["image_id"]) not in pictures:
-        return f"names the image {_short(entry['image_id'])}, which is not in the split"
+    if str(entry["image_id"]) not in images:
+        return f"has the image_id {_short(entry['image_id'])}, which is not in the split"
     if isinstance(class_id, bool) or not isinstance(class_id, int) or class_id not in labels:
         known = ", ".join(f"{number} {name}" for number, name in labels.items())
-        return f"names the category {_short(class_id)}, and there are {known}"
+        return f"has the category_id {_short(class_id)}, which is not in the label map ({known})"
     if not _is_number(score) or not 0 <= score <= 1:
-        return f"has the score {_short(score)}, which is not from 0 to 1"
+        return f"has the score {_short(score)}, which is not in [0, 1]"
     return _box_fault(entry["bbox"])
 
 
-def _box_fault(box) -> str | None:
+def _box_fault(box: Any) -> str | None:
     if not isinstance(box, list) or len(box) != 4:
-        return f"has the bbox {_short(box)}, which is not four numbers"
+        return f"has the bbox {_short(box)}, which is not a list of four numbers"
     if not all(map(_is_number, box)) or min(box[2:]) < 0:
-        return f"has the bbox {_short(box)}, which is none"
+        return f"has the bbox {_short(box)}, which is not a valid box"
     return None
 
 
-def _is_number(value) -> bool:
-    """Neither NaN nor infinite, nor an integer that no float can hold."""
+def _is_number(value: Any) -> bool:
+    """Accepts neither NaN nor infinity, nor integers that do not fit a float."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
-def _short(value) -> str:
+def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""What a detector found in one picture."""
+"""The detections in one image."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Objects found in one picture, best score first.
+    """Objects detected in one image, highest score first.
 
     Attributes:
       boxes: float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized to [0, 1].
@@ -33,7 +33,7 @@ class Detections:
         return len(self.scores)
 
     def above(self, threshold: float) -> Detections:
-        """Those with a score of at least `threshold`."""
+        """Returns the detections with a score of at least `threshold`."""
         keep = np.flatnonzero(self.scores >= threshold)
         return Detections(
             self.boxes[keep],
@@ -43,11 +43,14 @@ class Detections:
         )
 
     def to_pixels_xyxy(self, width: int, height: int) -> np.ndarray:
-        """Boxes as float32 `[N, 4]`: xmin, ymin, xmax, ymax in pixels of a picture that size."""
+        """Returns float32 `[N, 4]` xmin, ymin, xmax, ymax in pixels of an image of this size."""
         return normalized_yxyx_to_pixel_xyxy(self.boxes, width, height)
 
     def to_supervision(self, width: int, height: int) -> sv.Detections:
-        """As `supervision.Detections` in a picture that size, names in `data["class_name"]`."""
+        """Returns `supervision.Detections` for an image of this size.
+
+        The class names are in `data["class_name"]`.
+        """
         import supervision as sv
 
         return sv.Detections(
@@ -61,11 +64,11 @@ class Detections:
 def detections_from_outputs(
     boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, labels: dict[int, str]
 ) -> Detections:
-    """Sorts a model's outputs for one picture, clips boxes to it and names the classes.
+    """Sorts a model's outputs for one image, clips the boxes and adds class names.
 
     Args:
-      boxes: `[N, 4]` ymin, xmin, ymax, xmax, normalized; may reach over the picture's edge.
-      scores: `[N]`; rows of score 0 are padding and are left out.
+      boxes: `[N, 4]` ymin, xmin, ymax, xmax, normalized; may extend beyond the image.
+      scores: `[N]`; rows with score 0 are padding and are dropped.
       class_ids: `[N]`, any dtype, as in the label map.
       labels: label map, id to name.
     """
@@ -81,7 +84,11 @@ def detections_from_outputs(
 
 
 def detections_in(outputs: dict[str, np.ndarray], labels: dict[int, str]) -> Detections:
-    """The same of outputs by the OD API's names, as `Detector.predict(raw=True)` gives them."""
-    names = ("detection_boxes", "detection_scores", "detection_classes")
+    """Converts the raw outputs of one image (`Detector.predict(raw=True)`) to `Detections`."""
     count = int(outputs["num_detections"])
-    return detections_from_outputs(*(outputs[name][:count] for name in names), labels)
+    return detections_from_outputs(
+        outputs["detection_boxes"][:count],
+        outputs["detection_scores"][:count],
+        outputs["detection_classes"][:count],
+        labels,
+    )

@@ -1,10 +1,11 @@
-"""Detector: loads what export wrote (or a run's checkpoint) and finds objects in pictures."""
+"""Loads an exported model or a run's checkpoint and detects objects in images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ from PIL import Image
 from tfod.dataset.label_map import read_label_map
 from tfod.detection.detections import Detections, detections_in
 from tfod.detection.tflite_file import read_tflite
-from tfod.detection.tflite_runtime import load_tflite, load_tflite_for_many
+from tfod.detection.tflite_runtime import load_tflite, load_tflite_for_threads
 from tfod.errors import UserError
 from tfod.image_files import find_images
 from tfod.images import as_rgb, load_rgb
@@ -21,14 +22,14 @@ from tfod.model.pipeline import read_pipeline, set_input_size
 from tfod.model.run_folder import RunFolder
 from tfod.parallel import threaded_map
 
-Picture = str | Path | np.ndarray | Image.Image
+ImageInput = str | Path | np.ndarray | Image.Image
 # uint8 [H, W, 3] RGB -> the model's outputs by the OD API's names, each [1, ...]
 Model = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class Detector:
-    """Finds objects in pictures. Threads may share one.
+    """Detects objects in images. Several threads may share one detector.
 
         detector = Detector.load("exported_models/signs")
         detections = detector.predict("street.jpg").above(0.5)
@@ -36,15 +37,16 @@ class Detector:
     Attributes:
       labels: label map, id to name.
       model: the loaded network.
-      decode: turns the bytes of a training record into pixels, uint8 `[H, W, 3]`. Where TensorFlow
-        runs the model it is the decoder of training: another's pixels differ by 1 here and there.
-      model_for_many: the same network for several threads at a time, where `model` has them wait.
+      decode: decodes the image bytes of a TFRecord to uint8 `[H, W, 3]` pixels. Models that run in
+        TensorFlow use the decoder of training, because another decoder's pixels can differ by 1.
+      threaded_model: the same network for several threads at once, if they would wait for each
+        other in `model`.
     """
 
     labels: dict[int, str]
     model: Model
     decode: Callable[[bytes], np.ndarray] = load_rgb
-    model_for_many: Model | None = None
+    threaded_model: Model | None = None
 
     @classmethod
     def load(
@@ -52,26 +54,29 @@ class Detector:
     ) -> Detector:
         """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
 
-        Of a run folder it takes the best checkpoint. A `.tflite` needs no TensorFlow and no other
+        A run folder gives its best checkpoint. A `.tflite` needs neither TensorFlow nor any other
         file.
 
         Args:
-          input_size: pixels, for a run: resize pictures to this in place of what it was trained
-            at. Exports have theirs.
-          threads: for a `.tflite`: how many it computes with; None for one a core, up to four.
+          input_size: pixels, for a run only: resize images to this size instead of the training
+            size. Exports have a fixed size.
+          threads: for a `.tflite`: number of threads for inference; None for one per core, up to
+            four.
 
         Raises:
-          UserError: there is no model, or it is damaged, or its label map is missing; or
+          UserError: there is no model, or it is corrupt, or its label map is missing; or
             `input_size` is given for an export.
         """
         path = Path(path)
         run, export = RunFolder(path), ExportFolder(path)
         if input_size is not None and not run.is_run:
-            raise UserError(path, "is no run", "Give --input-size with a run, or to tfod export")
+            raise UserError(
+                path, "is not a run folder", "Give --input-size with a run, or to tfod export"
+            )
         if path.suffix == ".tflite":
             file = read_tflite(path)
             model = load_tflite(file, threads)
-            return cls(file.labels, model, model_for_many=load_tflite_for_many(file))
+            return cls(file.labels, model, threaded_model=load_tflite_for_threads(file))
         if (export.saved_model / "saved_model.pb").is_file():
             return detector_of(
                 _read_labels(export.label_map), _load_saved_model(export.saved_model)
@@ -80,59 +85,65 @@ class Detector:
             return detector_of(_read_labels(run.label_map), _load_run(run, input_size))
         raise UserError(
             path,
-            "holds no model",
-            "Name a folder that `tfod export` or `tfod train` wrote, or a .tflite file",
+            "does not contain a model",
+            "Give a folder written by `tfod export` or `tfod train`, or a .tflite file",
         )
 
-    def predict(self, image: Picture, raw: bool = False) -> Detections | dict[str, np.ndarray]:
-        """Finds the objects in one picture.
+    @overload
+    def predict(self, image: ImageInput, raw: Literal[False] = False) -> Detections: ...
+
+    @overload
+    def predict(self, image: ImageInput, raw: Literal[True]) -> dict[str, np.ndarray]: ...
+
+    def predict(self, image: ImageInput, raw: bool = False) -> Detections | dict[str, np.ndarray]:
+        """Detects the objects in one image.
 
         Args:
-          image: a file (any that Pillow reads, turned as its EXIF orientation says), a Pillow
-            image, or an array: uint8 or uint16, `[H, W]` gray, `[H, W, 3]` RGB or `[H, W, 4]`
-            RGBA.
-          raw: the model's own outputs instead.
+          image: a file in any format that Pillow reads, rotated according to its EXIF orientation;
+            a Pillow image; or a uint8 or uint16 array: `[H, W]` gray, `[H, W, 3]` RGB or
+            `[H, W, 4]` RGBA.
+          raw: return the outputs of the model unchanged.
 
         Returns:
-          Everything the model reports, weak detections too; see `Detections.above`. If `raw`,
-          float32 arrays by the OD API's names: of a SavedModel and a run `detection_boxes`
-          `[N, 4]` (ymin, xmin, ymax, xmax, normalized), `detection_scores` `[N]`,
+          All detections that the model reports, including low scores; see `Detections.above`. If
+          `raw`, float32 arrays by the OD API's names. A SavedModel and a run return
+          `detection_boxes` `[N, 4]` (ymin, xmin, ymax, xmax, normalized), `detection_scores` `[N]`,
           `detection_classes` `[N]` as in the label map, `num_detections` `[]`,
-          `detection_multiclass_scores`, `raw_detection_boxes`, `raw_detection_scores` and more;
-          of a `.tflite` the first four.
+          `detection_multiclass_scores`, `raw_detection_boxes`, `raw_detection_scores` and more; a
+          `.tflite` returns the first four.
 
         Raises:
-          UserError: the file does not decode, or the array is of another shape or dtype.
+          UserError: the file cannot be decoded, or the array has another shape or dtype.
         """
         outputs = {name: value[0] for name, value in self.model(_pixels(image)).items()}
         return outputs if raw else detections_in(outputs, self.labels)
 
     def predict_all(
-        self, images: str | Path | np.ndarray | Iterable[Picture]
+        self, images: str | Path | np.ndarray | Iterable[ImageInput]
     ) -> Iterator[Detections]:
-        """Finds the objects in many pictures, several at a time.
+        """Detects the objects in many images, several in parallel.
 
         Args:
-          images: a folder, searched through in the order of names; a batch, `[B, H, W, C]`; or
-            any iterable of what `predict` takes. It is read as results are asked for.
+          images: a folder, searched recursively in the order of names; a batch `[B, H, W, C]`; or
+            any iterable of what `predict` accepts, which is read lazily.
 
         Yields:
-          As `predict`, in the same order.
+          The detections of each image, in the same order.
 
         Raises:
-          UserError: as `predict`; or the folder holds no picture.
+          UserError: as `predict`; or the folder contains no images.
         """
         if isinstance(images, str | Path):
             images = find_images([Path(images)])
-        yield from threaded_map(self.for_many().predict, images)
+        yield from threaded_map(self.for_threads().predict, images)
 
-    def for_many(self) -> Detector:
-        """The same detector, quicker where several threads use it and slower where one does."""
-        return replace(self, model=self.model_for_many or self.model)
+    def for_threads(self) -> Detector:
+        """Returns this detector, optimized for several threads at once instead of for one."""
+        return replace(self, model=self.threaded_model or self.model)
 
 
-def detector_of(labels: dict[int, str], detect) -> Detector:
-    """A Detector around an `inference.detection_function` or a SavedModel's signature."""
+def detector_of(labels: dict[int, str], detect: Callable) -> Detector:
+    """Wraps a `model.detection_function` or a SavedModel's signature as a Detector."""
     import tensorflow as tf
 
     def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
@@ -141,17 +152,17 @@ def detector_of(labels: dict[int, str], detect) -> Detector:
     return Detector(labels, model, _decode)
 
 
-def _pixels(image: Picture) -> np.ndarray:
+def _pixels(image: ImageInput) -> np.ndarray:
     return load_rgb(Path(image)) if isinstance(image, str | Path) else as_rgb(image)
 
 
 def _read_labels(path: Path) -> dict[int, str]:
     if not path.is_file():
-        raise UserError(path, "is missing", "Keep it beside the model, as export wrote it")
+        raise UserError(path, "is missing", "Keep it next to the model, where export wrote it")
     return read_label_map(path)
 
 
-def _load_saved_model(folder: Path):
+def _load_saved_model(folder: Path) -> Callable:
     import tensorflow as tf
 
     try:
@@ -163,7 +174,7 @@ def _load_saved_model(folder: Path):
     return lambda pixels: loaded and signature(pixels)
 
 
-def _load_run(run: RunFolder, input_size: int | None):
+def _load_run(run: RunFolder, input_size: int | None) -> Callable:
     from tfod.model.checkpoint import restore_for_inference
     from tfod.model.detection_function import detection_function
 

@@ -1,4 +1,4 @@
-"""Pictures a person looks at: detections drawn, contact sheets."""
+"""Draws detections on images, and arranges images on contact sheets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tfod.detection.detections import Detections
 def draw_detections(
     pixels: np.ndarray, detections: Detections, with_scores: bool = True
 ) -> np.ndarray:
-    """Draws boxes, names and scores, one colour a class.
+    """Draws boxes, names and scores, one colour per class.
 
     Args:
       pixels: uint8 `[H, W, 3]` RGB.
-      detections: what to draw, all of it.
+      detections: all of them are drawn.
       with_scores: False for ground truth.
 
     Returns:
@@ -38,26 +38,26 @@ def draw_detections(
         for name, score in zip(detections.names, detections.scores, strict=True)
     ]
     thickness = sv.calculate_optimal_line_thickness((width, height))
-    scale = max(0.5, sv.calculate_optimal_text_scale((width, height)))  # legible on small pictures
+    scale = max(0.5, sv.calculate_optimal_text_scale((width, height)))  # legible on small images
     scene = sv.BoxAnnotator(thickness=thickness).annotate(pixels[..., ::-1].copy(), boxes)
-    # smart_position keeps labels inside the picture and off each other.
-    labeller = sv.LabelAnnotator(text_scale=scale, text_padding=3, smart_position=True)
-    drawn = labeller.annotate(scene, boxes, labels)
+    # smart_position keeps labels inside the image and prevents overlaps.
+    annotator = sv.LabelAnnotator(text_scale=scale, text_padding=3, smart_position=True)
+    drawn = annotator.annotate(scene, boxes, labels)
     return np.ascontiguousarray(drawn[..., ::-1])
 
 
-def contact_sheet(pictures: Sequence[np.ndarray], columns: int = 4, tile: int = 320) -> Image.Image:
-    """Pictures side by side on one sheet, each fitted into a square of `tile` pixels.
+def contact_sheet(images: Sequence[np.ndarray], columns: int = 4, tile: int = 320) -> Image.Image:
+    """Arranges images in a grid, each fitted into a square of `tile` pixels.
 
     Args:
-      pictures: uint8 `[H, W, 3]` RGB each, of any sizes; at least one.
-      columns: pictures a row.
+      images: uint8 `[H, W, 3]` RGB each, of any size; at least one.
+      columns: images per row.
       tile: edge of a square, pixels.
     """
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
     sheet = Image.new("RGB", (columns * tile, rows * tile), "white")
-    for index, picture in enumerate(pictures):
-        fitted = ImageOps.pad(Image.fromarray(picture), (tile - 8, tile - 8), color="white")
+    for index, image in enumerate(images):
+        fitted = ImageOps.pad(Image.fromarray(image), (tile - 8, tile - 8), color="white")
         sheet.paste(fitted, (index % columns * tile + 4, index // columns * tile + 4))
     return sheet

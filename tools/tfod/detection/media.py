@@ -1,4 +1,4 @@
-"""The images and videos that a detector runs on."""
+"""Finds the images and videos to run a detector on."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v"})
 
 @dataclass(frozen=True)
 class MediaFile:
-    """A picture or video to look at.
+    """An image or video file.
 
     Attributes:
       path: the file.
-      frames: 1 for a picture; of a video, how many its header tells of.
-      is_video: whether it is one.
+      frames: 1 for an image; for a video the number of frames in its header.
+      is_video: True for a video.
     """
 
     path: Path
@@ -28,28 +28,28 @@ class MediaFile:
 
 
 def find_media(inputs: Sequence[Path]) -> list[MediaFile]:
-    """The pictures and videos among files and folders; folders are searched for pictures.
+    """Returns the images and videos among files and folders. Folders are searched for images only.
 
     Raises:
-      UserError: an input is not there, a folder holds no picture, or a video cannot be opened.
+      UserError: an input does not exist, a folder contains no images, or a video cannot be opened.
     """
-    found = []
+    media = []
     for path in inputs:
         if path.suffix.lower() in VIDEOS:
-            found.append(MediaFile(path, _frames(path), True))
+            media.append(MediaFile(path, _frames(path), True))
         else:
-            found += [MediaFile(picture, 1, False) for picture in find_images([path])]
-    return list({source.path: source for source in found}.values())
+            media += [MediaFile(image, 1, False) for image in find_images([path])]
+    return list({file.path: file for file in media}.values())
 
 
 def _frames(video: Path) -> int:
     import supervision as sv
 
     if not video.is_file():
-        raise UserError(video, "is not there", "Name a picture, a folder of pictures or a video")
+        raise UserError(video, "does not exist", "Give an image, a folder of images or a video")
     try:
         return max(sv.VideoInfo.from_video_path(str(video)).total_frames or 0, 0)
-    except Exception as error:  # OpenCV's and supervision's own kinds
+    except Exception as error:  # OpenCV and supervision raise their own types
         raise UserError(
-            video, "cannot be opened as a video", "Save it as MP4 with H.264"
+            video, "cannot be opened as a video", "Convert it to MP4 with H.264"
         ) from error

@@ -1,7 +1,7 @@
-"""What is written of predictions: drawn pictures and videos, JSON, CSV, VOC XML, cut-outs.
+"""Writes predictions: annotated images and videos, COCO JSON, CSV, VOC XML, crops.
 
-Each is a context manager that gives a function to call with one prediction after another. Files
-and folders appear when it ends well, and nothing is left where it does not.
+Each writer is a context manager. It returns a function to call with one prediction after another.
+Files and folders appear when the block succeeds; nothing is left behind if it fails.
 """
 
 from __future__ import annotations
@@ -24,33 +24,35 @@ from tfod.detection.prediction import Prediction
 from tfod.files import refuse_existing, replacing_file, replacing_folder
 
 CONTACT_SHEET = "contact_sheet.jpg"
-SHEET_PICTURES = 24
+MAX_SHEET_IMAGES = 24
 
 Write = Callable[[Prediction], None]
 
 
 @contextmanager
-def drawn_pictures(folder: Path, overwrite: bool) -> Iterator[Write]:
-    """Pictures and videos with boxes, by the names they came with, and a sheet of the first 24."""
+def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
+    """Writes images and videos with boxes, named like the input, and a sheet of the first 24."""
     import supervision as sv
 
     sheet: list[np.ndarray] = []
-    names = _Names({CONTACT_SHEET})
+    names = _UniqueNames({CONTACT_SHEET})
     with _folder(folder, overwrite) as partial, ExitStack() as videos:
         sinks: dict[Path, sv.VideoSink] = {}
 
-        def write(found: Prediction) -> None:
-            drawn = draw_detections(found.pixels, found.detections)
-            if found.frame is None:
-                Image.fromarray(drawn).save(partial / names.of(found.path, ".jpg"), quality=92)
+        def write(prediction: Prediction) -> None:
+            drawn = draw_detections(prediction.pixels, prediction.detections)
+            if prediction.frame is None:
+                Image.fromarray(drawn).save(
+                    partial / names.add(prediction.path, ".jpg"), quality=92
+                )
             else:
-                if found.path not in sinks:
-                    videos.close()  # the one before has ended
-                    target = partial / names.of(found.path, ".mp4")
-                    info = sv.VideoInfo.from_video_path(str(found.path))
-                    sinks[found.path] = videos.enter_context(sv.VideoSink(str(target), info))
-                sinks[found.path].write_frame(np.ascontiguousarray(drawn[..., ::-1]))
-            if len(sheet) < SHEET_PICTURES and not found.frame:
+                if prediction.path not in sinks:
+                    videos.close()  # videos come one after another
+                    target = partial / names.add(prediction.path, ".mp4")
+                    info = sv.VideoInfo.from_video_path(str(prediction.path))
+                    sinks[prediction.path] = videos.enter_context(sv.VideoSink(str(target), info))
+                sinks[prediction.path].write_frame(np.ascontiguousarray(drawn[..., ::-1]))
+            if len(sheet) < MAX_SHEET_IMAGES and not prediction.frame:
                 sheet.append(drawn)
 
         yield write
@@ -61,18 +63,18 @@ def drawn_pictures(folder: Path, overwrite: bool) -> Iterator[Write]:
 
 @contextmanager
 def coco_results(path: Path) -> Iterator[Write]:
-    """JSON in COCO's results format, as `tfod evaluate --detections` reads it.
+    """Writes JSON in COCO's results format, as `tfod evaluate --detections` reads it.
 
-    `image_id` is the file's name; of a video, with `#` and the frame.
+    `image_id` is the file name; for a video, followed by `#` and the frame number.
     """
     with _file(path) as file:
         separator = "[\n"
 
-        def write(found: Prediction) -> None:
+        def write(prediction: Prediction) -> None:
             nonlocal separator
-            frame = "" if found.frame is None else f"#{found.frame}"
-            name = f"{found.path.name}{frame}"
-            for entry in result_entries(name, *found.size, found.detections):
+            frame = "" if prediction.frame is None else f"#{prediction.frame}"
+            name = f"{prediction.path.name}{frame}"
+            for entry in result_entries(name, *prediction.size, prediction.detections):
                 file.write(separator + json.dumps(entry))
                 separator = ",\n"
 
@@ -82,76 +84,87 @@ def coco_results(path: Path) -> Iterator[Write]:
 
 @contextmanager
 def csv_table(path: Path) -> Iterator[Write]:
-    """A row a detection: file, frame, size, class, score, and the box in pixels."""
+    """Writes one row per detection: file, frame, size, class, score, and the box in pixels."""
     edges = ["xmin", "ymin", "xmax", "ymax"]
     with _file(path) as file:
         writer = csv.writer(file)
         writer.writerow(["file", "frame", "width", "height", "class", "score", *edges])
 
-        def write(found: Prediction) -> None:
-            frame = "" if found.frame is None else found.frame
-            boxes = found.detections.to_pixels_xyxy(*found.size).round(1).tolist()
+        def write(prediction: Prediction) -> None:
+            frame = "" if prediction.frame is None else prediction.frame
+            boxes = prediction.detections.to_pixels_xyxy(*prediction.size).round(1).tolist()
             for name, score, box in zip(
-                found.detections.names, found.detections.scores.tolist(), boxes, strict=True
+                prediction.detections.names,
+                prediction.detections.scores.tolist(),
+                boxes,
+                strict=True,
             ):
                 rounded = [round(edge, 1) for edge in box]
-                writer.writerow([found.path, frame, *found.size, name, round(score, 4), *rounded])
+                writer.writerow(
+                    [prediction.path, frame, *prediction.size, name, round(score, 4), *rounded]
+                )
 
         yield write
 
 
 @contextmanager
 def voc_folder(folder: Path, overwrite: bool) -> Iterator[Write]:
-    """A PASCAL VOC file a picture, for LabelImg to correct and `tfod convert` to learn from."""
-    names = _Names()
+    """Writes one PASCAL VOC file per image, to correct in LabelImg and to use in `tfod convert`."""
+    names = _UniqueNames()
     with _folder(folder, overwrite) as partial:
 
-        def write(found: Prediction) -> None:
-            if found.frame is not None:
-                return  # there is no picture that LabelImg could open
-            boxes = found.detections.to_pixels_xyxy(*found.size).tolist()
+        def write(prediction: Prediction) -> None:
+            if prediction.frame is not None:
+                return  # LabelImg cannot open a video frame
+            boxes = prediction.detections.to_pixels_xyxy(*prediction.size).tolist()
             objects = [
-                Box(name, *box) for name, box in zip(found.detections.names, boxes, strict=True)
+                Box(name, *box)
+                for name, box in zip(prediction.detections.names, boxes, strict=True)
             ]
-            write_voc(partial / names.of(found.path, ".xml"), found.path, found.size, objects)
+            write_voc(
+                partial / names.add(prediction.path, ".xml"),
+                prediction.path,
+                prediction.size,
+                objects,
+            )
 
         yield write
 
 
 @contextmanager
 def crops(folder: Path, overwrite: bool) -> Iterator[Write]:
-    """Each object cut out, in a folder a class."""
-    names = _Names()
+    """Writes a cropped image of each object, into one folder per class."""
+    names = _UniqueNames()
     with _folder(folder, overwrite) as partial:
 
-        def write(found: Prediction) -> None:
-            boxes = found.detections.to_pixels_xyxy(*found.size)
+        def write(prediction: Prediction) -> None:
+            boxes = prediction.detections.to_pixels_xyxy(*prediction.size)
             low, high = np.floor(boxes[:, :2]).astype(int), np.ceil(boxes[:, 2:]).astype(int)
             for name, (left, top), (right, bottom) in zip(
-                found.detections.names, low, high, strict=True
+                prediction.detections.names, low, high, strict=True
             ):
-                cut = found.pixels[top:bottom, left:right]
-                if cut.size:
-                    inside = partial / _safe(name)
-                    inside.mkdir(exist_ok=True)
-                    Image.fromarray(cut).save(inside / names.of(found.path, ".png"))
+                crop = prediction.pixels[top:bottom, left:right]
+                if crop.size:
+                    class_folder = partial / _safe_name(name)
+                    class_folder.mkdir(exist_ok=True)
+                    Image.fromarray(crop).save(class_folder / names.add(prediction.path, ".png"))
 
         yield write
 
 
-def _safe(name: str) -> str:
-    """A class name as the name of a folder."""
-    kept = "".join(each if each.isalnum() or each in " -_." else "_" for each in name)
-    return kept.strip(". ") or "_"
+def _safe_name(name: str) -> str:
+    """Returns a class name that is safe as a folder name."""
+    safe = "".join(char if char.isalnum() or char in " -_." else "_" for char in name)
+    return safe.strip(". ") or "_"
 
 
-class _Names:
-    """Names for files in one folder: equal stems from different folders get a number."""
+class _UniqueNames:
+    """Names files in one folder. Equal stems from different input folders get a number."""
 
     def __init__(self, taken: set[str] | None = None) -> None:
         self.taken = taken or set()
 
-    def of(self, path: Path, suffix: str) -> str:
+    def add(self, path: Path, suffix: str) -> str:
         name, number = f"{path.stem}{suffix}", 2
         while name in self.taken:
             name, number = f"{path.stem}_{number}{suffix}", number + 1

@@ -1,4 +1,4 @@
-"""Detector over files, folders and videos, one picture after another."""
+"""Runs a detector on files, folders and videos, one image after another."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from tfod.errors import UserError
 from tfod.images import load_rgb
 from tfod.parallel import threaded_map
 
-TILE_OVERLAP = 0.2  # of a tile's edge: an object smaller than this is whole in one of them
+TILE_OVERLAP = 0.2  # fraction of a tile's edge: smaller objects are complete in at least one tile
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """One picture and what was found in it.
+    """One image and its detections.
 
     Attributes:
       path: the file.
-      frame: of a video, from 0; None for a picture.
+      frame: frame number in a video, from 0; None for an image.
       pixels: uint8 `[H, W, 3]` RGB, upright.
       detections: those above the threshold.
     """
@@ -50,19 +50,20 @@ def predict_media(
     tiles: int | None = None,
     on_fault: Callable[[UserError], None] | None = None,
 ) -> Iterator[Prediction]:
-    """Finds objects in pictures and videos. A few pictures are held at a time, never all.
+    """Detects objects in images and videos. Only a few images are in memory at once.
 
     Args:
-      threshold: least score to report, in [0, 1].
-      tiles: look at squares of so many pixels one by one, and at what they show together: for
-        objects that are small in large pictures.
-      on_fault: called with a picture that does not decode, which is then left out; None to raise.
+      threshold: minimum score to report, in [0, 1].
+      tiles: run on overlapping squares of this many pixels and merge the detections, for small
+        objects in large images; None to run on complete images.
+      on_fault: called with the error of an image that cannot be decoded, which is then skipped;
+        None to raise the error.
 
     Raises:
-      UserError: a picture does not decode, and there is no `on_fault`.
+      UserError: an image cannot be decoded, and there is no `on_fault`.
     """
-    detector = detector.for_many()
-    look = detector.predict if tiles is None else _in_tiles(detector, tiles)
+    detector = detector.for_threads()
+    detect = detector.predict if tiles is None else _tiled(detector, tiles)
 
     def predict(item: tuple[Path, int | None, np.ndarray | None]) -> Prediction | UserError:
         path, frame, pixels = item
@@ -70,22 +71,22 @@ def predict_media(
             pixels = load_rgb(path) if pixels is None else pixels
         except UserError as error:
             return error
-        return Prediction(path, frame, pixels, look(pixels).above(threshold))
+        return Prediction(path, frame, pixels, detect(pixels).above(threshold))
 
-    for found in threaded_map(predict, _items(sources)):
-        if isinstance(found, Prediction):
-            yield found
+    for result in threaded_map(predict, _items(sources)):
+        if isinstance(result, Prediction):
+            yield result
         elif on_fault is None:
-            raise found
+            raise result
         else:
-            on_fault(found)
+            on_fault(result)
 
 
 def predict_records(
     detector: Detector, shards: Sequence[Path]
 ) -> Iterator[tuple[Annotation, Detections]]:
-    """Ground truth and everything that is found, of each record of a data set, in order."""
-    detector = detector.for_many()
+    """Yields ground truth and all detections of each record of a data set, in order."""
+    detector = detector.for_threads()
 
     def predict(record: Record) -> tuple[Annotation, Detections]:
         return record.annotation, detector.predict(detector.decode(record.image.data))
@@ -94,6 +95,7 @@ def predict_records(
 
 
 def _items(sources: Iterable[MediaFile]) -> Iterator[tuple[Path, int | None, np.ndarray | None]]:
+    """Yields path, frame number and pixels; None for what an image file does not have yet."""
     for source in sources:
         if not source.is_video:
             yield source.path, None, None
@@ -105,22 +107,23 @@ def _items(sources: Iterable[MediaFile]) -> Iterator[tuple[Path, int | None, np.
             yield source.path, number, np.ascontiguousarray(frame[..., ::-1])
 
 
-def _in_tiles(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:
+def _tiled(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:
     import supervision as sv
 
-    def look(tile: np.ndarray) -> sv.Detections:
+    def detect_tile(tile: np.ndarray) -> sv.Detections:
         height, width = tile.shape[:2]
         return detector.predict(np.ascontiguousarray(tile)).to_supervision(width, height)
 
     overlap = round(edge * TILE_OVERLAP)
-    slicer = sv.InferenceSlicer(look, slice_wh=edge, overlap_wh=overlap)
+    slicer = sv.InferenceSlicer(detect_tile, slice_wh=edge, overlap_wh=overlap)
 
-    def predict(pixels: np.ndarray) -> Detections:
+    def detect(pixels: np.ndarray) -> Detections:
         height, width = pixels.shape[:2]
-        found = slicer(pixels)
-        if not len(found):
-            return detections_from_outputs(*np.zeros((3, 0)), detector.labels)
-        boxes = pixel_xyxy_to_normalized_yxyx(found.xyxy, width, height)
-        return detections_from_outputs(boxes, found.confidence, found.class_id, detector.labels)
+        merged = slicer(pixels)
+        if not len(merged) or merged.confidence is None or merged.class_id is None:
+            empty = np.zeros(0)
+            return detections_from_outputs(np.zeros((0, 4)), empty, empty, detector.labels)
+        boxes = pixel_xyxy_to_normalized_yxyx(merged.xyxy, width, height)
+        return detections_from_outputs(boxes, merged.confidence, merged.class_id, detector.labels)
 
-    return predict
+    return detect

@@ -1,8 +1,8 @@
-"""What lies in a `.tflite` beside the network: class names, normalization, a score to start from.
+"""Reads the data stored in a `.tflite` with the network: labels, normalization, threshold.
 
-It is there twice, as both are small: as TFLite metadata, which MediaPipe Tasks and Android's Task
-Library read, and as `tfod.json` in the archive that TFLite metadata ends with, for `Detector`,
-which so needs neither MediaPipe nor another file.
+A `.tflite` stores this data twice, because it is small: as TFLite metadata, for MediaPipe Tasks and
+Android's Task Library; and as `tfod.json` in the zip archive that TFLite metadata appends to the
+file. `Detector` reads `tfod.json`, so it needs neither MediaPipe nor another file.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ from pathlib import Path
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.errors import UserError
 
-OURS = "tfod.json"
+TFOD_DATA = "tfod.json"
 LABELS = "labels.txt"
-LARGEST = 1 << 20  # bytes that either of them may have
+MAX_BYTES = 1 << 20  # of each member of the archive
 
 
 @dataclass(frozen=True)
 class TFLiteFile:
-    """A `.tflite`, read but not loaded.
+    """The content of a `.tflite`, before LiteRT loads it.
 
     Attributes:
-      path: where it was read from.
-      content: the whole file.
-      given: how pixels become its input.
+      path: the file.
+      content: all bytes of the file.
+      input: how to convert pixels to the input tensor.
       labels: label map, id to name.
-      threshold: score from which on a detection is worth showing.
-      one_thread: LiteRT must run it with one thread, see `tflite_export.SUPPRESSIONS`.
+      threshold: recommended score threshold for display.
+      one_thread: LiteRT must run it with one thread, see `tflite_converter.SUPPRESSIONS`.
     """
 
     path: Path
     content: bytes
-    given: TFLiteInput
+    input: TFLiteInput
     labels: dict[int, str]
     threshold: float
     one_thread: bool
 
 
 def read_tflite(path: Path) -> TFLiteFile:
-    """Reads what `pack_tflite` made. A file that changed since is refused: LiteRT may crash on it.
+    """Reads a file that `pack_tflite` wrote. Rejects modified files: LiteRT may crash on them.
 
     Raises:
-      UserError: the file is missing or damaged, or `pack_tflite` did not make it.
+      UserError: the file is missing or corrupt, or was not written by `pack_tflite`.
     """
     try:
         content = path.read_bytes()
@@ -55,30 +55,30 @@ def read_tflite(path: Path) -> TFLiteFile:
         raise UserError(path, f"cannot be read: {error.strerror}", "Check the path") from error
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            ours = json.loads(_member(archive, OURS))
+            stored = json.loads(_member(archive, TFOD_DATA))
             names = _member(archive, LABELS).decode("utf-8").split("\n")
-        if ours["sha256"] != network_digest(content):
-            raise ValueError("its bytes are not those that were written")
-        given = TFLiteInput(**ours["input"])
-        threshold, one_thread = float(ours["threshold"]), bool(ours["one_thread"])
+        if stored["sha256"] != network_digest(content):
+            raise ValueError("the network does not match its hash")
+        input_spec = TFLiteInput(**stored["input"])
+        threshold, one_thread = float(stored["threshold"]), bool(stored["one_thread"])
         labels = dict(enumerate(names, 1))
-    # Damaged archives make zipfile raise almost anything.
+    # zipfile raises almost any exception on corrupt archives.
     except Exception as error:
         raise UserError(
-            path, "is damaged, or no model that `tfod export` wrote", "Export it again"
+            path, "is corrupt, or was not written by `tfod export`", "Export it again"
         ) from error
-    return TFLiteFile(path, content, given, labels, threshold, one_thread)
+    return TFLiteFile(path, content, input_spec, labels, threshold, one_thread)
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     member = archive.getinfo(name)
-    if member.file_size > LARGEST:
+    if member.file_size > MAX_BYTES:
         raise ValueError(f"{name} is too large")
     return archive.read(member)
 
 
 def network_digest(content: bytes) -> str:
-    """SHA-256 of the network: of all that is before the archive."""
+    """Returns the SHA-256 of the network: all bytes before the archive."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         start = min(member.header_offset for member in archive.infolist())
     return hashlib.sha256(memoryview(content)[:start]).hexdigest()

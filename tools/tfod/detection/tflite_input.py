@@ -1,4 +1,4 @@
-"""From a picture's pixels to the input tensor of a `.tflite`; needs no TensorFlow."""
+"""Converts image pixels to the input tensor of a `.tflite`, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TFLiteInput:
-    """How pixels become the input of a `.tflite`: resize, then `pixel * scale + offset`.
+    """Resize and normalization of a `.tflite`: resize, then `pixel * scale + offset`.
 
     Attributes:
-      height, width: of the input tensor.
-      scale, offset: a number a channel, R, G, B.
-      shortest: None where the picture is stretched to fill the tensor. Else it keeps its shape, as
-        `keep_aspect_ratio_resizer` has it: its shorter edge becomes this long, or its longer one as
-        long as the tensor if that is less, and black fills what is left at the right or below.
+      height, width: size of the input tensor.
+      scale, offset: one number per channel: R, G, B.
+      shortest: None to stretch the image to the size of the tensor. Otherwise the image keeps its
+        aspect ratio, as with `keep_aspect_ratio_resizer`: its shorter edge is resized to this
+        length, or its longer edge to the edge of the tensor if that gives a smaller image. Black
+        pads the right or the bottom.
     """
 
     height: int
@@ -26,25 +27,26 @@ class TFLiteInput:
     shortest: int | None = None
 
     def prepare(self, pixels: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-        """uint8 `[H, W, 3]` RGB -> `[1, height, width, 3]` of that dtype, integers rounded."""
+        """Converts uint8 `[H, W, 3]` RGB to `[1, height, width, 3]`; rounds for integer dtypes."""
         height, width = self._size(pixels)
-        ready = resize_bilinear(pixels, height, width)
+        tensor = resize_bilinear(pixels, height, width)
         if (height, width) != (self.height, self.width):
-            ready = np.pad(ready, ((0, self.height - height), (0, self.width - width), (0, 0)))
-        rows = ready.reshape(self.height, -1)  # which NumPy is faster with
-        rows *= np.tile(np.float32(self.scale), self.width)
-        rows += np.tile(np.float32(self.offset), self.width)
-        return (ready if dtype == np.float32 else np.rint(ready, out=ready).astype(dtype))[None]
+            tensor = np.pad(tensor, ((0, self.height - height), (0, self.width - width), (0, 0)))
+        rows = tensor.reshape(self.height, -1)  # NumPy is faster on long rows
+        rows *= np.tile(np.array(self.scale, np.float32), self.width)
+        rows += np.tile(np.array(self.offset, np.float32), self.width)
+        return (tensor if dtype == np.float32 else np.rint(tensor, out=tensor).astype(dtype))[None]
 
-    def filled(self, pixels: np.ndarray) -> np.ndarray:
-        """Shares of the tensor's height and width that the picture fills, float32 `[2]`."""
-        return np.float32(self._size(pixels)) / np.float32([self.height, self.width])
+    def filled_fraction(self, pixels: np.ndarray) -> np.ndarray:
+        """Returns the fractions of the tensor's height and width without padding, float32 `[2]`."""
+        size = np.array(self._size(pixels), np.float32)
+        return size / np.array([self.height, self.width], np.float32)
 
     def _size(self, pixels: np.ndarray) -> tuple[int, int]:
-        """Height and width of the resized picture (OD API `preprocessor.resize_to_range`)."""
+        """Returns height and width after resizing (OD API `preprocessor.resize_to_range`)."""
         if self.shortest is None:
             return self.height, self.width
-        size = np.float32(pixels.shape[:2])
+        size = np.array(pixels.shape[:2], np.float32)
         resized = np.rint(size * (np.float32(self.shortest) / size.min()))
         if resized.max() > self.height:
             resized = np.rint(size * (np.float32(self.height) / size.max()))
@@ -53,17 +55,17 @@ class TFLiteInput:
 
 
 def resize_bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear resize as the OD API's `fixed_shape_resizer` does it, float32 `[height, width, C]`.
+    """Resizes like the OD API's `fixed_shape_resizer`, to float32 `[height, width, C]`.
 
-    That is TensorFlow 1's `resize_bilinear`: output pixel i samples input coordinate i * scale,
-    not (i + 1/2) * scale - 1/2, and nothing is averaged when shrinking. Pillow and OpenCV do
-    otherwise, which moves boxes by up to half a pixel and blurs small objects.
+    This is TensorFlow 1's `resize_bilinear`: output pixel i samples input coordinate i * scale, not
+    (i + 1/2) * scale - 1/2, without antialiasing. Pillow and OpenCV resize differently, which moves
+    boxes by up to half a pixel and blurs small objects.
     """
     (top, bottom, down), (left, right, across) = (
         _neighbours(size, target)
         for size, target in zip(pixels.shape[:2], (height, width), strict=True)
     )
-    # As rows of numbers, not of pixels: NumPy is slow where the innermost axis has but three.
+    # Rows of numbers, not of pixels: NumPy is slow on an innermost axis of only three elements.
     channels = pixels.shape[2]
     left, right = (
         (columns[:, None] * channels + np.arange(channels)).ravel() for columns in (left, right)
@@ -83,7 +85,7 @@ def resize_bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _neighbours(size: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `target` samples: the two source indices and the weight of the second."""
+    """Returns, for each of `target` samples, two source indices and the weight of the second."""
     position = np.arange(target, dtype=np.float32) * np.float32(size / target)
     first = np.minimum(np.floor(position).astype(np.int64), size - 1)
     return first, np.minimum(first + 1, size - 1), (position - first).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Running an exported `.tflite` with LiteRT, as a phone does; needs no TensorFlow."""
+"""Runs an exported `.tflite` with LiteRT, the runtime of phones, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 from tfod.detection.tflite_file import TFLiteFile
 from tfod.errors import UserError
-from tfod.quiet import native_chatter_held
+from tfod.quiet import hide_native_logs
 
-MOST_THREADS = 4  # more do not help networks of this size
+MAX_THREADS = 4  # more do not speed up networks of this size
 Outputs = dict[str, np.ndarray]
 OUTPUTS = ("detection_boxes", "detection_scores", "detection_classes", "num_detections")
 
@@ -22,21 +22,20 @@ def load_tflite(file: TFLiteFile, threads: int | None = None) -> Callable[[np.nd
     """Loads a `.tflite` into LiteRT.
 
     Args:
-      threads: to compute with, where the file allows more than one; None for one a core, up to
-        four.
+      threads: for inference, if the file allows more than one; None for one per core, up to four.
 
     Returns:
-      A function of uint8 `[H, W, 3]` RGB to the model's outputs, by the names and in the shapes of
-      a SavedModel's: `detection_boxes` `[1, N, 4]` (ymin, xmin, ymax, xmax, normalized),
+      A function from uint8 `[H, W, 3]` RGB to the model's outputs, with the names and shapes of a
+      SavedModel: `detection_boxes` `[1, N, 4]` (ymin, xmin, ymax, xmax, normalized),
       `detection_scores` `[1, N]`, `detection_classes` `[1, N]` as in the label map, and
-      `num_detections` `[1]`. Threads that call it take turns.
+      `num_detections` `[1]`. It is thread-safe, but runs images one by one.
 
     Raises:
-      UserError: LiteRT cannot load it.
+      UserError: LiteRT cannot load the file.
     """
     if file.one_thread:
         threads = 1
-    run = _interpreter(file, threads or min(os.cpu_count() or 1, MOST_THREADS))
+    run = _interpreter(file, threads or min(os.cpu_count() or 1, MAX_THREADS))
     lock = threading.Lock()
 
     def model(pixels: np.ndarray) -> Outputs:
@@ -46,11 +45,11 @@ def load_tflite(file: TFLiteFile, threads: int | None = None) -> Callable[[np.nd
     return model
 
 
-def load_tflite_for_many(file: TFLiteFile) -> Callable[[np.ndarray], Outputs]:
-    """As `load_tflite`, for several threads that call it at a time.
+def load_tflite_for_threads(file: TFLiteFile) -> Callable[[np.ndarray], Outputs]:
+    """Loads a `.tflite` like `load_tflite`, for several threads that call it at the same time.
 
-    Each gets an interpreter of its own that computes in that thread, which takes fewer turns to
-    wait for one another than several threads do that share a picture.
+    Each thread gets its own single-threaded interpreter. This needs less synchronization than
+    several threads that work on one image.
     """
     idle: SimpleQueue[Callable[[np.ndarray], Outputs]] = SimpleQueue()
 
@@ -71,11 +70,11 @@ def _interpreter(file: TFLiteFile, threads: int) -> Callable[[np.ndarray], Outpu
     from ai_edge_litert.interpreter import Interpreter
 
     try:
-        with native_chatter_held():
+        with hide_native_logs():
             interpreter = Interpreter(model_content=file.content, num_threads=threads)
             interpreter.allocate_tensors()
         signature = interpreter.get_signature_runner()
-        (given,) = signature.get_input_details().values()
+        (tensor,) = signature.get_input_details().values()
         outputs = {name: signature.get_output_details()[name]["index"] for name in OUTPUTS}
     except (ValueError, RuntimeError, KeyError) as error:
         raise UserError(
@@ -83,11 +82,11 @@ def _interpreter(file: TFLiteFile, threads: int) -> Callable[[np.ndarray], Outpu
         ) from error
 
     def run(pixels: np.ndarray) -> Outputs:
-        interpreter.set_tensor(given["index"], file.given.prepare(pixels, given["dtype"]))
+        interpreter.set_tensor(tensor["index"], file.input.prepare(pixels, tensor["dtype"]))
         interpreter.invoke()
-        found = {name: interpreter.get_tensor(index) for name, index in outputs.items()}
-        found["detection_boxes"] /= np.tile(file.given.filled(pixels), 2)
-        found["detection_classes"] += 1  # they count from 0
-        return found
+        result = {name: interpreter.get_tensor(index) for name, index in outputs.items()}
+        result["detection_boxes"] /= np.tile(file.input.filled_fraction(pixels), 2)
+        result["detection_classes"] += 1  # TFLite classes start at 0, the label map at 1
+        return result
 
     return run

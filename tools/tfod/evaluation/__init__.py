@@ -1,4 +1,4 @@
-"""How good detections are: metrics, matching, error analysis, comparison, report."""
+"""Evaluation of detections: metrics, matching, error analysis, model comparison, report."""
 
 from tfod.evaluation.metrics import Metrics, evaluate
 

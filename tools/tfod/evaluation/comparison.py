@@ -1,4 +1,4 @@
-"""Runs, exports and .tflite files side by side: how good, how large, how fast."""
+"""Compares runs, exports and .tflite files: accuracy, size and speed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tfod.dataset.manifest import Dataset
 from tfod.dataset.records import read_records
 from tfod.detection.detector import Detector
 from tfod.errors import UserError
-from tfod.evaluation.metrics import Metrics, evaluate
+from tfod.evaluation.metrics import evaluate
 from tfod.files import replacing_folder
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline
@@ -24,16 +24,16 @@ from tfod.model.run_folder import RunFolder
 from tfod.progress import Progress, silent, tracked
 
 TABLE, PLOT = "comparison.csv", "comparison.png"
-MARKS = {"run": "o", "SavedModel": "s", "TFLite": "^"}
-WARM_UP = 3  # pictures whose time is not counted: graphs are traced and buffers made
+MARKERS = {"run": "o", "SavedModel": "s", "TFLite": "^"}
+WARM_UP = 3  # images that are not timed: graphs are traced and buffers allocated
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """A model to compare.
 
     Attributes:
-      path: what `Detector.load` takes.
+      path: as `Detector.load` accepts it.
       kind: run, SavedModel or TFLite.
     """
 
@@ -51,70 +51,75 @@ class Contestant:
         return self.path.parent if self.kind == "TFLite" else self.path
 
 
-def contestants(paths: Iterable[Path]) -> list[Contestant]:
-    """The models at these places: a run's best checkpoint, all that an export folder holds.
+def find_candidates(paths: Iterable[Path]) -> list[Candidate]:
+    """Returns the models at these paths.
+
+    A run folder gives its best checkpoint, an export folder its SavedModel and all `.tflite` files.
 
     Raises:
-      UserError: there is no model at one of them.
+      UserError: a path contains no model.
     """
-    found = []
+    candidates = []
     for path in paths:
         if path.suffix == ".tflite" and path.is_file():
-            found.append(Contestant(path, "TFLite"))
+            candidates.append(Candidate(path, "TFLite"))
         elif ExportFolder(path).is_export:
-            found.append(Contestant(path, "SavedModel"))
-            found += [Contestant(lite, "TFLite") for lite in sorted(path.glob("*.tflite"))]
+            candidates.append(Candidate(path, "SavedModel"))
+            candidates += [Candidate(file, "TFLite") for file in sorted(path.glob("*.tflite"))]
         elif RunFolder(path).is_run:
-            found.append(Contestant(path, "run"))
+            candidates.append(Candidate(path, "run"))
         else:
             raise UserError(
-                path, "holds no model", "Name run folders, export folders and .tflite files"
+                path,
+                "does not contain a model",
+                "Give run folders, export folders and .tflite files",
             )
-    return found
+    return candidates
 
 
 def compare(
-    models: Sequence[Contestant],
+    candidates: Sequence[Candidate],
     data: Dataset,
     split: str,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Judges models on the same pictures of a split, one after another.
+    """Evaluates models on the same images of a split, one model after another.
 
     Args:
       progress: called with the name of a model and images.
 
     Returns:
-      A row a model: `model`, `kind`, `input` (pixels), `parameters`, `MB` (of the file or folder
-      that is needed to detect), `training` (minutes), `AP`, `AP50`, `correct` and `false` (of the
-      objects, at the threshold with the best F1), `threshold`, and `ms`: median time for a picture
-      from pixels to boxes, one at a time. What is not known is NaN.
+      One row per model: `model`, `kind`, `input` (pixels), `parameters`, `MB` (of the file or
+      folder needed for inference), `training` (minutes), `AP`, `AP50`, `correct` and `false`
+      (identified objects and false detections as fractions of the objects, at the threshold with
+      the best F1), `threshold`, and `ms` (median time per image from pixels to boxes, one image at
+      a time). Unknown values are NaN.
     """
-    return pd.DataFrame([_row(model, data, split, progress) for model in models])
+    return pd.DataFrame([_row(candidate, data, split, progress) for candidate in candidates])
 
 
-def _row(model: Contestant, data: Dataset, split: str, progress: Progress) -> dict[str, object]:
-    detector = Detector.load(model.path)
-    truths, found, seconds = [], [], []
+def _row(candidate: Candidate, data: Dataset, split: str, progress: Progress) -> dict[str, object]:
+    detector = Detector.load(candidate.path)
+    ground_truth, detections, seconds = [], [], []
     part = data.split(split)
-    for record in tracked(read_records(part.shards), progress, model.name, part.images):
+    for record in tracked(read_records(part.shards), progress, candidate.name, part.images):
         pixels = detector.decode(record.image.data)
-        before = time.perf_counter()
-        found.append(detector.predict(pixels))
-        seconds.append(time.perf_counter() - before)
-        truths.append(record.annotation)
-    metrics: Metrics = evaluate(truths, found, data.classes.values())[0]
+        started = time.perf_counter()
+        detections.append(detector.predict(pixels))
+        seconds.append(time.perf_counter() - started)
+        ground_truth.append(record.annotation)
+    metrics, _ = evaluate(ground_truth, detections, data.classes.values())
     objects = metrics.objects or math.nan
-    trained = RunFolder(model.folder).training_seconds()
+    training = RunFolder(candidate.folder).training_seconds()
     return {
-        "model": model.name,
-        "kind": model.kind,
-        "input": _input_size(RunFolder(model.folder).config),
-        "parameters": _parameters(model),
-        "MB": _bytes(model) / 1e6,
-        "training": trained / 60 if trained is not None else math.nan,
-        "AP": _number(metrics.coco["AP"]),
-        "AP50": _number(metrics.coco["AP50"]),
+        "model": candidate.name,
+        "kind": candidate.kind,
+        "input": _input_size(RunFolder(candidate.folder).config),
+        "parameters": _parameters(candidate),
+        "MB": _bytes(candidate) / 1e6,
+        "training": training / 60 if training is not None else math.nan,
+        "AP": _nan_if_none(metrics.coco["AP"]),
+        "AP50": _nan_if_none(metrics.coco["AP50"]),
         "correct": metrics.identified / objects,
         "false": metrics.false / objects,
         "threshold": metrics.threshold,
@@ -122,35 +127,35 @@ def _row(model: Contestant, data: Dataset, split: str, progress: Progress) -> di
     }
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value
 
 
 def _input_size(config: Path) -> str:
-    """As the model's config says: width x height, or the range that is kept."""
+    """Returns the input size in the pipeline.config: width x height, or the range of its edges."""
     from object_detection.utils import config_util
 
     resizer = config_util.get_image_resizer_config(read_pipeline(config).model)
     if resizer.HasField("fixed_shape_resizer"):
         fixed = resizer.fixed_shape_resizer
         return f"{fixed.width} x {fixed.height}"
-    kept = resizer.keep_aspect_ratio_resizer
-    return f"{kept.min_dimension} to {kept.max_dimension}"
+    keep_aspect_ratio = resizer.keep_aspect_ratio_resizer
+    return f"{keep_aspect_ratio.min_dimension} to {keep_aspect_ratio.max_dimension}"
 
 
-def _checkpoint(model: Contestant) -> Path:
-    """The prefix of the weights that a model was made of, or is."""
-    export = ExportFolder(model.folder)
-    return export.checkpoint if export.is_export else RunFolder(model.folder).checkpoint()
+def _checkpoint(candidate: Candidate) -> Path:
+    """Returns the checkpoint prefix of a run, or of the run that was exported."""
+    export = ExportFolder(candidate.folder)
+    return export.checkpoint if export.is_export else RunFolder(candidate.folder).checkpoint()
 
 
-def _parameters(model: Contestant) -> float:
-    """Weights, batch norm's averages among them, counted in the checkpoint."""
+def _parameters(candidate: Candidate) -> float:
+    """Counts the weights in the checkpoint, including the moving averages of batch norm."""
     import tensorflow as tf
 
-    if model.kind == "TFLite" and not ExportFolder(model.folder).is_export:
+    if candidate.kind == "TFLite" and not ExportFolder(candidate.folder).is_export:
         return math.nan
-    reader = tf.train.load_checkpoint(str(_checkpoint(model)))
+    reader = tf.train.load_checkpoint(str(_checkpoint(candidate)))
     shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
     return sum(
         math.prod(shape)
@@ -159,33 +164,31 @@ def _parameters(model: Contestant) -> float:
     )
 
 
-def _bytes(model: Contestant) -> int:
-    if model.kind == "TFLite":
-        return model.path.stat().st_size
-    if model.kind == "SavedModel":
-        return ExportFolder(model.path).saved_model_bytes()
-    prefix = _checkpoint(model)
+def _bytes(candidate: Candidate) -> int:
+    if candidate.kind == "TFLite":
+        return candidate.path.stat().st_size
+    if candidate.kind == "SavedModel":
+        return ExportFolder(candidate.path).saved_model_bytes()
+    prefix = _checkpoint(candidate)
     return sum(file.stat().st_size for file in prefix.parent.glob(f"{prefix.name}.*"))
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    """AP50 over the time for a picture, a mark a model."""
+    """Plots AP50 over the time per image, one marker per model."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     for row in table.itertuples():
-        mark = MARKS[row.kind]
-        axes.plot(
-            row.ms, row.AP50, mark, markersize=10, alpha=0.7, label=f"{row.model}, {row.kind}"
-        )
+        label = f"{row.model}, {row.kind}"
+        axes.plot(row.ms, row.AP50, MARKERS[row.kind], markersize=10, alpha=0.7, label=label)
     axes.set(
         title="Speed and accuracy",
-        xlabel="ms a picture, on this machine",
+        xlabel="ms per image, on this machine",
         ylabel="AP50",
         xlim=(0, 1.1 * table["ms"].max()),
         ylim=(0, 1.02),
     )
     axes.grid(alpha=0.3)
-    # Names beside marks would lie on each other: exports of one run are equally good.
+    # Labels next to the markers would overlap: the exports of one run have nearly the same AP50.
     figure.legend(loc="outside right upper")
     return figure
 
@@ -197,9 +200,13 @@ def write_comparison(table: pd.DataFrame, output: Path) -> None:
         plot(table).savefig(folder / PLOT, dpi=120)
 
 
-def shown(table: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:
-    """The table as two narrow ones for the terminal: what a model is, and how good it is."""
-    forms = {
+def terminal_tables(table: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:
+    """Splits the table into two for the terminal: size and speed, then accuracy.
+
+    Yields:
+      Column names and rows of formatted values.
+    """
+    formats = {
         "parameters": "{:,.0f}",
         "MB": "{:.1f}",
         "training": "{:.0f} min",
@@ -216,7 +223,7 @@ def shown(table: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:
     ):
         rows = [
             [
-                "-" if pd.isna(value) else forms.get(name, "{}").format(value)
+                "-" if pd.isna(value) else formats.get(name, "{}").format(value)
                 for name, value in row.items()
             ]
             for row in table[columns].to_dict("records")

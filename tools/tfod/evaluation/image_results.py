@@ -1,8 +1,7 @@
-"""Pictures sorted by how much was found in them, with ground truth and detections drawn apart."""
+"""Ranks images by their detection mistakes, and draws ground truth and detections."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,21 +14,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OK, SO_SO, KO = RESULTS = ("ok", "so_so", "ko")
-# Of Okabe and Ito's palette, which the colour-blind tell apart; light, for black letters on them.
-RIGHT, FALSE, MISSED, TRUTH = "#56B4E9", "#F0E442", "#E69F00", "#FFFFFF"
+# From the colour-blind safe palette of Okabe and Ito; light, for black text on top.
+CORRECT, FALSE, MISSED, TRUTH = "#56B4E9", "#F0E442", "#E69F00", "#FFFFFF"
 
 
 @dataclass(frozen=True)
 class ImageResult:
-    """How a detector did on one picture, at a threshold.
+    """The result of a detector on one image, at a threshold.
 
     Attributes:
-      picture: its number.
+      image: index in the split.
       objects, identified, false: as in `counts.Count`.
-      worst: highest score of a false detection; 0 without any.
+      worst: highest score of a false detection; 0 without false detections.
     """
 
-    picture: int
+    image: int
     objects: int
     identified: int
     false: int
@@ -37,83 +36,87 @@ class ImageResult:
 
     @property
     def name(self) -> str:
-        """ok: every object and nothing else was found; ko: nothing right was; else so_so."""
+        """ok: all objects identified, nothing false; ko: no correct detection; so_so: the rest."""
         if self.identified == self.objects and not self.false:
             return OK
         return SO_SO if self.identified else KO
 
 
 def image_results(matching: Matching, threshold: float) -> list[ImageResult]:
-    """A result a picture, the worst picture first: most mistakes, then the surest mistake."""
+    """Returns one result per image, worst first: most mistakes, then the highest `worst` score."""
     objects = matching.objects[~matching.objects["crowd"].astype(bool)]
     detections = matching.detections
-    taken = detections[(detections["score"] >= threshold) & ~detections["ignored"]]
-    right, false = taken[taken["object"] >= 0], taken[taken["object"] < 0]
-    numbers = range(matching.pictures)
-    of_pictures = zip(
-        numbers,
+    above = detections[(detections["score"] >= threshold) & ~detections["ignored"]]
+    correct, false = above[above["object"] >= 0], above[above["object"] < 0]
+    indices = range(matching.images)
+    columns = zip(
+        indices,
         *(
-            table["picture"].value_counts().reindex(numbers, fill_value=0).tolist()
-            for table in (objects, right, false)
+            table["image"].value_counts().reindex(indices, fill_value=0).tolist()
+            for table in (objects, correct, false)
         ),
-        false.groupby("picture")["score"].max().reindex(numbers, fill_value=0.0).tolist(),
+        false.groupby("image")["score"].max().reindex(indices, fill_value=0.0).tolist(),
         strict=True,
     )
     return sorted(
-        (ImageResult(*of_picture) for of_picture in of_pictures),
-        key=lambda each: (
-            each.identified - each.objects - each.false,
-            -each.worst,
-            each.picture,
+        (ImageResult(*row) for row in columns),
+        key=lambda result: (
+            result.identified - result.objects - result.false,
+            -result.worst,
+            result.image,
         ),
     )
 
 
 def draw_image_result(
-    pixels: np.ndarray, matching: Matching, picture: int, threshold: float
+    pixels: np.ndarray, matching: Matching, image: int, threshold: float
 ) -> np.ndarray:
-    """Draws what was to be found as corners, and what was found as boxes.
+    """Draws ground truth as box corners, and detections as boxes.
 
-    White corners are objects that were found, orange ones, with a name, objects that were missed;
-    blue boxes are right, yellow ones false, with what is wrong (`error_analysis.mistakes`).
+    White corners mark identified objects and crowds; orange corners, with a label, mark missed
+    objects. Blue boxes are correct detections; yellow boxes are false ones, labelled with the kind
+    of mistake (`error_analysis.mistakes`).
 
     Args:
       pixels: uint8 `[H, W, 3]` RGB.
-      picture: its number.
+      image: index in the split.
 
     Returns:
       A new uint8 `[H, W, 3]` RGB.
     """
     import supervision as sv
 
-    of_picture = mistakes(_only(matching, picture), threshold)
-    kinds = of_picture.set_index("detection")["kind"].to_dict()
-    objects = matching.objects[matching.objects["picture"] == picture]
-    found = matching.detections[
-        (matching.detections["picture"] == picture) & (matching.detections["score"] >= threshold)
+    table = mistakes(_only(matching, image), threshold)
+    kinds = table.set_index("detection")["kind"].to_dict()
+    objects = matching.objects[matching.objects["image"] == image]
+    detections = matching.detections[
+        (matching.detections["image"] == image) & (matching.detections["score"] >= threshold)
     ]
-    is_found = objects.index.isin(found["object"]) | objects["crowd"].astype(bool)
-    right = (found["object"] >= 0) | found["ignored"]
+    is_identified = objects.index.isin(detections["object"]) | objects["crowd"].astype(bool)
+    is_correct = (detections["object"] >= 0) | detections["ignored"]
     size = (pixels.shape[1], pixels.shape[0])
     thickness = sv.calculate_optimal_line_thickness(size)
     scale = max(0.5, sv.calculate_optimal_text_scale(size))
     scene = pixels[..., ::-1].copy()
-    for rows, colour, is_truth in (
-        (objects[is_found], TRUTH, True),
-        (objects[~is_found], MISSED, True),
-        (found[right], RIGHT, False),
-        (found[~right], FALSE, False),
+    for rows, hex_colour, is_truth in (
+        (objects[is_identified], TRUTH, True),
+        (objects[~is_identified], MISSED, True),
+        (detections[is_correct], CORRECT, False),
+        (detections[~is_correct], FALSE, False),
     ):
         if rows.empty:
             continue
         boxes = sv.Detections(xyxy=rows[BOX].to_numpy(float))
-        paint = {"color": sv.Color.from_hex(colour), "color_lookup": sv.ColorLookup.INDEX}
+        colour, lookup = sv.Color.from_hex(hex_colour), sv.ColorLookup.INDEX
         if is_truth:
-            corners = sv.BoxCornerAnnotator(thickness=2 * thickness, corner_length=12, **paint)
+            corners = sv.BoxCornerAnnotator(
+                color=colour, thickness=2 * thickness, corner_length=12, color_lookup=lookup
+            )
             scene = corners.annotate(scene, boxes)
         else:
-            scene = sv.BoxAnnotator(thickness=thickness, **paint).annotate(scene, boxes)
-        if colour == TRUTH:
+            outlines = sv.BoxAnnotator(color=colour, thickness=thickness, color_lookup=lookup)
+            scene = outlines.annotate(scene, boxes)
+        if hex_colour == TRUTH:
             continue
         labels = [f"missed {name}" for name in rows["name"]]
         if not is_truth:
@@ -121,19 +124,25 @@ def draw_image_result(
                 f"{name} {score:.0%}" + (f" {kinds[row]}" if row in kinds else "")
                 for row, name, score in rows[["name", "score"]].itertuples()
             ]
-        labeller = sv.LabelAnnotator(
+        annotator = sv.LabelAnnotator(
+            color=colour,
+            color_lookup=lookup,
             text_scale=scale,
             text_padding=3,
             text_color=sv.Color.BLACK,
             text_position=sv.Position.BOTTOM_LEFT if is_truth else sv.Position.TOP_LEFT,
             smart_position=True,
-            **paint,
         )
-        scene = labeller.annotate(scene, boxes, labels)
+        scene = annotator.annotate(scene, boxes, labels)
     return np.ascontiguousarray(scene[..., ::-1])
 
 
-def _only(matching: Matching, picture: int) -> Matching:
-    tables = (matching.objects, matching.detections)
-    rows: Sequence[pd.DataFrame] = [table[table["picture"] == picture] for table in tables]
-    return Matching(*rows, matching.classes, matching.pictures)
+def _only(matching: Matching, image: int) -> Matching:
+    """Returns the objects and detections of one image."""
+
+    def rows(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["image"] == image]
+
+    return Matching(
+        rows(matching.objects), rows(matching.detections), matching.classes, matching.images
+    )

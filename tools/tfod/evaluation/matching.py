@@ -1,4 +1,4 @@
-"""Which detection is which object, as pycocotools matches them: what all evaluation is made of."""
+"""Matches detections with ground truth objects, using pycocotools. All evaluation builds on it."""
 
 from __future__ import annotations
 
@@ -19,62 +19,64 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BOX = ["xmin", "ymin", "xmax", "ymax"]
-IOU = 0.5  # from which on a box is that object's, where one overlap is asked for
+IOU = 0.5  # minimum IoU of a match, where only one IoU is used
 
 
 @dataclass(frozen=True, eq=False)
 class Matching:
-    """Ground truth and detections of a split, side by side.
+    """Ground truth and detections of a split, matched at IoU 0.5.
 
-    A detection is an object if its class is right, their IoU is at least 0.5, and no detection with
-    a higher score is that object already (pycocotools `COCOeval.evaluateImg`).
+    A detection matches an object if both have the same class, their IoU is at least 0.5, and no
+    detection with a higher score matches that object (pycocotools `COCOeval.evaluateImg`).
 
     Attributes:
-      objects: a row an object of the ground truth: `picture` (its number), `name`, `difficult`,
-        `crowd`, and the box in pixels, xmin, ymin, xmax, ymax.
-      detections: a row a detection: `picture`, `name`, `score`, the box likewise, `object` (the row
-        in `objects` that it is, -1 for none) and `ignored` (lies in a crowd: neither right nor
-        false).
-      classes: names, in the order of the data set.
-      pictures: how many there are.
+      objects: one row per ground truth object: `image` (index in the split), `name`, `difficult`,
+        `crowd`, and the box in pixels: xmin, ymin, xmax, ymax.
+      detections: one row per detection: `image`, `name`, `score`, the box as in `objects`, `object`
+        (the matching row of `objects`, -1 for none) and `ignored` (inside a crowd, so neither
+        correct nor false).
+      classes: class names, in the order of the data set.
+      images: number of images.
     """
 
     objects: pd.DataFrame
     detections: pd.DataFrame
     classes: tuple[str, ...]
-    pictures: int
+    images: int
 
 
-def objects_table(truths: Sequence[Annotation]) -> pd.DataFrame:
-    """The objects of pictures as `Matching.objects` has them."""
+def objects_table(ground_truth: Sequence[Annotation]) -> pd.DataFrame:
+    """Builds `Matching.objects` from one annotation per image."""
     import pandas as pd
 
     return pd.DataFrame(
         [
-            (picture, box.name, box.difficult, box.crowd, *box.corners)
-            for picture, truth in enumerate(truths)
-            for box in truth.objects
+            (image, box.name, box.difficult, box.crowd, *box.corners)
+            for image, annotation in enumerate(ground_truth)
+            for box in annotation.objects
         ],
-        columns=["picture", "name", "difficult", "crowd", *BOX],
+        columns=["image", "name", "difficult", "crowd", *BOX],
     )
 
 
-def detections_table(truths: Sequence[Annotation], found: Sequence[Detections]) -> pd.DataFrame:
-    """Detections in pixels, as `Matching.detections` has them, not matched yet."""
+def detections_table(
+    ground_truth: Sequence[Annotation], detections: Sequence[Detections]
+) -> pd.DataFrame:
+    """Builds `Matching.detections` without the columns `object` and `ignored`."""
     import pandas as pd
 
     rows = [
-        (picture, name, score, *box)
-        for picture, (truth, detections) in enumerate(zip(truths, found, strict=True))
+        (image, name, score, *box)
+        for image, (annotation, in_image) in enumerate(zip(ground_truth, detections, strict=True))
         for name, score, box in zip(
-            detections.names,
-            detections.scores.tolist(),
-            detections.to_pixels_xyxy(truth.width, truth.height).tolist(),
+            in_image.names,
+            in_image.scores.tolist(),
+            in_image.to_pixels_xyxy(annotation.width, annotation.height).tolist(),
             strict=True,
         )
     ]
-    # In float32 a threshold cuts where `Detections.above` does.
-    table = pd.DataFrame(rows, columns=["picture", "name", "score", *BOX])
+    # float32, so that a threshold keeps the same detections as `Detections.above`.
+    table = pd.DataFrame(rows, columns=["image", "name", "score", *BOX])
     return table.astype({"score": np.float32})
 
 
@@ -82,18 +84,20 @@ def coco_evaluation(
     objects: pd.DataFrame,
     detections: pd.DataFrame,
     classes: Collection[str],
-    pictures: int,
+    images: int,
     iou: float | None = None,
 ):
-    """pycocotools' `COCOeval` (IoU type `bbox`), evaluated and accumulated.
+    """Returns pycocotools' `COCOeval` (IoU type `bbox`), evaluated and accumulated.
 
-    Object and detection ids are their rows' places in the tables, from 1.
+    The ids of objects and detections are their row positions in the tables, from 1.
 
     Args:
-      iou: the one IoU to match at, for objects of all sizes; None for COCO's ten and four.
+      images: number of images.
+      iou: the only IoU to match at, for objects of all sizes; None for COCO's ten IoU thresholds
+        and four area ranges.
 
     Raises:
-      UserError: a detection is of a class that is not among `classes`.
+      UserError: a detection has a class that is not in `classes`.
     """
     from pycocotools.cocoeval import COCOeval
 
@@ -102,13 +106,11 @@ def coco_evaluation(
     if unknown:
         raise UserError(
             "model",
-            f"finds classes that the data set does not have: {', '.join(sorted(unknown))}",
-            "Evaluate it on a data set with its own classes",
+            f"detects classes that are not in the data set: {', '.join(sorted(unknown))}",
+            "Evaluate it on a data set with the same classes",
         )
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluation = COCOeval(
-            _coco(objects, ids, pictures), _coco(detections, ids, pictures), "bbox"
-        )
+        evaluation = COCOeval(_coco(objects, ids, images), _coco(detections, ids, images), "bbox")
         if iou is not None:
             evaluation.params.iouThrs = np.array([iou])
             evaluation.params.areaRng = evaluation.params.areaRng[:1]
@@ -118,31 +120,31 @@ def coco_evaluation(
     return evaluation
 
 
-def matching_of(
+def matching_from(
     evaluation, objects: pd.DataFrame, detections: pd.DataFrame, classes: Collection[str]
 ) -> Matching:
-    """The matches at IoU 0.5 in a `coco_evaluation` of these tables."""
-    object_of = np.full(len(detections), -1)
+    """Extracts the matches at IoU 0.5 from the `coco_evaluation` of these tables."""
+    matched_object = np.full(len(detections), -1)
     ignored = np.zeros(len(detections), bool)
-    at = int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, IOU))[0])
-    everything = evaluation.params.areaRng[0]
-    for judged in evaluation.evalImgs:  # one a class, range of areas and picture
-        if judged is None or judged["aRng"] != everything:
+    iou_index = int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, IOU))[0])
+    all_areas = evaluation.params.areaRng[0]
+    for result in evaluation.evalImgs:  # one per class, area range and image
+        if result is None or result["aRng"] != all_areas:
             continue
-        rows = np.asarray(judged["dtIds"], int) - 1
-        object_of[rows] = judged["dtMatches"][at].astype(int) - 1
-        ignored[rows] = judged["dtIgnore"][at]
-    object_of[ignored] = -1
+        rows = np.asarray(result["dtIds"], int) - 1
+        matched_object[rows] = result["dtMatches"][iou_index].astype(int) - 1
+        ignored[rows] = result["dtIgnore"][iou_index]
+    matched_object[ignored] = -1
     return Matching(
         objects,
-        detections.assign(object=object_of, ignored=ignored),
+        detections.assign(object=matched_object, ignored=ignored),
         tuple(classes),
         len(evaluation.params.imgIds),
     )
 
 
-def _coco(table: pd.DataFrame, ids: dict[str, int], pictures: int):
-    """A table as pycocotools holds it. Not by its `loadRes`, which fails where nothing is found."""
+def _coco(table: pd.DataFrame, ids: dict[str, int], images: int):
+    """Returns a table as `pycocotools.coco.COCO`. Its `loadRes` fails on an empty list."""
     from pycocotools.coco import COCO
 
     boxes = np.stack(xyxy_to_xywh(*table[BOX].to_numpy(float).T), axis=1)
@@ -150,22 +152,20 @@ def _coco(table: pd.DataFrame, ids: dict[str, int], pictures: int):
     scores = table["score"] if "score" in table else [1.0] * len(table)
     coco = COCO()
     coco.dataset = {
-        "images": [{"id": picture} for picture in range(pictures)],
+        "images": [{"id": image} for image in range(images)],
         "categories": [{"id": class_id, "name": name} for name, class_id in ids.items()],
         "annotations": [
             {
                 "id": number,
-                "image_id": picture,
+                "image_id": image,
                 "category_id": ids[name],
                 "bbox": box,
                 "area": box[2] * box[3],
                 "iscrowd": int(crowd),
                 "score": score,
             }
-            for number, (picture, name, crowd, score, box) in enumerate(
-                zip(
-                    *(table["picture"], table["name"], crowds, scores, boxes.tolist()), strict=True
-                ),
+            for number, (image, name, crowd, score, box) in enumerate(
+                zip(*(table["image"], table["name"], crowds, scores, boxes.tolist()), strict=True),
                 1,
             )
         ],

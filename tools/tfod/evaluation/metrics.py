@@ -1,4 +1,4 @@
-"""Ground truth + detections -> metrics, computed by pycocotools and the OD API's VOC evaluation."""
+"""Computes metrics with pycocotools and with the OD API's PASCAL VOC evaluation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfod.evaluation.matching import (
     Matching,
     coco_evaluation,
     detections_table,
-    matching_of,
+    matching_from,
     objects_table,
 )
 from tfod.files import replacing_file
@@ -35,25 +35,25 @@ COCO_NAMES = (
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
 
-NOTHING_FOUND = 0.5  # the threshold to count at where none is best
+DEFAULT_THRESHOLD = 0.5  # if no threshold identifies an object
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """How good detections of a split are.
+    """Metrics of the detections on a split.
 
     Attributes:
-      coco: the twelve numbers by name (`COCO_NAMES`), in [0, 1]; None where the split has no
+      coco: the twelve COCO metrics by name (`COCO_NAMES`), in [0, 1]; None if the split has no
         object of that size.
-      voc_ap50: mean over the classes of PASCAL VOC's AP at IoU 0.5 (area under the curve, as from
-        2010 on; difficult objects left out); None without objects.
+      voc_ap50: mean over the classes of PASCAL VOC's AP at IoU 0.5 (area under the curve, as since
+        2010; without difficult objects); None without objects.
       per_class: class name to AP (mean over IoU 0.50:0.95), AP50, VOC_AP50, and at the class's own
-        best threshold: threshold, precision, recall, f1. None where there is no object, or no
-        detection.
-      images, objects: how many were judged; crowds are no objects.
-      threshold: the one with the best F1 over all classes, or the one asked for.
-      identified, missed, false: objects found with the right class and IoU >= 0.5, objects not
-        found, and detections that are no object, at that threshold.
+        best threshold: threshold, precision, recall, f1. None without objects or without
+        detections.
+      images, objects: number of images and of objects, without crowds.
+      threshold: the threshold with the best F1 over all classes, or the requested one.
+      identified, missed, false: objects detected with the right class and IoU >= 0.5, objects not
+        detected, and detections that match no object, at that threshold.
     """
 
     coco: dict[str, float | None]
@@ -77,54 +77,57 @@ class Metrics:
 
 
 def evaluate(
-    truths: Sequence[Annotation],
-    found: Sequence[Detections],
+    ground_truth: Sequence[Annotation],
+    detections: Sequence[Detections],
     classes: Collection[str],
     threshold: float | None = None,
 ) -> tuple[Metrics, Matching]:
-    """Metrics of detections, and the matches at IoU 0.5 that they are made of.
+    """Computes the metrics of detections, and their matches with the ground truth at IoU 0.5.
 
-    Areas, which tell small, medium and large objects apart, are in pixels of the picture as it
-    is, not as the model sees it. Classes are matched by name.
+    Object areas (small, medium, large) are in pixels of the original image, not of the resized
+    model input. Classes are matched by name.
 
     Args:
-      truths: ground truth, a picture each; `difficult` objects count like any other, as in the
-        OD API's COCO evaluation. A crowd need not be found, and what is found in it is not false.
-      found: detections in the same pictures, in the same order.
+      ground_truth: one annotation per image. `difficult` objects count like any other, as in the
+        OD API's COCO evaluation. A crowd does not count as an object, and detections in it are
+        neither correct nor false.
+      detections: for the same images, in the same order.
       classes: class names of the data set.
-      threshold: to count at; None for the one with the best F1.
+      threshold: score threshold of the counts; None for the one with the best F1.
 
     Raises:
-      UserError: a detection is of a class that is not among `classes`.
+      UserError: a detection has a class that is not in `classes`.
     """
-    objects, detections = objects_table(truths), detections_table(truths, found)
-    evaluation = coco_evaluation(objects, detections, classes, len(truths))
+    objects = objects_table(ground_truth)
+    table = detections_table(ground_truth, detections)
+    evaluation = coco_evaluation(objects, table, classes, len(ground_truth))
     with contextlib.redirect_stdout(io.StringIO()):
         evaluation.summarize()
-    matching = matching_of(evaluation, objects, detections, classes)
-    # [IoU threshold, recall threshold, class, area range, detections a picture]; -1: no objects
+    matching = matching_from(evaluation, objects, table, classes)
+    # [IoU threshold, recall threshold, class, area range, detections per image]; -1: no objects
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    voc = _voc_ap50(objects, detections, classes)
+    voc = _voc_ap50(objects, table, classes)
+    voc_with_objects = [ap for ap in voc if ap >= 0]
     best = best_count(matching) if threshold is None else count(matching, threshold)
-    counted = best or count(matching, NOTHING_FOUND)
+    counts = best or count(matching, DEFAULT_THRESHOLD)
     return Metrics(
-        coco=dict(zip(COCO_NAMES, map(_known, evaluation.stats), strict=True)),
-        voc_ap50=_known(np.mean(present)) if (present := [ap for ap in voc if ap >= 0]) else None,
+        coco=dict(zip(COCO_NAMES, map(_none_if_negative, evaluation.stats), strict=True)),
+        voc_ap50=float(np.mean(voc_with_objects)) if voc_with_objects else None,
         per_class={
             name: {
-                "AP": _known(precision[:, :, index].mean()),
-                "AP50": _known(precision[0, :, index].mean()),
-                "VOC_AP50": _known(voc[index]),
+                "AP": _none_if_negative(precision[:, :, index].mean()),
+                "AP50": _none_if_negative(precision[0, :, index].mean()),
+                "VOC_AP50": _none_if_negative(voc[index]),
                 **_best_of_class(matching, name),
             }
             for index, name in enumerate(classes)
         },
-        images=len(truths),
-        objects=counted.objects,
-        threshold=counted.threshold,
-        identified=counted.identified,
-        missed=counted.missed,
-        false=counted.false,
+        images=len(ground_truth),
+        objects=counts.objects,
+        threshold=counts.threshold,
+        identified=counts.identified,
+        missed=counts.missed,
+        false=counts.false,
     ), matching
 
 
@@ -133,33 +136,35 @@ def _best_of_class(matching: Matching, name: str) -> dict[str, float | None]:
     return {key: getattr(best, key, None) for key in ("threshold", "precision", "recall", "f1")}
 
 
-def _known(value: float) -> float | None:
+def _none_if_negative(value: float) -> float | None:
+    """Converts pycocotools' -1, which means "no objects", to None."""
     return float(value) if value >= 0 else None
 
 
 def _voc_ap50(
     objects: pd.DataFrame, detections: pd.DataFrame, classes: Collection[str]
 ) -> list[float]:
-    """AP at IoU 0.5 of each class by the OD API's PASCAL VOC evaluation; -1 without objects."""
+    """Computes AP at IoU 0.5 per class with the OD API's VOC evaluation; -1 without objects."""
     from object_detection.utils.metrics import compute_average_precision, compute_precision_recall
     from object_detection.utils.per_image_evaluation import PerImageEvaluation
 
     ids = {name: class_id for class_id, name in enumerate(classes)}
     evaluation = PerImageEvaluation(len(ids), IOU)
-    scores, right = ([[] for _ in ids] for _ in range(2))
-    truths = dict(tuple(objects.groupby("picture")))
-    for picture, found in detections.groupby("picture"):
-        truth = truths.get(picture, objects[:0])
-        of_classes = evaluation.compute_object_detection_metrics(
-            *(found[BOX].to_numpy(float), found["score"].to_numpy(float)),
-            *(found["name"].map(ids).to_numpy(int), truth[BOX].to_numpy(float)),
+    scores: list[list[np.ndarray]] = [[] for _ in ids]
+    correct: list[list[np.ndarray]] = [[] for _ in ids]
+    objects_by_image = dict(tuple(objects.groupby("image")))
+    for image, detected in detections.groupby("image"):
+        truth = objects_by_image.get(image, objects[:0])
+        image_scores, image_correct = evaluation.compute_object_detection_metrics(
+            *(detected[BOX].to_numpy(float), detected["score"].to_numpy(float)),
+            *(detected["name"].map(ids).to_numpy(int), truth[BOX].to_numpy(float)),
             truth["name"].map(ids).to_numpy(int),
             truth["difficult"].to_numpy(bool),
             truth["crowd"].to_numpy(bool),
         )[:2]
-        for kept, of_picture in zip((scores, right), of_classes, strict=True):
-            for of_class, values in zip(kept, of_picture, strict=True):
-                of_class.append(values)
+        for class_id in ids.values():
+            scores[class_id].append(image_scores[class_id])
+            correct[class_id].append(image_correct[class_id])
     counting = objects[~(objects["difficult"] | objects["crowd"]).astype(bool)]
     aps = []
     for name, class_id in ids.items():
@@ -170,7 +175,7 @@ def _voc_ap50(
             aps.append(0.0)
         else:
             curve = compute_precision_recall(
-                *(np.concatenate(scores[class_id]), np.concatenate(right[class_id])), total
+                *(np.concatenate(scores[class_id]), np.concatenate(correct[class_id])), total
             )
             aps.append(float(compute_average_precision(*curve)))
     return aps

@@ -14,15 +14,15 @@ from tfod.evaluation.matching import BOX, IOU, Matching
 if TYPE_CHECKING:
     import pandas as pd
 
-MOST_CLASSES = 30  # in a plot; more are not read
+MAX_CLASSES = 30  # per plot; more would not be legible
 BACKGROUND = "background"
 
 
 def precision_recall(matching: Matching) -> Figure:
-    """Precision over recall, a curve a class."""
+    """Plots precision over recall, one curve per class."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
-    for number, name in enumerate(matching.classes[:MOST_CLASSES]):
+    for number, name in enumerate(matching.classes[:MAX_CLASSES]):
         points = curve(matching, name)
         if not points.empty and points["recall"].notna().all():
             style = ("-", "--", ":", "-.")[number // 10 % 4]
@@ -37,7 +37,7 @@ def precision_recall(matching: Matching) -> Figure:
 
 
 def thresholds(matching: Matching, threshold: float) -> Figure:
-    """Precision, recall and F1 of all classes together over the score threshold."""
+    """Plots precision, recall and F1 of all classes together over the score threshold."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     axes = figure.subplots()
     points = curve(matching)
@@ -51,10 +51,10 @@ def thresholds(matching: Matching, threshold: float) -> Figure:
 
 
 def confusion_table(matching: Matching, threshold: float) -> pd.DataFrame:
-    """Ground truth (rows) as what it was detected (columns), counted by supervision at IoU 0.5.
+    """Counts ground truth classes (rows) by detected class (columns), with supervision at IoU 0.5.
 
-    The last row are detections of nothing, the last column objects not detected. Unlike the counts,
-    a box is first matched whatever its class.
+    The last row counts detections that match no object, the last column objects that are not
+    detected. Unlike `counts.count`, this matches boxes first, whatever their class.
     """
     import pandas as pd
     import supervision as sv
@@ -63,8 +63,8 @@ def confusion_table(matching: Matching, threshold: float) -> pd.DataFrame:
     objects = matching.objects[~matching.objects["crowd"].astype(bool)]
     detections = matching.detections[~matching.detections["ignored"]]
 
-    def boxes(table: pd.DataFrame, picture: int) -> sv.Detections:
-        rows = table[table["picture"] == picture]
+    def boxes(table: pd.DataFrame, image: int) -> sv.Detections:
+        rows = table[table["image"] == image]
         return sv.Detections(
             xyxy=rows[BOX].to_numpy(float).reshape(-1, 4),
             class_id=rows["name"].map(ids).to_numpy(int),
@@ -72,8 +72,8 @@ def confusion_table(matching: Matching, threshold: float) -> pd.DataFrame:
         )
 
     matrix = sv.ConfusionMatrix.from_detections(
-        predictions=[boxes(detections, picture) for picture in range(matching.pictures)],
-        targets=[boxes(objects, picture) for picture in range(matching.pictures)],
+        predictions=[boxes(detections, image) for image in range(matching.images)],
+        targets=[boxes(objects, image) for image in range(matching.images)],
         classes=list(matching.classes),
         conf_threshold=threshold,
         iou_threshold=IOU,
@@ -83,32 +83,32 @@ def confusion_table(matching: Matching, threshold: float) -> pd.DataFrame:
 
 
 def confusion(table: pd.DataFrame) -> Figure:
-    """The confusion table as shades, each row by its sum."""
+    """Plots the confusion table as a heat map, each row normalized by its sum."""
     size = 2.5 + 0.45 * len(table)
     figure = Figure(figsize=(max(6, size), max(4.5, size * 0.8)), layout="constrained")
     axes = figure.subplots()
     counts = table.to_numpy()
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(counts):
         if value:
-            shade = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, value, ha="center", va="center", color=shade)
+            colour = "white" if fractions[row, column] > 0.5 else "black"
+            axes.text(column, row, value, ha="center", va="center", color=colour)
     axes.set_xticks(range(len(table)), table.columns, rotation=30, ha="right")
     axes.set_yticks(range(len(table)), table.index)
-    axes.set(title="Confusion", xlabel="detected as", ylabel="is")
+    axes.set(title="Confusion matrix", xlabel="detected class", ylabel="true class")
     return figure
 
 
 def mistake_bars(counts: Mapping[str, int], costs: Mapping[str, float]) -> Figure:
-    """How many mistakes of each kind, and what each kind costs."""
+    """Plots the number of mistakes of each kind, and their cost in AP50."""
     figure = Figure(figsize=(6, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
     kinds = list(costs)
     left.barh(kinds, [counts.get(kind, 0) for kind in kinds])
-    left.set(title="Mistakes", xlabel="at the threshold")
+    left.set(title="Mistakes", xlabel="count at the threshold")
     left.xaxis.get_major_locator().set_params(integer=True)
     left.invert_yaxis()
     right.barh(kinds, [100 * costs[kind] for kind in kinds], color="tab:orange")
-    right.set(title="What they cost", xlabel="points of AP50")
+    right.set(title="Cost", xlabel="AP50 points")
     return figure

@@ -1,4 +1,4 @@
-"""What `tfod evaluate --output` writes: numbers, detections, a page, pictures by how they went."""
+"""Writes the report of `tfod evaluate --output`: metrics, detections, page, images by result."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from tfod.images import load_rgb
 from tfod.model.run_folder import METRICS_NAME, RunFolder
 
 PAGE, DETECTIONS = "report.html", "detections.json"
-SHOWN = {KO: 24, SO_SO: 24, OK: 12}  # pictures of a gallery on the page; the folders have all
-THUMBNAIL = 360  # pixels, the longer side
-# COCO's: areas up to 32 x 32 and 96 x 96 pixels
+RESULT_IMAGES = {KO: 24, SO_SO: 24, OK: 12}  # on the page; the folders contain all images
+THUMBNAIL = 360  # longer edge, pixels
+# COCO's area ranges, in square pixels: from, to
 SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
 TITLES = {
-    KO: "Nothing right (ko)",
-    SO_SO: "Something right, not all (so_so)",
-    OK: "Everything found, nothing false (ok)",
+    KO: "Nothing correct (ko)",
+    SO_SO: "Partly correct (so_so)",
+    OK: "All objects identified, nothing false (ok)",
 }
 
 
@@ -50,45 +50,46 @@ def write_report(
     source: Path,
     data: Dataset,
     split: str,
-    found: Sequence[Detections],
+    detections: Sequence[Detections],
     metrics: Metrics,
     matching: Matching,
 ) -> None:
-    """Writes the folder; it appears when complete, and replaces one that is there.
+    """Writes the report folder. It appears when complete, and replaces an existing folder.
 
     Args:
-      source: the model, run or file of detections that was judged; a run's curves go on the page.
-      found: the detections in the pictures of the split, in its order.
+      source: the evaluated model, run or detections file. The page includes a run's training
+        curves.
+      detections: one per image of the split, in its order.
     """
     threshold = metrics.threshold
-    ranked = {result.picture: result for result in image_results(matching, threshold)}
-    places: dict[str, list[int]] = defaultdict(list)
-    for picture, result in ranked.items():
-        places[result.name].append(picture)
-    truths, thumbnails = [], {}
+    results = {result.image: result for result in image_results(matching, threshold)}
+    ranking: dict[str, list[int]] = defaultdict(list)
+    for image, result in results.items():
+        ranking[result.name].append(image)
+    ground_truth, thumbnails = [], {}
     with replacing_folder(output) as folder:
         for name in RESULTS:
             (folder / name).mkdir()
-        for picture, record in enumerate(read_records(data.splits[split].shards)):
-            truths.append(record.annotation)
-            name = ranked[picture].name
-            rank = places[name].index(picture)
-            stem = Path(record.annotation.source_id).stem or "picture"
+        for image, record in enumerate(read_records(data.splits[split].shards)):
+            ground_truth.append(record.annotation)
+            name = results[image].name
+            rank = ranking[name].index(image)
+            stem = Path(record.annotation.source_id).stem or "image"
             file = f"{name}/{rank + 1:04}_{stem}.jpg"
             pixels = load_rgb(record.image.data)
-            drawn = Image.fromarray(draw_image_result(pixels, matching, picture, threshold))
+            drawn = Image.fromarray(draw_image_result(pixels, matching, image, threshold))
             drawn.save(folder / file, quality=90)
-            if rank < SHOWN[name]:
+            if rank < RESULT_IMAGES[name]:
                 drawn.thumbnail((THUMBNAIL, THUMBNAIL))
-                thumbnails[picture] = (file, html_page.picture(drawn, file))
-        write_results(folder / DETECTIONS, truths, found)
+                thumbnails[image] = (file, html_page.photo(drawn, file))
+        write_results(folder / DETECTIONS, ground_truth, detections)
         metrics.write(folder / METRICS_NAME)
         parts = [
             *_summary(source, data, split, metrics),
             *_plots(matching, threshold),
             *_mistake_tables(matching, threshold),
             *_curves(source),
-            *_galleries(places, ranked, thumbnails),
+            *_result_sections(ranking, results, thumbnails),
         ]
         html_page.write_page(folder / PAGE, f"{source.name} on {data.folder.name}", parts)
 
@@ -96,14 +97,15 @@ def write_report(
 def _summary(source: Path, data: Dataset, split: str, metrics: Metrics) -> Iterator[str]:
     yield (
         f"<p>{html.escape(str(source))} on the {html.escape(split)} split of "
-        f"{html.escape(str(data.folder))}: {metrics.images} pictures with {metrics.objects} "
-        f"objects. Detections with a score of at least {metrics.threshold:.2f} are taken; one is "
-        "right if its class is and its box overlaps the object's by an IoU of at least 0.5.</p>"
+        f"{html.escape(str(data.folder))}: {metrics.images} images with {metrics.objects} "
+        f"objects. Detections with a score of at least {metrics.threshold:.2f} count. A detection "
+        "is correct if its class is right and its box has an IoU of at least 0.5 with the object's."
+        "</p>"
     )
     headline = (
-        (_share(metrics.identified, metrics.objects), f"{metrics.identified} objects identified"),
-        (_share(metrics.missed, metrics.objects), f"{metrics.missed} missed"),
-        (_share(metrics.false, metrics.objects), f"{metrics.false} falsely detected"),
+        (_percent(metrics.identified, metrics.objects), f"{metrics.identified} objects identified"),
+        (_percent(metrics.missed, metrics.objects), f"{metrics.missed} missed"),
+        (_percent(metrics.false, metrics.objects), f"{metrics.false} false detections"),
         (_number(metrics.coco["AP"]), "AP (COCO)"),
         (_number(metrics.coco["AP50"]), "AP50 (COCO)"),
     )
@@ -112,13 +114,13 @@ def _summary(source: Path, data: Dataset, split: str, metrics: Metrics) -> Itera
     yield "<h2>Classes</h2>"
     yield html_page.table(pd.DataFrame(metrics.per_class).T.astype(float))
     yield (
-        "<p>AP is the mean over IoU 0.50 to 0.95. Precision, recall and F1 are those of each "
-        "class's own best threshold.</p>"
+        "<p>AP is the mean over IoU 0.50 to 0.95. Precision, recall and F1 are at the best "
+        "threshold of each class.</p>"
     )
-    yield "<h2>COCO's twelve numbers</h2>"
+    yield "<h2>COCO metrics</h2>"
     for kind in ("AP", "AR"):
-        of_kind = {name: value for name, value in metrics.coco.items() if name.startswith(kind)}
-        yield html_page.table(pd.DataFrame([of_kind], index=[split]).astype(float))
+        selected = {name: value for name, value in metrics.coco.items() if name.startswith(kind)}
+        yield html_page.table(pd.DataFrame([selected], index=[split]).astype(float))
 
 
 def _plots(matching: Matching, threshold: float) -> Iterator[str]:
@@ -128,7 +130,7 @@ def _plots(matching: Matching, threshold: float) -> Iterator[str]:
         plots.thresholds(matching, threshold),
         plots.mistake_bars(counts, costs(matching)),
     ]
-    if len(matching.classes) <= plots.MOST_CLASSES:
+    if len(matching.classes) <= plots.MAX_CLASSES:
         figures.append(plots.confusion(plots.confusion_table(matching, threshold)))
     yield f'<div class="plots">{"".join(map(html_page.plot, figures))}</div>'
 
@@ -136,15 +138,15 @@ def _plots(matching: Matching, threshold: float) -> Iterator[str]:
 def _mistake_tables(matching: Matching, threshold: float) -> Iterator[str]:
     yield "<h2>Mistakes</h2>"
     yield (
-        "<p>After TIDE. <b>localization</b>: an object of that class, but the box is off. "
-        "<b>class</b>: an object's box, but it is of another class. <b>both</b>: near an object of "
-        "another class. <b>duplicate</b>: an object found already. <b>background</b>: nothing "
-        "there. <b>missed</b>: an object without even one of these. What they cost is how much "
-        "higher AP50 were without them.</p>"
+        "<p>The kinds follow TIDE. <b>localization</b>: right class, but the IoU is too low. "
+        "<b>class</b>: wrong class, at a matching box. <b>both</b>: wrong class, and the IoU is "
+        "too low. <b>duplicate</b>: the object has a match already. <b>background</b>: no object "
+        "there. <b>missed</b>: an object without a match, and without a localization or class "
+        "mistake. The cost of a kind is how much AP50 would rise without these mistakes.</p>"
     )
     table = mistakes(matching, threshold)
     by_class = pd.crosstab(table["name"], table["kind"])
-    yield _counted(by_class, matching.classes)
+    yield _count_table(by_class, matching.classes)
     boxes = pd.concat(
         [
             matching.detections.loc[table.loc[table["detection"] >= 0, "detection"], BOX],
@@ -158,13 +160,13 @@ def _mistake_tables(matching: Matching, threshold: float) -> Iterator[str]:
         for area in areas
     ]
     by_size = pd.crosstab(pd.Series(sizes, dtype=str), ordered["kind"].to_numpy())
-    yield _counted(by_size, tuple(SIZES))
+    yield _count_table(by_size, tuple(SIZES))
 
 
-def _counted(counts: pd.DataFrame, rows: Sequence[str]) -> str:
-    """A count of mistakes, all rows and kinds in order."""
-    whole = counts.reindex(index=rows, columns=KINDS, fill_value=0)
-    return html_page.table(whole.rename_axis(index=None, columns=None))
+def _count_table(counts: pd.DataFrame, rows: Sequence[str]) -> str:
+    """Returns mistake counts as an HTML table, with all rows and kinds in order."""
+    complete = counts.reindex(index=rows, columns=KINDS, fill_value=0)
+    return html_page.table(complete.rename_axis(index=None, columns=None))
 
 
 def _curves(source: Path) -> Iterator[str]:
@@ -174,33 +176,33 @@ def _curves(source: Path) -> Iterator[str]:
         yield html_page.embed(curves.read_bytes(), "png", "losses and AP over the steps")
 
 
-def _galleries(
-    places: dict[str, list[int]],
-    ranked: dict[int, ImageResult],
+def _result_sections(
+    ranking: dict[str, list[int]],
+    results: dict[int, ImageResult],
     thumbnails: dict[int, tuple[str, str]],
 ) -> Iterator[str]:
     yield (
-        "<h2>Pictures</h2><p>Corners are what was to be found: white where it was, orange where it "
-        "was missed. Boxes are what was found: blue where right, yellow where false. The worst "
-        "come first. A click opens the picture.</p>"
+        "<h2>Images</h2><p>Corners are ground truth: white if identified, orange if missed. Boxes "
+        "are detections: blue if correct, yellow if false. The worst images come first. Click an "
+        "image to open it.</p>"
     )
     for name in (KO, SO_SO, OK):
-        pictures = places[name]
-        yield f"<h3>{TITLES[name]}: {len(pictures)} of {len(ranked)}</h3>"
+        images = ranking[name]
+        yield f"<h3>{TITLES[name]}: {len(images)} of {len(results)}</h3>"
         figures = []
-        for picture in pictures[: SHOWN[name]]:
-            file, image = thumbnails[picture]
-            result = ranked[picture]
+        for image in images[: RESULT_IMAGES[name]]:
+            file, thumbnail = thumbnails[image]
+            result = results[image]
             caption = f"{result.identified} of {result.objects} identified, {result.false} false"
             figures.append(
-                f'<figure><a href="{html.escape(file)}">{image}</a>'
+                f'<figure><a href="{html.escape(file)}">{thumbnail}</a>'
                 f"<figcaption>{caption}</figcaption></figure>"
             )
-        yield f'<div class="pictures">{"".join(figures)}</div>'
+        yield f'<div class="images">{"".join(figures)}</div>'
 
 
-def _share(count: int, of: int) -> str:
-    return f"{count / of:.1%}" if of else "-"
+def _percent(count: int, total: int) -> str:
+    return f"{count / total:.1%}" if total else "-"
 
 
 def _number(value: float | None) -> str:

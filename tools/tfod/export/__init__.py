@@ -1,4 +1,4 @@
-"""A run -> SavedModel and TFLite, compared with the checkpoint (`tfod export`)."""
+"""Exports a run as SavedModel and TFLite, and compares both with the checkpoint (`tfod export`)."""
 
 from tfod.export.exporter import export
 

@@ -1,4 +1,4 @@
-"""What a model loses on its way from checkpoint to phone, and what it gains in speed."""
+"""Compares exported models with their checkpoint: accuracy, boxes, size and speed."""
 
 from __future__ import annotations
 
@@ -24,89 +24,96 @@ from tfod.progress import Progress, silent, tracked
 if TYPE_CHECKING:
     from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
-PICTURES = 50
-TIMED = 12  # pictures a latency is the median of; the first two warm up
-WARM_UP = 2
-TOLERANCE = 0.005  # of AP50
-SAME_PLACE = 0.5  # IoU from which on two boxes are one object's
+IMAGES = 50
+TIMED_IMAGES = 12
+WARM_UP = 2  # of the timed images; not part of the median
+AP50_TOLERANCE = 0.005
+MATCH_IOU = 0.5  # minimum IoU of two boxes of the same object
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What a checkpoint finds in some pictures, for what is made of it to be held against.
+    """The detections of a checkpoint on some images, to compare its exports with.
 
     Attributes:
-      records: the pictures with their ground truth.
-      pixels: uint8 `[H, W, 3]` RGB of each, decoded as in training: a `.tflite` decodes otherwise,
-        and what differs then should be the network alone.
-      found: the checkpoint's detections.
-      found_fast: what they would be if boxes were suppressed across classes; None of a model that
-        does so anyway, or was not asked.
+      records: the images with their ground truth.
+      pixels: uint8 `[H, W, 3]` RGB per image, decoded as in training. All models get these pixels,
+        so that differences come from the network and not from the image decoder.
+      detections: those of the checkpoint, per image.
+      detections_across_classes: the same with suppression across classes; None if not computed.
       labels: label map, id to name.
     """
 
     records: Sequence[Record]
     pixels: Sequence[np.ndarray]
-    found: Sequence[Detections]
-    found_fast: Sequence[Detections] | None
+    detections: Sequence[Detections]
+    detections_across_classes: Sequence[Detections] | None
     labels: dict[int, str]
 
     @classmethod
-    def of(
+    def from_checkpoint(
         cls,
         checkpoint: Detector,
         shards: Sequence[Path],
         suppression: BatchNonMaxSuppression | None = None,
     ) -> Reference:
-        """The checkpoint's on the first 50 pictures of these shards.
+        """Runs a checkpoint on the first 50 images of these shards.
 
         Args:
-          suppression: of an SSD config, for `found_fast`.
+          suppression: of an SSD config, to compute `detections_across_classes`; None to skip it.
         """
-        records = list(islice(read_records(shards), PICTURES))
+        records = list(islice(read_records(shards), IMAGES))
         pixels = [checkpoint.decode(record.image.data) for record in records]
-        found, fast, labels = [], [], checkpoint.labels
-        for each in pixels:
-            outputs = checkpoint.predict(each, raw=True)  # too large to keep
-            found.append(detections_in(outputs, labels))
+        detections, across_classes, labels = [], [], checkpoint.labels
+        for image in pixels:
+            outputs = checkpoint.predict(image, raw=True)  # too large to keep for all images
+            detections.append(detections_in(outputs, labels))
             if suppression is not None:
-                fast.append(suppressed_across_classes(outputs, suppression, labels))
-        return cls(records, pixels, found, fast or None, labels)
+                across_classes.append(suppress_across_classes(outputs, suppression, labels))
+        if suppression is None:
+            return cls(records, pixels, detections, None, labels)
+        return cls(records, pixels, detections, across_classes, labels)
 
-    def ap50(self, found: Sequence[Detections]) -> float:
-        """Of detections in these pictures; NaN where there is no object."""
-        truths = [record.annotation for record in self.records]
-        ap = evaluate(truths, found, self.labels.values())[0].coco["AP50"]
+    def ap50(self, detections: Sequence[Detections]) -> float:
+        """Computes AP50 of detections on these images; NaN without objects."""
+        ground_truth = [record.annotation for record in self.records]
+        ap = evaluate(ground_truth, detections, self.labels.values())[0].coco["AP50"]
         return math.nan if ap is None else ap
 
     def allows_fast(self) -> bool:
-        """Whether suppression across classes leaves AP50 as it is, to 0.005.
+        """Whether suppression across classes lowers AP50 by at most 0.005.
 
-        Without an object in the pictures it does.
+        True without objects in the images; False if it was not computed.
         """
-        return not self.ap50(self.found) - self.ap50(self.found_fast) > TOLERANCE
+        if self.detections_across_classes is None:
+            return False
+        loss = self.ap50(self.detections) - self.ap50(self.detections_across_classes)
+        return not loss > AP50_TOLERANCE  # NaN is allowed
 
 
-def suppressed_across_classes(
+def suppress_across_classes(
     outputs: dict[str, np.ndarray], suppression: BatchNonMaxSuppression, labels: dict[int, str]
 ) -> Detections:
-    """What an SSD model finds where of boxes that overlap one is kept, whatever their class.
+    """Applies non-maximum suppression across classes to the raw outputs of an SSD model.
 
-    As LiteRT's `TFLite_Detection_PostProcess` without `use_regular_nms`: an anchor counts with its
-    best class only.
+    This is what LiteRT's `TFLite_Detection_PostProcess` does without `use_regular_nms`: each anchor
+    counts with its best class only.
 
     Args:
       outputs: of `Detector.predict(raw=True)`.
-      suppression: of the model's config.
+      suppression: from the config of the model.
       labels: label map, id to name.
     """
     import tensorflow as tf
 
     boxes = outputs["raw_detection_boxes"]
-    scores = outputs["raw_detection_scores"][:, -len(labels) :]  # a background comes first, if any
+    # Some models have a background class, at index 0.
+    scores = outputs["raw_detection_scores"][:, -len(labels) :]
     best = scores.max(axis=1)
     kept = tf.image.non_max_suppression(
-        *(boxes, best, suppression.max_total_detections),
+        boxes,
+        best,
+        suppression.max_total_detections,
         iou_threshold=suppression.iou_threshold,
         score_threshold=suppression.score_threshold,
     ).numpy()
@@ -120,24 +127,25 @@ def measure_parity(
     threshold: float,
     progress: Progress = silent,
 ) -> pd.DataFrame:
-    """Holds exported models against the checkpoint they were made of, on the same pictures.
+    """Compares exported models with their checkpoint, on the same images.
 
     Args:
-      exports: the folder that export wrote, for its SavedModel; `.tflite` files.
-      threshold: score from which on the checkpoint's boxes are held against the others'.
-      progress: called with the stage "compare" and models.
+      exports: an export folder, for its SavedModel; and `.tflite` files.
+      threshold: minimum score of the checkpoint's boxes that are compared.
+      progress: called with the stage "comparing"; counts models.
 
     Returns:
-      A row a model, `checkpoint` first: `model`, `MB`, `AP50` (NaN where there is no object),
-      `box_difference` (mean distance of an edge from the checkpoint's box of the same class that
-      overlaps most, as a share of the picture's height or width), `unlike` (share of the
-      checkpoint's boxes that have no such box with IoU 0.5), and of `.tflite` files `ms_1` and
-      `ms_2`: median time for a picture from pixels to boxes with 1 and 2 threads.
+      One row per model, `checkpoint` first: `model`; `MB`; `AP50`, NaN without objects;
+      `box_difference`, the mean distance of box edges from those of the checkpoint, as a fraction
+      of the image's height or width; `unlike`, the fraction of the checkpoint's boxes without a box
+      of the same class at IoU >= 0.5; for `.tflite` files `ms_1` and `ms_2`, the median time per
+      image from pixels to boxes on 1 and 2 threads. Unknown values are NaN.
     """
-    rows = [_row("checkpoint", reference, reference.found, threshold)]
-    for path in tracked(exports, progress, "compare", len(exports)):
+    rows = [_row("checkpoint", reference, reference.detections, threshold)]
+    for path in tracked(exports, progress, "comparing", len(exports)):
         detector = Detector.load(path, threads=2)
-        row = _row(path.name, reference, [*map(detector.predict, reference.pixels)], threshold)
+        detections = [detector.predict(pixels) for pixels in reference.pixels]
+        row = _row(path.name, reference, detections, threshold)
         if path.suffix == ".tflite":
             row |= {f"ms_{threads}": _latency(path, threads, reference) for threads in (1, 2)}
             rows.append({**row, "MB": path.stat().st_size / 1e6})
@@ -149,44 +157,45 @@ def measure_parity(
 
 
 def _row(
-    name: str, reference: Reference, found: Sequence[Detections], threshold: float
+    name: str, reference: Reference, detections: Sequence[Detections], threshold: float
 ) -> dict[str, object]:
-    difference, unlike = _box_difference(reference.found, found, threshold)
+    box_error, unmatched = _compare_boxes(reference.detections, detections, threshold)
     return {
         "model": name,
-        "AP50": reference.ap50(found),
-        "box_difference": difference,
-        "unlike": unlike,
+        "AP50": reference.ap50(detections),
+        "box_difference": box_error,
+        "unlike": unmatched,
     }
 
 
 def _latency(path: Path, threads: int, reference: Reference) -> float:
-    """Median milliseconds."""
+    """Returns the median time per image, in milliseconds."""
     detector = Detector.load(path, threads=threads)
     seconds = []
-    for pixels in reference.pixels[:TIMED]:
-        before = time.perf_counter()
+    for pixels in reference.pixels[:TIMED_IMAGES]:
+        started = time.perf_counter()
         detector.predict(pixels)
-        seconds.append(time.perf_counter() - before)
+        seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds[WARM_UP:] or seconds))
 
 
-def _box_difference(
-    expected: Sequence[Detections], found: Sequence[Detections], threshold: float
+def _compare_boxes(
+    expected: Sequence[Detections], actual: Sequence[Detections], threshold: float
 ) -> tuple[float, float]:
-    distances, unlike = [], 0
-    for theirs, ours in zip(expected, found, strict=True):
-        theirs = theirs.above(threshold)
-        overlaps = iou(theirs.boxes.astype(float), ours.boxes.astype(float))
-        overlaps[theirs.class_ids[:, None] != ours.class_ids] = 0
-        for index, box in enumerate(theirs.boxes):
-            nearest = overlaps[index].argmax() if len(ours) else 0
-            if len(ours) and overlaps[index, nearest] >= SAME_PLACE:
-                distances.append(np.abs(box - ours.boxes[nearest]).mean())
+    """Returns the mean distance of matched edges, and the fraction of unmatched expected boxes."""
+    distances, unmatched = [], 0
+    for wanted, detected in zip(expected, actual, strict=True):
+        wanted = wanted.above(threshold)
+        overlaps = iou(wanted.boxes.astype(float), detected.boxes.astype(float))
+        overlaps[wanted.class_ids[:, None] != detected.class_ids] = 0
+        for index, box in enumerate(wanted.boxes):
+            nearest = overlaps[index].argmax() if len(detected) else 0
+            if len(detected) and overlaps[index, nearest] >= MATCH_IOU:
+                distances.append(np.abs(box - detected.boxes[nearest]).mean())
             else:
-                unlike += 1
-    total = len(distances) + unlike
+                unmatched += 1
+    total = len(distances) + unmatched
     return (
         float(np.mean(distances)) if distances else math.nan,
-        unlike / total if total else math.nan,
+        unmatched / total if total else math.nan,
     )

@@ -1,4 +1,4 @@
-"""An OD API model -> TFLite, in the number formats that phones like."""
+"""Converts an OD API model to TFLite: float32, float16, dynamic range and int8."""
 
 from __future__ import annotations
 
@@ -13,74 +13,82 @@ import numpy as np
 
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.model.pipeline import architecture
-from tfod.quiet import native_chatter_held
+from tfod.quiet import hide_native_logs
 from tfod.upstream.internals import crop_by_matrix_products, tflite_inference
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from object_detection.core.model import DetectionModel
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "int8")
-# How boxes that overlap are suppressed, by upstream's names. Regular: within a class. LiteRT's code
-# for it never looks at class number T, from 0, when it may use T threads, T > 1
-# (tensorflow/tensorflow issue 56058). Fast: without regard to class, by each anchor's best one.
+# Non-maximum suppression, by upstream's names.
+# Regular: within each class. On T > 1 threads, LiteRT's code for it never reports class T, from 0
+# (tensorflow/tensorflow issue 56058).
+# Fast: across classes. Each anchor counts with its best class only.
 REGULAR, FAST = SUPPRESSIONS = ("regular", "fast")
-# What scores less is not even sorted, which with `regular` took half of the time for a picture. On
-# the road signs' validation split AP stays the same to four digits, with 100 detections as before.
-LEAST_SCORE = 0.02
+# Lower scores are not even sorted, which took half of the time per image with `regular`. On the val
+# split of the road signs AP stays equal to four digits, with 100 detections as before.
+MIN_SCORE = 0.02
 IDENTITY = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))
 
 
 def convert_to_tflite(
-    model,
+    model: DetectionModel,
     pipeline: TrainEvalPipelineConfig,
     variants: Sequence[str],
-    pictures: Callable[[], Iterator[np.ndarray]],
+    calibration_images: Callable[[], Iterator[np.ndarray]],
     suppression: str,
 ) -> Iterator[tuple[str, TFLiteInput, bytes]]:
-    """Converts an SSD or Faster R-CNN model that is set to inference, post-processing included.
+    """Converts an SSD or Faster R-CNN model in inference mode, including its post-processing.
 
-    Upstream's `export_tflite_graph_tf2.py` knows SSD only, keeps 10 detections and suppresses boxes
-    without regard to their class; this keeps as many as the pipeline.config says. Outputs are named
-    as in a SavedModel; classes count from 0.
+    Upstream's `export_tflite_graph_tf2.py` supports SSD only, keeps 10 detections and suppresses
+    across classes. This function keeps as many detections as the pipeline.config. The outputs have
+    the names of a SavedModel; class ids start at 0.
 
     Args:
-      variants: of `VARIANTS`: `float32`; `float16`, weights of 2 bytes; `dynamic`, weights of 1
-        byte and arithmetic in whatever the processor likes; `int8`, all in 1 byte, with pixels as
-        they are for input, uint8.
-      pictures: called for `int8`, yields some hundred pictures as the model will see, uint8
-        `[H, W, 3]` RGB: the range of every activation is taken from them.
-      suppression: of `SUPPRESSIONS`, for SSD; Faster R-CNN suppresses as its config says.
+      variants: from `VARIANTS`. `float32`; `float16`: weights of 2 bytes; `dynamic`: weights of 1
+        byte, and arithmetic in the format that the CPU prefers; `int8`: weights and activations of
+        1 byte, with uint8 pixels as input.
+      calibration_images: called for `int8`; yields a few hundred images like those at inference,
+        uint8 `[H, W, 3]` RGB. They give the range of every activation.
+      suppression: from `SUPPRESSIONS`, for SSD. Faster R-CNN suppresses as in its config.
 
     Yields:
-      Variant, how its input is made, and the file's content without metadata.
+      The variant, how to prepare its input, and the content of the file without metadata.
     """
     import tensorflow as tf
 
     normalized = describe_input(model, pipeline)
     scale, offset = IDENTITY
     pixels = replace(normalized, scale=scale, offset=offset)
-    # MediaPipe normalizes all channels alike; a network that needs more does it itself. So does
-    # int8, whose zero has to be a number of its own: MobileNet's is between pixels 127 and 128.
-    alike = len(set(normalized.scale)) == len(set(normalized.offset)) == 1
-    outside = [each for each in variants if alike and each != INT8]
-    inside = [each for each in variants if each not in outside]
-    for given, chosen in ((normalized, outside), (pixels, inside)):
-        if not chosen:
+    # TFLite metadata has one scale and offset for all channels. Other networks normalize pixels
+    # themselves. So does int8, because its zero point must be an integer, and the zero of
+    # MobileNet's input is between pixels 127 and 128.
+    is_uniform = len(set(normalized.scale)) == len(set(normalized.offset)) == 1
+    outside = [variant for variant in variants if is_uniform and variant != INT8]
+    inside = [variant for variant in variants if variant not in outside]
+    for input_spec, normalization, selected in (
+        (normalized, None, outside),
+        (pixels, normalized, inside),
+    ):
+        if not selected:
             continue
-        before = normalized if given is pixels else None
-        with _saved_for_conversion(model, pipeline, given, before, suppression) as folder:
-            for variant in chosen:
-                with native_chatter_held():
+        with _saved_for_conversion(
+            model, pipeline, input_spec, normalization, suppression
+        ) as folder:
+            for variant in selected:
+                with hide_native_logs():
                     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-                    _set_up(converter, variant, partial(_inputs, given, pictures))
+                    inputs = partial(_calibration_inputs, input_spec, calibration_images)
+                    _set_variant(converter, variant, inputs)
                     content = converter.convert()
-                yield variant, given, content
+                yield variant, input_spec, content
 
 
-def loses_a_class(pipeline: TrainEvalPipelineConfig, suppression: str) -> bool:
-    """Whether LiteRT, with some number of threads, never reports one of the classes."""
-    # With two classes there is no class number 2.
+def needs_one_thread(pipeline: TrainEvalPipelineConfig, suppression: str) -> bool:
+    """Whether LiteRT, on some number of threads, never reports one of the classes."""
+    # See SUPPRESSIONS. With two classes there is no class 2, so two threads lose nothing.
     return (
         pipeline.model.HasField("ssd")
         and suppression == REGULAR
@@ -88,19 +96,19 @@ def loses_a_class(pipeline: TrainEvalPipelineConfig, suppression: str) -> bool:
     )
 
 
-def convertible(pipeline: TrainEvalPipelineConfig) -> bool:
-    """Whether a model's input has one shape, as a `.tflite` wants it."""
+def is_convertible(pipeline: TrainEvalPipelineConfig) -> bool:
+    """Whether the input of a model has a fixed size, which TFLite requires."""
     resizer = architecture(pipeline).image_resizer
     return resizer.HasField("fixed_shape_resizer") or (
         _is_two_stage(pipeline) and resizer.keep_aspect_ratio_resizer.pad_to_max_dimension
     )
 
 
-def describe_input(model, pipeline: TrainEvalPipelineConfig) -> TFLiteInput:
-    """Reads off how a model normalizes pixels, by showing it a black and a white picture.
+def describe_input(model: DetectionModel, pipeline: TrainEvalPipelineConfig) -> TFLiteInput:
+    """Determines the resize and normalization of a model, by a black and a white image.
 
-    Every feature extractor of the OD API maps a channel linearly (MobileNet to [-1, 1], ResNet by
-    subtracting the ImageNet mean), so that two points tell all.
+    Every feature extractor of the OD API maps each channel linearly (MobileNet to [-1, 1], ResNet
+    by subtracting the ImageNet mean), so two points are enough.
     """
     import tensorflow as tf
 
@@ -120,32 +128,39 @@ def describe_input(model, pipeline: TrainEvalPipelineConfig) -> TFLiteInput:
 
 @contextmanager
 def _saved_for_conversion(
-    model,
+    model: DetectionModel,
     pipeline: TrainEvalPipelineConfig,
-    given: TFLiteInput,
+    input_spec: TFLiteInput,
     normalization: TFLiteInput | None,
     suppression: str,
 ) -> Iterator[str]:
-    """A SavedModel as the converter wants it, without AutoGraph."""
+    """Saves a temporary SavedModel for the converter, traced without AutoGraph.
+
+    Args:
+      normalization: the network normalizes pixels with its scale and offset; None if the caller
+        does.
+    """
     import tensorflow as tf
 
-    detect_in = (
-        _two_stages(model, given) if _is_two_stage(pipeline) else _ssd(model, pipeline, suppression)
+    detect = (
+        _two_stage_function(model, input_spec)
+        if _is_two_stage(pipeline)
+        else _ssd_function(model, pipeline, suppression)
     )
 
     @tf.function(autograph=False)
-    def detect(image):
+    def normalize_and_detect(image):
         if normalization is not None:
             image = image * tf.constant(normalization.scale) + tf.constant(normalization.offset)
-        return detect_in(image)
+        return detect(image)
 
-    shape = [1, given.height, given.width, 3]
+    spec = tf.TensorSpec([1, input_spec.height, input_spec.width, 3], tf.float32, name="image")
     module = tf.Module()
     with tempfile.TemporaryDirectory() as folder:
-        # Tracing chats, too: upstream runs a session of TensorFlow 1 to make its anchors constants.
-        with native_chatter_held():
-            signature = detect.get_concrete_function(tf.TensorSpec(shape, tf.float32, name="image"))
-            # Its variables and no more: Keras layers would each be traced once more to be saved.
+        # Tracing logs too: upstream runs a TensorFlow 1 session to make its anchors constants.
+        with hide_native_logs():
+            signature = normalize_and_detect.get_concrete_function(spec)
+            # Only the variables: Keras layers would be traced again to be saved.
             module.variables_used = list(signature.graph.variables)
             tf.saved_model.save(module, folder, signatures=signature)
         yield folder
@@ -155,41 +170,48 @@ def _is_two_stage(pipeline: TrainEvalPipelineConfig) -> bool:
     return pipeline.model.HasField("faster_rcnn")
 
 
-def _ssd(model, pipeline: TrainEvalPipelineConfig, suppression: str) -> Callable:
-    with_floor = type(pipeline)()
-    with_floor.CopyFrom(pipeline)
-    nms = with_floor.model.ssd.post_processing.batch_non_max_suppression
-    nms.score_threshold = max(nms.score_threshold, LEAST_SCORE)
-    kept = nms.max_total_detections
-    return tflite_inference(with_floor, model, kept, suppression == REGULAR)
+def _ssd_function(
+    model: DetectionModel, pipeline: TrainEvalPipelineConfig, suppression: str
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    with_min_score = type(pipeline)()
+    with_min_score.CopyFrom(pipeline)
+    nms = with_min_score.model.ssd.post_processing.batch_non_max_suppression
+    nms.score_threshold = max(nms.score_threshold, MIN_SCORE)
+    return tflite_inference(with_min_score, model, nms.max_total_detections, suppression == REGULAR)
 
 
-def _two_stages(model, given: TFLiteInput) -> Callable:
-    """Faster R-CNN in TFLite's own operations: it has no `CropAndResize`, products of matrices do.
+def _two_stage_function(
+    model: DetectionModel, input_spec: TFLiteInput
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    """Builds Faster R-CNN from TFLite's built-in operations.
 
-    As with `use_matmul_crop_and_resize` in its config. Boxes are shares of the tensor, not of the
-    part that a picture fills.
+    TFLite has no `CropAndResize`; matrix products replace it, as with `use_matmul_crop_and_resize`
+    in the config. Boxes are fractions of the tensor, including its padding.
     """
     import tensorflow as tf
 
     crop_by_matrix_products(model)
-    shapes = tf.constant([[given.height, given.width, 3]])
+    shapes = tf.constant([[input_spec.height, input_spec.width, 3]])
 
-    def detect(image):
-        found = model.postprocess(model.predict(image, shapes), shapes)
+    def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        outputs = model.postprocess(model.predict(image, shapes), shapes)
         names = ("num_detections", "detection_scores", "detection_classes", "detection_boxes")
-        return {name: found[name] for name in names}
+        return {name: outputs[name] for name in names}
 
     return detect
 
 
-def _inputs(
-    given: TFLiteInput, pictures: Callable[[], Iterator[np.ndarray]]
+def _calibration_inputs(
+    input_spec: TFLiteInput, images: Callable[[], Iterator[np.ndarray]]
 ) -> Iterator[list[np.ndarray]]:
-    return ([given.prepare(picture)] for picture in pictures())
+    return ([input_spec.prepare(image)] for image in images())
 
 
-def _set_up(converter: tf.lite.TFLiteConverter, variant: str, inputs: Callable) -> None:
+def _set_variant(
+    converter: tf.lite.TFLiteConverter,
+    variant: str,
+    calibration_inputs: Callable[[], Iterator[list[np.ndarray]]],
+) -> None:
     import tensorflow as tf
 
     if variant == FLOAT32:
@@ -198,9 +220,9 @@ def _set_up(converter: tf.lite.TFLiteConverter, variant: str, inputs: Callable) 
     if variant == FLOAT16:
         converter.target_spec.supported_types = [tf.float16]
     if variant == INT8:
-        converter.representative_dataset = inputs
+        converter.representative_dataset = calibration_inputs
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
-            tf.lite.OpsSet.TFLITE_BUILTINS,  # the suppression of boxes is in float32
+            tf.lite.OpsSet.TFLITE_BUILTINS,  # non-maximum suppression is in float32
         ]
         converter.inference_input_type = tf.uint8

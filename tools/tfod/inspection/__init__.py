@@ -1,4 +1,4 @@
-"""Statistics of a data set, and its page (`tfod inspect`)."""
+"""Statistics of a data set, and the HTML page of `tfod inspect`."""
 
 from tfod.inspection.statistics import Inspection, inspect
 

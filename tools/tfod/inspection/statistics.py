@@ -1,6 +1,7 @@
-"""What is in a data set: counts, sizes, and what a person should know before training.
+"""Computes statistics of a data set, and warns about problems before training.
 
-Records are decoded by the OD API's own decoder, so what is seen here is what training sees.
+Records are decoded with the OD API's decoder, so the statistics describe the data that training
+reads.
 """
 
 from __future__ import annotations
@@ -27,32 +28,37 @@ if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 RECORD_FILE = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$")
-ENOUGH_PICTURES = 200  # of a class, to train a detector that is of use
-IMBALANCE = 10  # times as many objects of the most frequent class as of the rarest
-SMALL = 8  # pixels of the model's input: the stride of the finest feature map of the FPN models
+FEW_IMAGES = 200  # per class; with fewer, a detector is rarely useful
+IMBALANCE = 10  # ratio of the object counts of the most and least frequent class
+SMALL_BOX = 8  # pixels of the model's input: the stride of the FPN models' finest feature map
 
-MOST_SHOWN, SHOWN_A_CLASS = 24, 4
+MAX_EXAMPLES, EXAMPLES_PER_CLASS = 24, 4
 
 
 @dataclass(frozen=True)
-class Records:
+class RecordFiles:
     """TFRecord files and their label map.
 
     Attributes:
       splits: files by name of the split.
       classes: class names by id.
-      pictures: how many there are; None where nobody wrote it down.
+      image_count: number of images; None if no manifest states it.
     """
 
     splits: Mapping[str, tuple[Path, ...]]
     label_map: Path
     classes: Mapping[int, str]
-    pictures: int | None
+    image_count: int | None
 
 
 @dataclass(frozen=True)
-class ShownImage:
-    """A picture, uint8 `[height, width, 3]` RGB, and its ground truth with scores of 1."""
+class Example:
+    """An image with its ground truth.
+
+    Attributes:
+      pixels: uint8 `[H, W, 3]` RGB.
+      objects: the ground truth, with scores of 1.
+    """
 
     pixels: np.ndarray
     objects: Detections
@@ -60,66 +66,72 @@ class ShownImage:
 
 @dataclass(frozen=True)
 class Inspection:
-    """Tables of a data set.
+    """The images and boxes of a data set as tables.
 
     Attributes:
-      pictures: one row a picture: split, source_id, height, width (pixels), objects.
-      boxes: one row a box: split, picture (row of `pictures`), class, ymin, xmin, ymax, xmax
+      images: one row per image: split, source_id, height, width (pixels), objects (their number).
+      boxes: one row per box: split, image (row number in `images`), class, ymin, xmin, ymax, xmax
         (normalized to [0, 1]).
       classes: class names in the order of their ids.
-      examples: some pictures, of every class if there are not too many.
+      examples: some images, with every class unless there are too many.
     """
 
-    pictures: pd.DataFrame
+    images: pd.DataFrame
     boxes: pd.DataFrame
     classes: tuple[str, ...]
-    examples: tuple[ShownImage, ...]
+    examples: tuple[Example, ...]
 
 
-def find_records(folder: Path, label_map: Path | None = None) -> Records:
-    """The records of a data set that `tfod convert` wrote, or of anyone's.
+def find_records(folder: Path, label_map: Path | None = None) -> RecordFiles:
+    """Finds the TFRecord files of a data set, written by `tfod convert` or another program.
 
-    Of a folder without our manifest, each file, such as `train.record` or
-    `val.tfrecord-00000-of-00002`, belongs to the split that its name begins with.
+    In a folder without `dataset.json`, a file such as `train.record` or
+    `val.tfrecord-00000-of-00002` belongs to the split that its name starts with.
 
     Args:
-      label_map: None for the only `.pbtxt` file of the folder.
+      label_map: None for the only `.pbtxt` file in the folder. Ignored if there is a
+        `dataset.json`.
 
     Raises:
-      UserError: there are no records, or no label map, or more than one.
+      UserError: there are no records, or there is not exactly one label map.
     """
     if (folder / MANIFEST).is_file():
         data = load_dataset(folder)
-        splits = {name: split.shards for name, split in data.splits.items()}
-        pictures = sum(split.images for split in data.splits.values())
-        return Records(splits, folder / LABEL_MAP, data.classes, pictures)
+        shards = {name: split.shards for name, split in data.splits.items()}
+        image_count = sum(split.images for split in data.splits.values())
+        return RecordFiles(shards, folder / LABEL_MAP, data.classes, image_count)
     if not folder.is_dir():
-        raise UserError(folder, "is no folder", "Name a folder with TFRecord files")
+        raise UserError(folder, "is not a folder", "Give a folder with TFRecord files")
     files = sorted(path for path in folder.iterdir() if RECORD_FILE.search(path.name))
     if not files:
-        raise UserError(folder, "holds no TFRecord file", "Name a folder with .tfrecord files")
+        raise UserError(
+            folder, "contains no TFRecord files", "Give a folder with .tfrecord or .record files"
+        )
     if label_map is None:
-        maps = sorted(folder.glob("*.pbtxt"))
-        if len(maps) != 1:
-            what = f"holds {len(maps)} label maps (.pbtxt)"
-            raise UserError(folder, what, "Name one with --label-map")
-        (label_map,) = maps
+        label_maps = sorted(folder.glob("*.pbtxt"))
+        if len(label_maps) != 1:
+            what = f"contains {len(label_maps)} label maps (.pbtxt)"
+            raise UserError(folder, what, "Choose one with --label-map")
+        (label_map,) = label_maps
     splits: dict[str, tuple[Path, ...]] = {}
     for path in files:
         name = re.split(r"[-_.\d]", path.name)[0] or "all"
         splits[name] = (*splits.get(name, ()), path)
-    return Records(splits, label_map, read_label_map(label_map), None)
+    return RecordFiles(splits, label_map, read_label_map(label_map), None)
 
 
-def decode(records: Records) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """(split, decoded record) of each picture, in file order.
+def decode(records: RecordFiles) -> Iterator[tuple[str, dict[str, np.ndarray | bytes]]]:
+    """Decodes the records in file order.
 
-    A decoded record holds what `TfExampleDecoder` gives: `image` uint8 `[height, width, 3]`,
-    `groundtruth_boxes` float32 `[N, 4]` (ymin, xmin, ymax, xmax, normalized), `groundtruth_classes`
-    int64 `[N]`, `source_id` and more.
+    Source: `object_detection.data_decoders.tf_example_decoder.TfExampleDecoder`.
+
+    Yields:
+      The name of the split, and the decoded record: `image` uint8 `[H, W, 3]`, `groundtruth_boxes`
+      float32 `[N, 4]` (ymin, xmin, ymax, xmax, normalized), `groundtruth_classes` int64 `[N]`,
+      `source_id` bytes and others.
 
     Raises:
-      UserError: a file is damaged, or a record is none of an object detector.
+      UserError: a file is damaged, or a record is not a `tf.train.Example` of the OD API.
     """
     import tensorflow as tf
     from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
@@ -127,155 +139,184 @@ def decode(records: Records) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     from tfod.dataset.tfrecord import read_file
 
     decoder = TfExampleDecoder(label_map_proto_file=str(records.label_map))
-    decode_one = tf.function(decoder.decode, input_signature=[tf.TensorSpec([], tf.string)])
+    decode_record = tf.function(decoder.decode, input_signature=[tf.TensorSpec([], tf.string)])
     for split, paths in records.splits.items():
         for path in paths:
             for number, data in enumerate(read_file(path), 1):
                 try:
-                    decoded = decode_one(tf.constant(data))
+                    decoded = decode_record(tf.constant(data))
                 except tf.errors.OpError as error:
                     reason = str(error.message).splitlines()[0]
-                    what = f"record {number} does not decode: {reason}"
-                    raise UserError(path, what, "Convert again") from error
+                    what = f"record {number} cannot be decoded: {reason}"
+                    raise UserError(path, what, "Convert the data set again") from error
                 yield split, {name: value.numpy() for name, value in decoded.items()}
 
 
-def inspect(records: Records, progress: Progress = silent) -> Inspection:
+def inspect(records: RecordFiles, progress: Progress = silent) -> Inspection:
     """Reads all records.
 
+    Args:
+      progress: called as `progress("images", done, total)`.
+
     Raises:
-      UserError: see `decode`; or there is no box.
+      UserError: the records contain no box, or cannot be decoded, see `decode`.
     """
-    pictures, boxes, examples = [], [], []
-    shown: Counter[str] = Counter()
-    for split, record in tracked(decode(records), progress, "images", records.pictures):
-        height, width = record["image"].shape[:2]
-        found, ids = record["groundtruth_boxes"], record["groundtruth_classes"]
+    images: list[tuple[str, str, int, int, int]] = []
+    boxes: list[tuple[object, ...]] = []
+    examples: list[Example] = []
+    examples_with: Counter[str] = Counter()  # number of examples by class
+    for split, record in tracked(decode(records), progress, "images", records.image_count):
+        pixels, image_boxes = record["image"], record["groundtruth_boxes"]
+        ids, source_id = record["groundtruth_classes"], record["source_id"]
+        assert isinstance(pixels, np.ndarray) and isinstance(image_boxes, np.ndarray)
+        assert isinstance(ids, np.ndarray) and isinstance(source_id, bytes)
+        height, width = pixels.shape[:2]
         names = tuple(records.classes.get(int(class_id), f"id {class_id}") for class_id in ids)
         boxes += [
-            (split, len(pictures), name, *box)
-            for name, box in zip(names, found.tolist(), strict=True)
+            (split, len(images), name, *box)
+            for name, box in zip(names, image_boxes.tolist(), strict=True)
         ]
-        source = record["source_id"].decode(errors="replace")
-        pictures.append((split, source, height, width, len(found)))
-        if len(examples) < MOST_SHOWN and any(shown[name] < SHOWN_A_CLASS for name in names):
-            shown.update(set(names))
-            objects = Detections(found, np.ones(len(found), np.float32), ids, names)
-            examples.append(ShownImage(record["image"], objects))
+        source = source_id.decode(errors="replace")
+        images.append((split, source, height, width, len(image_boxes)))
+        if len(examples) < MAX_EXAMPLES and any(
+            examples_with[name] < EXAMPLES_PER_CLASS for name in names
+        ):
+            examples_with.update(set(names))
+            scores = np.ones(len(image_boxes), np.float32)
+            examples.append(Example(pixels, Detections(image_boxes, scores, ids, names)))
     if not boxes:
-        raise UserError(records.label_map.parent, "holds no box", "Convert annotations with boxes")
+        raise UserError(
+            records.label_map.parent, "contains no boxes", "Convert annotations with boxes"
+        )
     return Inspection(
-        pd.DataFrame(pictures, columns=["split", "source_id", "height", "width", "objects"]),
-        pd.DataFrame(boxes, columns=["split", "picture", "class", "ymin", "xmin", "ymax", "xmax"]),
+        pd.DataFrame(images, columns=["split", "source_id", "height", "width", "objects"]),
+        pd.DataFrame(boxes, columns=["split", "image", "class", "ymin", "xmin", "ymax", "xmax"]),
         tuple(records.classes.values()),
         tuple(examples),
     )
 
 
-def class_counts(found: Inspection) -> pd.DataFrame:
-    """Objects and pictures of each class in each split; columns such as ("train", "objects")."""
-    groups = found.boxes.groupby(["class", "split"])
-    counts = pd.DataFrame({"objects": groups.size(), "pictures": groups["picture"].nunique()})
+def class_counts(inspection: Inspection) -> pd.DataFrame:
+    """Counts the objects, and the images with such objects, per class and split.
+
+    Returns:
+      One row per class; columns such as ("train", "objects") and ("train", "images").
+    """
+    groups = inspection.boxes.groupby(["class", "split"])
+    counts = pd.DataFrame({"objects": groups.size(), "images": groups["image"].nunique()})
     table = counts.unstack("split", fill_value=0).swaplevel(axis=1)
-    names = [*found.classes, *sorted(set(table.index) - set(found.classes))]
-    splits = list(dict.fromkeys(found.pictures["split"]))
-    columns = [(split, kind) for split in splits for kind in ("objects", "pictures")]
+    names = [*inspection.classes, *sorted(set(table.index) - set(inspection.classes))]
+    splits = list(dict.fromkeys(inspection.images["split"]))
+    columns = [(split, kind) for split in splits for kind in ("objects", "images")]
     return table.reindex(index=names, columns=columns, fill_value=0).astype(int)
 
 
-def size_table(found: Inspection) -> pd.DataFrame:
-    """Quartiles over the boxes and pictures; sizes in pixels of the pictures as they are."""
-    sizes = found.pictures.loc[found.boxes["picture"], ["height", "width"]].to_numpy()
-    height = (found.boxes["ymax"] - found.boxes["ymin"]).to_numpy() * sizes[:, 0]
-    width = (found.boxes["xmax"] - found.boxes["xmin"]).to_numpy() * sizes[:, 1]
+def size_table(inspection: Inspection) -> pd.DataFrame:
+    """Computes percentiles of box and image sizes, in pixels of the original images."""
+    sizes = _image_sizes(inspection)
+    height = (inspection.boxes["ymax"] - inspection.boxes["ymin"]).to_numpy() * sizes[:, 0]
+    width = (inspection.boxes["xmax"] - inspection.boxes["xmin"]).to_numpy() * sizes[:, 1]
     rows = {
         "box width": width,
         "box height": height,
         "box aspect (width / height)": width / np.maximum(height, 1e-6),
-        "box share of the picture, %": 100 * width * height / sizes.prod(axis=1),
-        "objects a picture": found.pictures["objects"].to_numpy(),
-        "picture width": found.pictures["width"].to_numpy(),
-        "picture height": found.pictures["height"].to_numpy(),
+        "box area, % of the image": 100 * width * height / sizes.prod(axis=1),
+        "objects per image": inspection.images["objects"].to_numpy(),
+        "image width": inspection.images["width"].to_numpy(),
+        "image height": inspection.images["height"].to_numpy(),
     }
-    points = {"least": 0, "5 %": 5, "median": 50, "95 %": 95, "most": 100}
+    percentiles = {"min": 0, "5 %": 5, "median": 50, "95 %": 95, "max": 100}
     return pd.DataFrame(
         {
-            name: [np.percentile(values, at) for values in rows.values()]
-            for name, at in points.items()
+            name: [np.percentile(values, percentile) for values in rows.values()]
+            for name, percentile in percentiles.items()
         },
         index=list(rows),
     )
 
 
-def input_boxes(found: Inspection, pipeline: TrainEvalPipelineConfig) -> np.ndarray:
-    """All boxes as the model sees them: float32 `[N, 4]`, pixels of its input."""
-    sizes = found.pictures.loc[found.boxes["picture"], ["height", "width"]].to_numpy()
-    corners = found.boxes[["ymin", "xmin", "ymax", "xmax"]].to_numpy()
-    return anchors.to_input(pipeline, corners, sizes)
+def input_boxes(inspection: Inspection, pipeline: TrainEvalPipelineConfig) -> np.ndarray:
+    """Returns all boxes: float32 `[N, 4]` ymin, xmin, ymax, xmax in pixels of the model's input."""
+    corners = inspection.boxes[["ymin", "xmin", "ymax", "xmax"]].to_numpy()
+    return anchors.normalized_to_input_pixels(pipeline, corners, _image_sizes(inspection))
 
 
-def warnings(found: Inspection, pipeline: TrainEvalPipelineConfig | None = None) -> list[str]:
-    """What stands between this data set and a good detector, a sentence each."""
-    said = []
-    counts = class_counts(found)
-    first = counts.columns[0][0]
-    training = counts["train" if "train" in counts else first]
-    few = training[training["pictures"] < ENOUGH_PICTURES]["pictures"]
-    if len(few):
-        names = ", ".join(f"{name} ({count})" for name, count in few.items())
-        said.append(
-            f"fewer than {ENOUGH_PICTURES} training pictures of: {names}; draw more, and expect "
-            "these classes to be found last"
+def _image_sizes(inspection: Inspection) -> np.ndarray:
+    """Returns `[N, 2]`: height and width in pixels of the image of each box."""
+    return inspection.images.loc[inspection.boxes["image"], ["height", "width"]].to_numpy()
+
+
+def warnings(inspection: Inspection, pipeline: TrainEvalPipelineConfig | None = None) -> list[str]:
+    """Returns problems that limit the accuracy of a detector, one sentence each.
+
+    Args:
+      pipeline: also compares the data set with this model. None to check the data set alone.
+    """
+    sentences = []
+    counts = class_counts(inspection)
+    first_split = counts.columns[0][0]
+    training = counts["train" if "train" in counts else first_split]
+    rare = training[training["images"] < FEW_IMAGES]["images"]
+    if len(rare):
+        names = ", ".join(f"{name} ({count})" for name, count in rare.items())
+        sentences.append(
+            f"fewer than {FEW_IMAGES} training images of: {names}; annotate more, and expect lower "
+            "accuracy for these classes"
         )
     objects = training["objects"]
     if objects.min() * IMBALANCE < objects.max():
-        said.append(
-            f"{objects.idxmax()} has {objects.max()} objects and {objects.idxmin()} "
-            f"{objects.min()}: the detector will prefer the one over the other"
+        sentences.append(
+            f"{objects.idxmax()} has {objects.max()} objects and {objects.idxmin()} has "
+            f"{objects.min()}: the detector will favor the frequent class"
         )
-    unknown = [name for name in counts.index if name not in found.classes]
+    unknown = [name for name in counts.index if name not in inspection.classes]
     if unknown:
-        said.append(f"objects of {', '.join(unknown)}, which the label map does not have")
+        sentences.append(f"the label map has no entry for {', '.join(unknown)}")
     if pipeline is not None:
-        boxes = input_boxes(found, pipeline)
-        small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < SMALL
+        boxes = input_boxes(inspection, pipeline)
+        small = (boxes[:, 2:] - boxes[:, :2]).min(axis=1) < SMALL_BOX
         if small.any():
             height, width = anchors.input_size(pipeline)
-            said.append(
-                f"{small.sum()} of {len(small)} boxes are less than {SMALL} pixels across or down "
-                f"in the model's input of {width} x {height}: train at a larger size, or crop"
+            sentences.append(
+                f"{small.sum()} of {len(small)} boxes are less than {SMALL_BOX} pixels wide or "
+                f"high in the model's input of {width} x {height}: train at a larger size, or crop"
             )
-        most = int(found.pictures["objects"].max())
-        kept = _most_detections(pipeline)
-        if most > kept:
-            said.append(f"a picture holds {most} objects, and the model returns {kept} at most")
-    return said
+        most_objects = int(inspection.images["objects"].max())
+        limit = _max_detections(pipeline)
+        if most_objects > limit:
+            sentences.append(
+                f"an image contains {most_objects} objects, but the model returns at most {limit}"
+            )
+    return sentences
 
 
-def anchor_table(found: Inspection, pipeline: TrainEvalPipelineConfig) -> pd.DataFrame:
-    """How the template's anchors fit the boxes, and how those would that `anchors.suggest` finds.
+def anchor_table(inspection: Inspection, pipeline: TrainEvalPipelineConfig) -> pd.DataFrame:
+    """Compares the fit of the template's anchors with the fit of `anchors.suggest_anchors`.
 
-    The second row is there where more boxes would have an anchor, by a percent of them at least.
+    Returns:
+      One row for the template, and one for the suggestion if it matches at least one percentage
+      point more boxes.
     """
-    boxes = anchors.few(input_boxes(found, pipeline))
-    now = anchors.fit(anchors.generate(pipeline), boxes)
-    changed, then = anchors.suggest(pipeline, boxes)
-    rows = {"as in the template": (now, pipeline)}
-    if then.recall >= now.recall + 0.01:
-        rows["suggested"] = (then, changed)
+    boxes = anchors.sample_boxes(input_boxes(inspection, pipeline))
+    template_fit = anchors.measure_fit(anchors.generate_anchors(pipeline), boxes)
+    suggested, suggested_fit = anchors.suggest_anchors(pipeline, boxes)
+    rows = {"template": (template_fit, pipeline)}
+    if suggested_fit.recall >= template_fit.recall + 0.01:
+        rows["suggested"] = (suggested_fit, suggested)
     return pd.DataFrame(
         {
             name: {
                 "boxes with an anchor of IoU 0.5": f"{fit.recall:.1%}",
                 "mean IoU of a box and its best anchor": f"{fit.mean_iou:.3f}",
-                **anchors.describe(config),
+                **anchors.describe_anchors(config),
             }
             for name, (fit, config) in rows.items()
         }
     ).T
 
 
-def _most_detections(pipeline: TrainEvalPipelineConfig) -> int:
+def _max_detections(pipeline: TrainEvalPipelineConfig) -> int:
+    """Returns the maximum number of detections per image."""
     model = architecture(pipeline)
     if hasattr(model, "second_stage_post_processing"):
         return model.second_stage_post_processing.batch_non_max_suppression.max_total_detections

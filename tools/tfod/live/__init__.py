@@ -1,4 +1,4 @@
-"""A browser page that runs a `.tflite` on a camera, and its server (`tfod live`)."""
+"""A web page that runs a `.tflite` on a camera in the browser, and its server (`tfod live`)."""
 
 from tfod.live.site import fetch_mediapipe, serve, write_site
 

@@ -1,4 +1,4 @@
-"""A page that runs an exported `.tflite` on a phone's camera, in any browser."""
+"""Writes and serves a web page that runs an exported `.tflite` on a camera in the browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tfod.progress import Progress, silent
 
 PAGE = Path(__file__).with_name("page")
 VERSION = "1.1.0"
-# MediaPipe's detector for browsers, from npm, and the hash npm has of it.
+# MediaPipe Tasks for browsers, from npm, and the SHA-512 that npm lists for it.
 PACKAGE = f"https://registry.npmjs.org/@mediapipe/tasks-vision/-/tasks-vision-{VERSION}.tgz"
 DIGEST = (
     "649aa1d3030a388368adf49f7ef0c0c73c8ed7ffdcf85886dc893339d3439cba"
@@ -31,67 +31,79 @@ BUNDLE = "vision_bundle.mjs"
 
 
 def fetch_mediapipe(progress: Progress = silent) -> Path:
-    """The archive of MediaPipe for browsers: 11 MB, fetched once, checked against npm's hash.
+    """Downloads MediaPipe Tasks for browsers (11 MB) once, and verifies its hash.
+
+    Args:
+      progress: called with the name of the file; counts bytes.
+
+    Returns:
+      The npm archive, in the cache folder.
 
     Raises:
-      UserError: it cannot be fetched.
+      UserError: the download fails, or the hash differs.
     """
     target = cache_folder() / f"mediapipe-tasks-vision-{VERSION}.tgz"
-    alternative = (
-        f"Where there is a network, `npm pack @mediapipe/tasks-vision@{VERSION}`, and put what "
-        f"that writes at {target}"
+    remedy = (
+        f"Run `npm pack @mediapipe/tasks-vision@{VERSION}` on a machine with network access, "
+        f"and copy the file to {target}"
     )
-    return download(PACKAGE, target, DIGEST, progress, alternative)
+    return download(PACKAGE, target, DIGEST, progress, remedy)
 
 
 def write_site(model: Path, folder: Path, mediapipe: Path) -> Path:
-    """Writes the page with a model as a folder that any web server can serve.
+    """Writes the page and a model to a folder that any web server can serve.
 
-    The page asks for nothing from elsewhere, and once loaded it opens without a network.
+    The page loads nothing from other servers, and works offline once it was loaded.
 
     Args:
-      model: a `.tflite` that export wrote.
+      model: a `.tflite` written by `tfod export`.
       folder: appears when complete.
-      mediapipe: what `fetch_mediapipe` gave.
+      mediapipe: the archive from `fetch_mediapipe`.
+
+    Returns:
+      `folder`.
 
     Raises:
-      UserError: the model is damaged, or the folder cannot be written.
+      UserError: the model is corrupt, or the folder cannot be written.
     """
     file = read_tflite(model)
-    with replacing_folder(folder) as partial:
-        for each in PAGE.iterdir():
-            shutil.copyfile(each, partial / each.name)
-        shutil.copyfile(model, partial / "model.tflite")
+    with replacing_folder(folder) as partial_folder:
+        for source in PAGE.iterdir():
+            shutil.copyfile(source, partial_folder / source.name)
+        shutil.copyfile(model, partial_folder / "model.tflite")
         site = {
             "name": model.resolve().parent.name,
             "classes": list(file.labels.values()),
             "threshold": file.threshold,
         }
-        (partial / "site.json").write_text(json.dumps(site), encoding="utf-8")
-        _unpack(mediapipe, partial / "vision")
-        worker = partial / "worker.js"
-        content = (each.read_bytes() for each in sorted(partial.rglob("*")) if each.is_file())
-        version = hashlib.sha256(b"".join(content)).hexdigest()[:16]
+        (partial_folder / "site.json").write_text(json.dumps(site), encoding="utf-8")
+        _unpack(mediapipe, partial_folder / "vision")
+        worker = partial_folder / "worker.js"
+        files = sorted(path for path in partial_folder.rglob("*") if path.is_file())
+        version = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
         worker.write_text(worker.read_text().replace("tfod-VERSION", f"tfod-{version}"))
     return folder
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """The module and its builds for WebAssembly, and nothing else that the archive may hold."""
+    """Unpacks the JavaScript module and its WebAssembly builds, and no other file."""
     (folder / "wasm").mkdir(parents=True)
     with tarfile.open(archive) as content:
         for member in content:
-            inside = member.name.removeprefix("package/")
-            wanted = inside == BUNDLE or (
-                inside.startswith("wasm/vision_wasm_") and inside.count("/") == 1
+            name = member.name.removeprefix("package/")
+            is_needed = name == BUNDLE or (
+                name.startswith("wasm/vision_wasm_") and name.count("/") == 1
             )
-            if wanted and member.isfile():
-                with content.extractfile(member) as source, (folder / inside).open("wb") as target:
-                    shutil.copyfileobj(source, target)
+            if not is_needed or not member.isfile():
+                continue
+            source = content.extractfile(member)
+            assert source is not None  # it is a regular file
+            with source, (folder / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {  # noqa: RUF012  (as in the class it is from)
+    extensions_map = {  # noqa: RUF012  (as in the base class)
         **SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".js": "text/javascript",
@@ -100,24 +112,24 @@ class _Handler(SimpleHTTPRequestHandler):
     }
 
     def log_message(self, *arguments) -> None:
-        """Nothing: a line a file helps nobody."""
+        """Logs nothing: one line per requested file is of no use."""
 
 
 def serve(folder: Path, host: str, port: int, on_ready: Callable[[str], None]) -> None:
-    """Serves a folder until Ctrl-C.
+    """Serves a folder over HTTP until Ctrl-C.
 
     Args:
-      port: 0 for any that is free.
-      on_ready: called with the page's address.
+      port: 0 for any free port.
+      on_ready: called with the URL of the page.
 
     Raises:
-      UserError: the address cannot be listened on.
+      UserError: the server cannot listen on this host and port.
     """
     try:
         server = ThreadingHTTPServer((host, port), partial(_Handler, directory=str(folder)))
     except OSError as error:
         raise UserError(
-            f"{host}:{port}", f"cannot be listened on: {error.strerror}", "Choose another --port"
+            f"{host}:{port}", f"cannot be used: {error.strerror}", "Choose another --port"
         ) from error
     with server, contextlib.suppress(KeyboardInterrupt):
         on_ready(f"http://{host}:{server.server_address[1]}/")

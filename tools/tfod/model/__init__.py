@@ -1,4 +1,4 @@
-"""The OD API model: templates and `pipeline.config`, the model zoo, checkpoints, anchors."""
+"""Models of the OD API: templates, `pipeline.config`, model zoo, checkpoints and anchors."""
 
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import Options, configure, read_pipeline, write_pipeline

@@ -1,13 +1,16 @@
-"""How well the anchors of a template fit the boxes of a data set, and which would fit better.
+"""Measures how well a template's anchors fit the boxes of a data set, and suggests better ones.
 
-An object teaches the box predictor through the anchors that overlap it by an IoU of 0.5 and more;
-one that no anchor overlaps so far gets the best there is, which learns slowly. All boxes here are
-float32 `[N, 4]`: ymin, xmin, ymax, xmax in pixels of the model's input.
+A ground-truth box trains the box predictor through the anchors that overlap it with an IoU of at
+least 0.5. A box without such an anchor is assigned to its best anchor only, and is learned slowly.
+
+All boxes and anchors here are float32 `[N, 4]`: ymin, xmin, ymax, xmax in pixels of the model's
+input, unless stated otherwise.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,19 +21,19 @@ from tfod.model.pipeline import architecture
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
-MATCHED = 0.5
-ENOUGH_BOXES = 500  # to judge by; more only take longer
-ANCHOR_SCALES = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)
-SSD_STRIDE = 16  # of the first feature map of ssd_mobilenet_v2; each further one is half as large
+MATCHED_IOU = 0.5
+MAX_BOXES = 500  # more boxes take longer and hardly change the result
+ANCHOR_SCALES = (1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0)  # tried for multiscale anchor generators
+SSD_STRIDE = 16  # of the first feature map of ssd_mobilenet_v2; it doubles from map to map
 
 
 @dataclass(frozen=True)
 class AnchorFit:
-    """How boxes and anchors meet.
+    """How well anchors fit boxes.
 
     Attributes:
-      recall: share of the boxes that some anchor overlaps by an IoU of 0.5 or more.
-      mean_iou: of each box and its best anchor.
+      recall: fraction of the boxes that overlap an anchor with an IoU of at least 0.5.
+      mean_iou: IoU of a box and its best anchor, averaged over the boxes.
     """
 
     recall: float
@@ -38,7 +41,10 @@ class AnchorFit:
 
 
 def input_size(pipeline: TrainEvalPipelineConfig) -> tuple[int, int]:
-    """(height, width) of the model's input; where aspect is kept, of the padded square."""
+    """Returns (height, width) of the model's input in pixels.
+
+    For a resizer that keeps the aspect ratio, this is the square that the image is padded to.
+    """
     resizer = architecture(pipeline).image_resizer
     if resizer.WhichOneof("image_resizer_oneof") == "fixed_shape_resizer":
         return resizer.fixed_shape_resizer.height, resizer.fixed_shape_resizer.width
@@ -46,121 +52,134 @@ def input_size(pipeline: TrainEvalPipelineConfig) -> tuple[int, int]:
     return longest, longest
 
 
-def to_input(pipeline: TrainEvalPipelineConfig, boxes: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Boxes as the model sees them.
+def normalized_to_input_pixels(
+    pipeline: TrainEvalPipelineConfig, boxes: np.ndarray, image_sizes: np.ndarray
+) -> np.ndarray:
+    """Converts normalized boxes to pixels of the model's input, after its image resizer.
 
     Args:
-      boxes: float `[N, 4]`, ymin, xmin, ymax, xmax normalized to [0, 1].
-      sizes: `[N, 2]`, height and width in pixels of the picture of each box.
+      boxes: float `[N, 4]`: ymin, xmin, ymax, xmax, normalized to [0, 1].
+      image_sizes: `[N, 2]`: height and width in pixels of the image of each box.
+
+    Returns:
+      float32 `[N, 4]`: ymin, xmin, ymax, xmax in pixels of the input.
     """
     resizer = architecture(pipeline).image_resizer
     if resizer.WhichOneof("image_resizer_oneof") == "fixed_shape_resizer":
-        scale = np.broadcast_to(input_size(pipeline), sizes.shape)
+        resized = np.broadcast_to(input_size(pipeline), image_sizes.shape)
     else:
         limits = resizer.keep_aspect_ratio_resizer
-        enlarge = np.minimum(
-            limits.min_dimension / sizes.min(axis=1), limits.max_dimension / sizes.max(axis=1)
+        scale = np.minimum(
+            limits.min_dimension / image_sizes.min(axis=1),
+            limits.max_dimension / image_sizes.max(axis=1),
         )
-        scale = sizes * enlarge[:, None]
-    return (boxes * np.tile(scale, 2)).astype(np.float32)
+        resized = image_sizes * scale[:, None]
+    return (boxes * np.tile(resized, 2)).astype(np.float32)
 
 
-def generate(pipeline: TrainEvalPipelineConfig) -> np.ndarray:
-    """Every anchor of the model.
+def generate_anchors(pipeline: TrainEvalPipelineConfig) -> np.ndarray:
+    """Generates all anchors of the model.
 
-    Source: `object_detection.builders.anchor_generator_builder`, and the `_anchors` of
-    `SSDMetaArch` and `FasterRCNNMetaArch`.
+    Source: `object_detection.builders.anchor_generator_builder`, called as the `_anchors` of
+    `SSDMetaArch` and `FasterRCNNMetaArch` are computed.
+
+    Returns:
+      float32 `[A, 4]`: ymin, xmin, ymax, xmax in pixels of the input.
     """
     from object_detection.builders import anchor_generator_builder
 
-    config = _config(pipeline)
+    config = _anchor_config(pipeline)
     kind = config.WhichOneof("anchor_generator_oneof")
     height, width = input_size(pipeline)
 
-    def maps(strides):
+    def feature_map_sizes(strides: Sequence[int]) -> list[tuple[int, int]]:
         return [(math.ceil(height / stride), math.ceil(width / stride)) for stride in strides]
 
     generator = anchor_generator_builder.build(config)
     if kind == "multiscale_anchor_generator":
         levels = config.multiscale_anchor_generator
-        strides = [2**level for level in range(levels.min_level, levels.max_level + 1)]
-        found = generator.generate(maps(strides), im_height=height, im_width=width)
+        sizes = feature_map_sizes([2**n for n in range(levels.min_level, levels.max_level + 1)])
+        box_lists = generator.generate(sizes, im_height=height, im_width=width)
         normalized = levels.normalize_coordinates
     elif kind == "ssd_anchor_generator":
-        strides = [SSD_STRIDE << layer for layer in range(config.ssd_anchor_generator.num_layers)]
-        found = generator.generate(maps(strides), im_height=height, im_width=width)
+        layers = config.ssd_anchor_generator.num_layers
+        sizes = feature_map_sizes([SSD_STRIDE << layer for layer in range(layers)])
+        box_lists = generator.generate(sizes, im_height=height, im_width=width)
         normalized = True
     else:
-        found = generator.generate(maps([config.grid_anchor_generator.height_stride]))
+        stride = config.grid_anchor_generator.height_stride
+        box_lists = generator.generate(feature_map_sizes([stride]))
         normalized = False
-    anchors = np.concatenate([boxes.get().numpy() for boxes in found])
-    return anchors * np.float32([height, width] * 2) if normalized else anchors
+    anchors = np.concatenate([boxes.get().numpy() for boxes in box_lists])
+    return anchors * np.array([height, width] * 2, np.float32) if normalized else anchors
 
 
-def fit(anchors: np.ndarray, boxes: np.ndarray) -> AnchorFit:
-    """Compares `[A, 4]` anchors with `[N, 4]` boxes, N above 0."""
+def measure_fit(anchors: np.ndarray, boxes: np.ndarray) -> AnchorFit:
+    """Compares anchors `[A, 4]` with boxes `[N, 4]`; N must not be 0."""
     best = np.empty(len(boxes), np.float32)
     areas = _areas(anchors)
     for index, box in enumerate(boxes):
         low, high = np.maximum(anchors[:, :2], box[:2]), np.minimum(anchors[:, 2:], box[2:])
         overlap = np.prod(np.maximum(high - low, 0), axis=1)
         best[index] = np.max(overlap / (areas + _areas(box[None]) - overlap))
-    return AnchorFit(float((best >= MATCHED).mean()), float(best.mean()))
+    return AnchorFit(float((best >= MATCHED_IOU).mean()), float(best.mean()))
 
 
-def suggest(
+def suggest_anchors(
     pipeline: TrainEvalPipelineConfig, boxes: np.ndarray
 ) -> tuple[TrainEvalPipelineConfig, AnchorFit]:
-    """The pipeline with anchors that suit the boxes, as many as before, and how they fit.
+    """Returns a copy of the pipeline whose anchors fit the boxes better, and their fit.
 
-    Aspect ratios, and of a grid generator scales, are the centres of k-means over the logarithms
-    of those of the boxes; the scale of the others is searched. The number of anchors a place stays,
-    so that checkpoints of the template still fit.
+    The aspect ratios, and the scales of a grid generator, are the centers of k-means clusters over
+    the logarithms of the boxes' values. The scale of the other generators is searched. The number
+    of anchors per location does not change, so checkpoints of the template still fit.
     """
-    changed = type(pipeline)()
-    changed.CopyFrom(pipeline)
-    config = _config(changed)
+    suggested = type(pipeline)()
+    suggested.CopyFrom(pipeline)
+    config = _anchor_config(suggested)
     kind = config.WhichOneof("anchor_generator_oneof")
     generator = getattr(config, kind)
     sides = boxes[:, 2:] - boxes[:, :2]
-    _replace(generator.aspect_ratios, _centres(sides[:, 1] / sides[:, 0], generator.aspect_ratios))
+    aspect_ratios = _cluster_centers(sides[:, 1] / sides[:, 0], len(generator.aspect_ratios))
+    generator.aspect_ratios[:] = aspect_ratios
     edges = np.sqrt(_areas(boxes))
     if kind == "multiscale_anchor_generator":
         fits = {}
         for scale in ANCHOR_SCALES:
             generator.anchor_scale = scale
-            fits[scale] = fit(generate(changed), boxes)
+            fits[scale] = measure_fit(generate_anchors(suggested), boxes)
         generator.anchor_scale = max(fits, key=lambda scale: (fits[scale].recall, scale))
-        return changed, fits[generator.anchor_scale]
+        return suggested, fits[generator.anchor_scale]
     if kind == "ssd_anchor_generator":
         low, high = np.percentile(edges / min(input_size(pipeline)), [5, 95])
         generator.min_scale, generator.max_scale = round(float(low), 2), round(float(high), 2)
     else:
-        _replace(generator.scales, _centres(edges / generator.height, generator.scales))
-    return changed, fit(generate(changed), boxes)
+        generator.scales[:] = _cluster_centers(edges / generator.height, len(generator.scales))
+    return suggested, measure_fit(generate_anchors(suggested), boxes)
 
 
-def describe(pipeline: TrainEvalPipelineConfig) -> dict[str, str]:
-    """The fields that shape the anchors, as they stand in `pipeline.config`."""
-    config = _config(pipeline)
+def describe_anchors(pipeline: TrainEvalPipelineConfig) -> dict[str, str]:
+    """Returns the fields of `pipeline.config` that determine the anchors, as text by field name."""
+    config = _anchor_config(pipeline)
     generator = getattr(config, config.WhichOneof("anchor_generator_oneof"))
-    shown = {}
+    fields = {}
     for name in ("anchor_scale", "min_scale", "max_scale", "scales", "aspect_ratios"):
         value = getattr(generator, name, None)
         if value is not None:
             values = [value] if isinstance(value, float) else value
-            shown[name] = ", ".join(f"{number:.3g}" for number in values)
-    return shown
+            fields[name] = ", ".join(f"{number:.3g}" for number in values)
+    return fields
 
 
-def few(boxes: np.ndarray) -> np.ndarray:
-    """The boxes, or where there are many, some of them, the same each time."""
-    if len(boxes) <= ENOUGH_BOXES:
+def sample_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Returns at most `MAX_BOXES` of the boxes: a fixed random sample."""
+    if len(boxes) <= MAX_BOXES:
         return boxes
-    return boxes[np.random.default_rng(0).choice(len(boxes), ENOUGH_BOXES, replace=False)]
+    return boxes[np.random.default_rng(0).choice(len(boxes), MAX_BOXES, replace=False)]
 
 
-def _config(pipeline: TrainEvalPipelineConfig):
+def _anchor_config(pipeline: TrainEvalPipelineConfig):
+    """Returns the `AnchorGenerator` message of the model; of a Faster R-CNN, its first stage's."""
     model = architecture(pipeline)
     if hasattr(model, "first_stage_anchor_generator"):
         return model.first_stage_anchor_generator
@@ -171,17 +190,15 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
     return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
-def _centres(values: np.ndarray, like) -> list[float]:
-    """As many cluster centres of positive values as `like` has, ascending."""
+def _cluster_centers(values: np.ndarray, count: int) -> list[float]:
+    """Clusters positive values by their logarithms and returns `count` centers, ascending.
+
+    If there are fewer distinct values, the largest center is repeated.
+    """
     from sklearn.cluster import KMeans
 
     logs = np.log(values)[:, None]
-    count = min(len(like), len(np.unique(logs)))
-    means = KMeans(count, n_init=10, random_state=0).fit(logs).cluster_centers_
-    centres = sorted(round(float(np.exp(mean[0])), 2) for mean in means)
-    return centres + centres[-1:] * (len(like) - count)
-
-
-def _replace(repeated, values: list[float]) -> None:
-    del repeated[:]
-    repeated.extend(values)
+    clusters = min(count, len(np.unique(logs)))
+    means = KMeans(clusters, n_init=10, random_state=0).fit(logs).cluster_centers_
+    centers = sorted(round(float(np.exp(mean[0])), 2) for mean in means)
+    return centers + centers[-1:] * (count - clusters)

@@ -1,4 +1,4 @@
-"""Checkpoints in the OD API's object-based format: which part of a model they hold, restoring."""
+"""Finds, classifies and restores checkpoints in the OD API's object-based format."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
 from tfod.model.run_folder import RunFolder
-from tfod.upstream.internals import inference_phase
+from tfod.upstream.internals import inference_mode
 
 if TYPE_CHECKING:
+    from object_detection.core.model import DetectionModel
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
-# The first path component of a checkpoint's variables tells what saved it.
+# The first path component of a checkpoint's variables shows which kind of model was saved.
 BACKBONE_KEY = "feature_extractor/"
 MODEL_KEY = "model/"
 
 
 def find_checkpoint(path: Path) -> Path:
-    """The checkpoint prefix meant by a prefix, its `.index` file, or a folder (its latest one).
+    """Returns the prefix of a checkpoint.
+
+    Args:
+      path: a checkpoint prefix, its `.index` file, or a folder, whose latest checkpoint is used.
 
     Raises:
       UserError: there is no checkpoint.
@@ -38,18 +42,21 @@ def find_checkpoint(path: Path) -> Path:
     raise UserError(
         path,
         "is not a checkpoint",
-        "Name what comes before .index and .data-00000-of-00001, such as FOLDER/ckpt-0",
+        "Give the part of its file names before .index and .data-00000-of-00001, such as "
+        "FOLDER/ckpt-0",
     )
 
 
 def checkpoint_type(prefix: Path) -> str:
-    """`classification` or `detection`: what can be restored from it (`fine_tune_checkpoint_type`).
+    """Returns the `fine_tune_checkpoint_type` of a checkpoint: what can be restored from it.
 
-    A detector's checkpoint serves as `detection`: everything but the box predictor, whose shape
-    depends on the number of classes. `full`, the box predictor too, is for the caller to ask.
+    Returns:
+      `classification` for a backbone. `detection` for a detector: everything but the box predictor,
+      whose shape depends on the number of classes. `full`, which includes the box predictor, is
+      never returned; callers choose it.
 
     Raises:
-      UserError: the file is damaged, or holds neither a detector nor a backbone.
+      UserError: the file is damaged, or contains neither a detector nor a backbone.
     """
     import tensorflow as tf
 
@@ -69,22 +76,28 @@ def checkpoint_type(prefix: Path) -> str:
         return "classification"
     raise UserError(
         prefix,
-        "holds neither a detector nor a classification backbone",
-        "Use a checkpoint of the OD API: a zoo archive's checkpoint/ckpt-0, or a run's ckpt-N",
+        "contains neither a detector nor a classification backbone",
+        "Use a checkpoint of the OD API: checkpoint/ckpt-0 of a zoo archive, or ckpt-N of a run",
     )
 
 
-def restore_fine_tune_checkpoint(model, prefix: Path, kind: str) -> None:
-    """Restores the part of a built model that `kind` names, as `load_fine_tune_checkpoint` does.
+def restore_fine_tune_checkpoint(model: DetectionModel, prefix: Path, kind: str) -> None:
+    """Restores a part of a model from a fine-tune checkpoint.
+
+    Source: `object_detection.model_lib_v2.load_fine_tune_checkpoint`.
+
+    Args:
+      model: its variables must exist, see `build_variables`.
+      kind: the `fine_tune_checkpoint_type`: `detection`, `full` or `classification`.
 
     Raises:
-      UserError: the checkpoint is of another architecture or number of classes.
+      UserError: the checkpoint has another architecture or number of classes.
     """
     import tensorflow as tf
 
     parts = model.restore_from_objects(fine_tune_checkpoint_type=kind)
     try:
-        # Not restore(), which wants the counter of saves too, that not every checkpoint has.
+        # restore() would also need the save counter, which some checkpoints do not have.
         status = tf.train.Checkpoint(**parts).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
     except (AssertionError, ValueError, tf.errors.OpError) as error:
@@ -92,30 +105,31 @@ def restore_fine_tune_checkpoint(model, prefix: Path, kind: str) -> None:
         raise UserError(
             prefix,
             f"does not fit the model as type {kind}: it was trained with {reason} architecture",
-            "Give the checkpoint of the template's own model, or another --init-type",
+            "Give a checkpoint of the template's own model, or another --init-type",
         ) from error
 
 
-def build_variables(model) -> None:
-    """Makes a detection model's variables by one forward pass over a blank picture.
+def build_variables(model: DetectionModel) -> None:
+    """Creates the variables of a model with one forward pass over a blank image.
 
-    Keras makes variables at the first call. Upstream (`_ensure_model_is_built`) traces a graph of
-    the whole loss for that; one eager pass does the same in a second.
+    Keras creates variables when a layer is first called. The OD API
+    (`model_lib_v2._ensure_model_is_built`) traces a graph of the whole loss for this. One eager
+    pass has the same effect and takes a second.
     """
     import tensorflow as tf
 
-    # In training, Faster R-CNN's predict needs ground truth, and batch norm would average the
-    # blank picture in.
-    with inference_phase(model):
+    # In training mode, Faster R-CNN's predict() needs ground truth, and batch norm would include
+    # the blank image in its moving averages.
+    with inference_mode(model):
         images, true_shapes = model.preprocess(tf.zeros([1, 64, 64, 3]))
         model.predict(images, true_shapes)
 
 
-def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig):
-    """The OD API `DetectionModel` of a run with its best checkpoint, or else its newest.
+def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig) -> DetectionModel:
+    """Builds the OD API model of a run, set to inference, from the best or else newest checkpoint.
 
     Args:
-      pipeline: the run's, perhaps of another input size.
+      pipeline: the run's configuration; its input size may differ.
 
     Raises:
       UserError: there is no checkpoint yet, or it belongs to another configuration.

@@ -1,4 +1,4 @@
-"""The layout of an export folder: what `tfod export` writes. It is that of a model zoo archive."""
+"""The layout of an export folder, which `tfod export` writes. It equals a model zoo archive's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FLOAT32 = "float32"
 
 @dataclass(frozen=True)
 class ExportFolder:
-    """An export folder. Its files may not exist.
+    """The paths in an export folder. The files may not exist.
 
     Attributes:
       path: the folder.
@@ -28,7 +28,7 @@ class ExportFolder:
 
     @property
     def checkpoint(self) -> Path:
-        """The prefix of the checkpoint."""
+        """The checkpoint prefix."""
         return self.path / "checkpoint" / "ckpt-0"
 
     @property
@@ -46,12 +46,12 @@ class ExportFolder:
 
     @property
     def metrics(self) -> Path:
-        """Metrics of the run, see `evaluation.Metrics`."""
+        """The metrics of the run on the val split, see `evaluation.Metrics`."""
         return self.path / METRICS_NAME
 
     @property
     def parity(self) -> Path:
-        """The table of `export.parity`."""
+        """The table of `export.parity`, which compares the exports with the checkpoint."""
         return self.path / "parity.csv"
 
     @property
@@ -59,10 +59,10 @@ class ExportFolder:
         return self.saved_model.is_dir()
 
     def tflite(self, variant: str) -> Path:
-        """The file of a variant of `export.tflite_converter.VARIANTS`; float32 has no suffix."""
+        """Returns the file of a variant of `export.tflite_converter.VARIANTS`."""
         return self.path / ("model.tflite" if variant == FLOAT32 else f"model_{variant}.tflite")
 
     def saved_model_bytes(self) -> int:
-        """The size of the SavedModel on disk."""
+        """Returns the size of the SavedModel on disk."""
         files = self.saved_model.rglob("*")
         return sum(file.stat().st_size for file in files if file.is_file())

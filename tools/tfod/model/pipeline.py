@@ -1,4 +1,7 @@
-"""Template + data set + options -> `TrainEvalPipelineConfig`, edited as a proto, never as text."""
+"""Makes a `TrainEvalPipelineConfig` from a template, a data set and options.
+
+The configuration is edited as a proto, never as text.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,15 @@ CHECKPOINT_TYPES = ("detection", "full", "classification")
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line overrides in a template; None keeps the template's value.
+    """Options of `tfod train` that override the template. None keeps the template's value.
 
     Attributes:
-      steps: optimizer steps; the learning-rate schedule ends with them.
-      batch_size: pictures a step.
-      learning_rate: peak of the schedule. None with another batch size than the template's scales
-        the template's rate by the ratio (Goyal et al. 2017, linear scaling).
-      init: checkpoint prefix to start from, None to start from scratch.
-      init_type: `fine_tune_checkpoint_type` of the OD API; None for what the checkpoint holds.
+      steps: number of optimizer steps; the learning-rate schedule ends with the last one.
+      batch_size: images per step.
+      learning_rate: peak of the schedule. If it is None and `batch_size` is set, the template's
+        rate is scaled by the ratio of the batch sizes (linear scaling, Goyal et al. 2017).
+      init: prefix of the checkpoint to start from; None to start from scratch.
+      init_type: `fine_tune_checkpoint_type` of the OD API; None to detect it from the checkpoint.
     """
 
     steps: int | None = None
@@ -41,10 +44,12 @@ class Options:
 
 
 def read_pipeline(path: Path) -> TrainEvalPipelineConfig:
-    """Reads a pipeline.config (OD API `config_util.get_configs_from_pipeline_file`, same proto).
+    """Reads a pipeline.config file.
+
+    Source: `object_detection.utils.config_util.get_configs_from_pipeline_file`, same proto.
 
     Raises:
-      UserError: the file is not there or is not a pipeline.config.
+      UserError: the file does not exist or is not a pipeline.config.
     """
     from object_detection.protos import pipeline_pb2
 
@@ -52,16 +57,16 @@ def read_pipeline(path: Path) -> TrainEvalPipelineConfig:
         text = path.read_text(encoding="utf-8")
         return text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig())
     except (OSError, UnicodeDecodeError) as error:
-        what = error.strerror if isinstance(error, OSError) else "is not text"
-        raise UserError(path, f"cannot be read: {what}", "Name a pipeline.config file") from error
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        raise UserError(path, f"cannot be read: {reason}", "Give a pipeline.config file") from error
     except text_format.ParseError as error:
         raise UserError(
-            path, f"is not a pipeline.config: {error}", "Correct the line it names"
+            path, f"is not a valid pipeline.config: {error}", "Correct that line"
         ) from error
 
 
 def write_pipeline(pipeline: TrainEvalPipelineConfig, path: Path) -> None:
-    """Writes the config as text.
+    """Writes the configuration as text.
 
     Raises:
       UserError: the file cannot be written.
@@ -71,7 +76,10 @@ def write_pipeline(pipeline: TrainEvalPipelineConfig, path: Path) -> None:
 
 
 def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipelineConfig:
-    """The template pointed at a data set, with the options put in.
+    """Returns the template's configuration with the paths of a data set and the options.
+
+    Args:
+      template: a pipeline.config file.
 
     Raises:
       UserError: the template cannot be read, or an option does not fit it.
@@ -83,24 +91,25 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
         reader.label_map_path = str(data.label_map.resolve())
         shards = data.splits[split].shards if split in data.splits else ()
         reader.tf_record_input_reader.input_path[:] = [str(shard.resolve()) for shard in shards]
-        if split in data.splits:  # beyond its maximum the OD API drops boxes without a word
-            most = data.splits[split].most_objects
-            reader.max_number_of_boxes = max(reader.max_number_of_boxes, most)
+        if split in data.splits:
+            # The OD API silently drops the boxes of an image beyond this number.
+            most_objects = data.splits[split].most_objects
+            reader.max_number_of_boxes = max(reader.max_number_of_boxes, most_objects)
     _override_training(pipeline.train_config, options, template)
     return pipeline
 
 
 def architecture(pipeline: TrainEvalPipelineConfig):
-    """The `ssd` or `faster_rcnn` (or other) message inside `model`."""
+    """Returns the message inside `model`: `ssd`, `faster_rcnn` or another."""
     return getattr(pipeline.model, pipeline.model.WhichOneof("model"))
 
 
 def set_input_size(pipeline: TrainEvalPipelineConfig, size: int) -> None:
-    """Lets pictures be resized to a square of `size` pixels, or into one where they keep shape.
+    """Sets the input size to a square of `size` pixels, with or without keeping the aspect ratio.
 
-    Weights do not depend on it: what was trained on crops, which show objects larger, often finds
-    more when the whole picture is larger too (Touvron et al., "Fixing the train-test resolution
-    discrepancy", 2019).
+    The weights do not depend on the input size. Training crops enlarge objects, so a larger size at
+    inference often detects more (Touvron et al., "Fixing the train-test resolution discrepancy",
+    2019).
     """
     resizer = architecture(pipeline).image_resizer
     chosen = getattr(resizer, resizer.WhichOneof("image_resizer_oneof"))
@@ -110,7 +119,7 @@ def set_input_size(pipeline: TrainEvalPipelineConfig, size: int) -> None:
 
 
 def learning_rate_schedule(train_config):
-    """The schedule message, such as `CosineDecayLearningRate`, of whichever optimizer is set."""
+    """Returns the optimizer's schedule message, such as `CosineDecayLearningRate`."""
     optimizer = train_config.optimizer
     rate = getattr(optimizer, optimizer.WhichOneof("optimizer")).learning_rate
     return getattr(rate, rate.WhichOneof("learning_rate"))
@@ -123,27 +132,27 @@ def _eval_reader(pipeline: TrainEvalPipelineConfig):
 
 
 def _check_label_ids(data: Dataset) -> None:
-    # One output a class: the OD API maps id N to output N - 1, so a gap would point outside.
+    # The model has one output per class, and the OD API uses output N - 1 for id N.
     if sorted(data.classes) != list(range(1, len(data.classes) + 1)):
         raise UserError(
-            data.label_map, "its ids are not 1, 2, 3, … without a gap", "Number the classes from 1"
+            data.label_map, "its ids are not 1, 2, 3, … without gaps", "Number the classes from 1"
         )
 
 
 def _override_training(train_config, options: Options, template: Path) -> None:
-    for field, least in (("steps", 1), ("batch_size", 1), ("learning_rate", 0)):
+    for field, minimum in (("steps", 1), ("batch_size", 1), ("learning_rate", 0)):
         value = getattr(options, field)
-        if value is not None and not value >= least:
-            raise UserError(f"--{field.replace('_', '-')}", f"is {value}", f"Give {least} or more")
+        if value is not None and not value >= minimum:
+            option = f"--{field.replace('_', '-')}"
+            raise UserError(option, f"is {value}", f"Give {minimum} or more")
     schedule = learning_rate_schedule(train_config)
-    rate = "learning_rate_base"
-    if (options.steps or options.learning_rate or options.batch_size) and not hasattr(
-        schedule, rate
-    ):
+    overrides = options.steps or options.learning_rate or options.batch_size
+    if overrides and not hasattr(schedule, "learning_rate_base"):
         raise UserError(
             template,
-            f"its schedule {schedule.DESCRIPTOR.name} is not one that options can change",
-            "Use cosine_decay_learning_rate there, or edit the file and leave the options out",
+            f"options cannot change its schedule {schedule.DESCRIPTOR.name}",
+            "Use cosine_decay_learning_rate, or edit the file and leave out --steps, "
+            "--batch-size and --learning-rate",
         )
     if options.batch_size:
         ratio = options.batch_size / train_config.batch_size
@@ -155,12 +164,12 @@ def _override_training(train_config, options: Options, template: Path) -> None:
         schedule.warmup_learning_rate = options.learning_rate / 10
     if options.steps:
         train_config.num_steps = schedule.total_steps = options.steps
-        # A short run that warms up for long never learns at its full rate.
+        # A long warm-up would leave a short run no time at the full rate.
         schedule.warmup_steps = min(schedule.warmup_steps, options.steps // 10)
     train_config.ClearField("fine_tune_checkpoint")
     train_config.ClearField("fine_tune_checkpoint_type")
     if options.init is not None:
         train_config.fine_tune_checkpoint = str(options.init.resolve())
         train_config.fine_tune_checkpoint_type = options.init_type
-    else:  # what is not restored has to learn
+    else:  # layers that are not restored must be trained
         train_config.ClearField("freeze_variables")

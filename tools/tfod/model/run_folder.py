@@ -1,4 +1,4 @@
-"""The layout of a run folder: what `tfod train` writes, and where the other commands find it."""
+"""The layout of a run folder, which `tfod train` writes and other commands read."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ METRICS_NAME = "metrics.json"
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run folder. Its files may not exist yet.
+    """The paths in a run folder, and what its small files contain. The files may not exist yet.
 
     Attributes:
-      path: the folder. It holds the newest checkpoints, `ckpt-N`.
+      path: the folder. It contains the newest checkpoints, `ckpt-N`.
     """
 
     path: Path
 
     @property
     def config(self) -> Path:
-        """The `pipeline.config` as trained."""
+        """The `pipeline.config` that the run uses."""
         return self.path / CONFIG_NAME
 
     @property
     def settings(self) -> Path:
-        """`run.json`: what `training.RunSettings` holds."""
+        """`run.json` with the `training.RunSettings`."""
         return self.path / "run.json"
 
     @property
@@ -46,17 +46,17 @@ class RunFolder:
 
     @property
     def best_metrics(self) -> Path:
-        """The metrics of that checkpoint on the val split, see `evaluation.Metrics`."""
+        """The metrics of the best checkpoint on the val split, see `evaluation.Metrics`."""
         return self.best / METRICS_NAME
 
     @property
     def metrics(self) -> Path:
-        """What `tfod evaluate` measured."""
+        """The metrics that `tfod evaluate` measured."""
         return self.path / METRICS_NAME
 
     @property
     def table(self) -> Path:
-        """`metrics.csv`: a row a step, and a row an evaluation."""
+        """`metrics.csv`: one row per step and one per evaluation."""
         return self.path / "metrics.csv"
 
     @property
@@ -70,7 +70,7 @@ class RunFolder:
         return self.config.is_file() and not (self.path / "saved_model").is_dir()
 
     def checkpoint(self) -> Path:
-        """The prefix of the best checkpoint, or of the newest where none was evaluated.
+        """Returns the prefix of the best checkpoint; of the newest if none was evaluated.
 
         Raises:
           UserError: there is no checkpoint yet.
@@ -79,26 +79,30 @@ class RunFolder:
 
         prefix = tf.train.latest_checkpoint(str(self.best)) or self.newest_checkpoint()
         if prefix is None:
-            remedy = "Train it: repeat its tfod train command"
+            remedy = "Repeat its tfod train command"
             raise UserError(self.path, "has no checkpoint yet", remedy)
         return Path(prefix)
 
     def newest_checkpoint(self) -> Path | None:
-        """The prefix of the checkpoint to resume from; None in a new run."""
+        """Returns the prefix of the checkpoint to resume from; None in a new run."""
         import tensorflow as tf
 
         prefix = tf.train.latest_checkpoint(str(self.path))
         return Path(prefix) if prefix else None
 
     def threshold(self, default: float) -> float:
-        """The score with the best F1 on the val split; `default` for a run without evaluation."""
+        """Returns the score threshold with the best F1 on the val split.
+
+        Args:
+          default: returned if the run was not evaluated.
+        """
         try:
             return json.loads(self.best_metrics.read_text(encoding="utf-8"))["threshold"]
         except (OSError, ValueError, KeyError):
             return default
 
     def table_rows(self, last_step: int = sys.maxsize) -> list[dict[str, str]]:
-        """The rows of the table up to a step. A last line that is cut off is left out."""
+        """Returns the rows of the table up to a step. A truncated last line is ignored."""
         if not self.table.is_file():
             return []
         with self.table.open(newline="") as file:
@@ -106,6 +110,6 @@ class RunFolder:
         return [row for row in rows if row["step"].isdigit() and int(row["step"]) <= last_step]
 
     def training_seconds(self, last_step: int = sys.maxsize) -> float | None:
-        """Seconds of training up to a step, interruptions left out; None if not recorded."""
+        """Returns the training time up to a step, without interruptions; None if unknown."""
         rows = self.table_rows(last_step)
         return float(rows[-1]["seconds"]) if rows and rows[-1].get("seconds") else None

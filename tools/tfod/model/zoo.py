@@ -1,4 +1,4 @@
-"""The TensorFlow 2 detection model zoo: what it has, and fetching a checkpoint of it once."""
+"""Lists the TensorFlow 2 detection model zoo, and downloads its checkpoints into a cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO
 
 from tfod.download import cache_folder, download
 from tfod.errors import UserError
@@ -21,12 +21,12 @@ from tfod.files import load_json, replacing_folder
 from tfod.progress import Progress, silent
 
 SERVER = "http://download.tensorflow.org/models/object_detection/tf2"
-LIST = Path(__file__).with_name("zoo.csv")
+ARCHIVE_LIST = Path(__file__).with_name("zoo.csv")
 RECORD = "archive.json"
-# The largest of the zoo, CenterNet on Hourglass-104, unpacks to less; an archive made to fill the
-# disk does not.
-MOST_BYTES = 4 << 30
-MOST_MEMBERS = 10_000
+# The largest archive of the zoo, CenterNet with Hourglass-104, unpacks to less. The limits stop
+# archives that were made to fill the disk.
+MAX_UNPACKED_BYTES = 4 << 30
+MAX_MEMBERS = 10_000
 CHUNK = 1 << 20
 
 
@@ -36,9 +36,10 @@ class Archive:
 
     Attributes:
       name: of the archive, without `.tar.gz`.
-      date: folder on the server, YYYYMMDD.
-      speed_ms: a picture on the zoo's GPU, in milliseconds; None where it does not say.
-      coco_map: COCO mAP in percent, of key points where the name has `kpts`; None as above.
+      date: the folder on the server, YYYYMMDD.
+      speed_ms: milliseconds per image on the zoo's GPU; None if the zoo does not state it.
+      coco_map: COCO mAP in percent, for keypoints if the name contains `kpts`; None if the zoo does
+        not state it.
     """
 
     name: str
@@ -52,18 +53,18 @@ class Archive:
 
     @property
     def folder(self) -> Path:
-        """Where its checkpoint lies once it was fetched."""
+        """The folder in the cache with the unpacked checkpoint."""
         return cache_folder() / "zoo" / self.name
 
     @property
-    def packed(self) -> Path:
-        """Where it lies between download and unpacking."""
+    def file(self) -> Path:
+        """The downloaded archive, which is deleted when it is unpacked."""
         return self.folder.with_name(f"{self.name}.tar.gz")
 
 
 def archives() -> list[Archive]:
-    """All detection models of the zoo, in the order of its page."""
-    with LIST.open(encoding="utf-8", newline="") as file:
+    """Returns all detection models of the zoo, in the order of its web page."""
+    with ARCHIVE_LIST.open(encoding="utf-8", newline="") as file:
         return [
             Archive(
                 row["archive"],
@@ -76,82 +77,88 @@ def archives() -> list[Archive]:
 
 
 def find_archive(name: str) -> Archive | None:
-    """The archive of that name, with `.tar.gz` or without; None where the zoo has none."""
-    return next((each for each in archives() if each.name == name.removesuffix(".tar.gz")), None)
+    """Returns the archive with this name, with or without `.tar.gz`; None if the zoo has none."""
+    name = name.removesuffix(".tar.gz")
+    return next((archive for archive in archives() if archive.name == name), None)
 
 
 def archive_for(template: str) -> Archive:
-    """The archive whose weights a template starts from.
+    """Returns the archive with the weights that a template starts from.
 
-    That is the one of its name; for a variant such as `…_448x448_signs`, the model of the same kind
-    whose input size is nearest: convolutions do not care.
+    This is the archive with the template's name. For a variant such as `…_448x448_signs`, it is the
+    model of the same kind with the nearest input size: convolution weights fit any size.
 
     Raises:
       UserError: the zoo has no such model.
     """
     kind, size = _kind_and_size(template)
-    alike = [each for each in archives() if size and _kind_and_size(each.name)[0] == kind]
-    if alike:
-        return min(alike, key=lambda each: abs(_kind_and_size(each.name)[1] - size))
-    names = [each.name for each in archives()]
-    near = get_close_matches(template, names, n=1, cutoff=0.8)
+    candidates = [
+        archive for archive in archives() if size and _kind_and_size(archive.name)[0] == kind
+    ]
+    if candidates:
+        return min(candidates, key=lambda archive: abs(_kind_and_size(archive.name)[1] - size))
+    names = [archive.name for archive in archives()]
+    similar = get_close_matches(template, names, n=1, cutoff=0.8)
+    hint = f", for example {similar[0]}" if similar else ""
     raise UserError(
         "--init zoo",
-        f"has no checkpoint for {template}",
-        f"Name one (`tfod zoo` lists them{f'; {near[0]}?' if near else ''}) or another checkpoint, "
-        "or train from nothing with --init scratch",
+        f"the model zoo has no checkpoint for {template}",
+        f"Give the name of a zoo model (see `tfod zoo`){hint}, or another checkpoint, or train "
+        "from random weights with --init scratch",
     )
 
 
 def _kind_and_size(name: str) -> tuple[str, int]:
-    """`ssd_x_320x320_coco17` -> `ssd_x` and 320; size 0 where the name has none."""
-    found = re.match(r"(.+)_(\d+)x\d+(_|$)", name)
-    return (found[1], int(found[2])) if found else (name, 0)
+    """Splits `ssd_x_320x320_coco17` into `ssd_x` and 320; the size is 0 if the name has none."""
+    match = re.match(r"(.+)_(\d+)x\d+(_|$)", name)
+    return (match[1], int(match[2])) if match else (name, 0)
 
 
 def fetch_checkpoint(archive: Archive, progress: Progress = silent) -> Path:
-    """The prefix of an archive's checkpoint, fetched if it is not in the cache.
+    """Returns the checkpoint prefix of an archive, which is downloaded if the cache lacks it.
 
-    The zoo publishes no hashes. Size and SHA-256 of what came first are kept in `NAME/archive.json`
-    with those of each file unpacked, and what comes later has to be the same.
+    The zoo publishes no hashes. The size and SHA-256 of the first download are saved in
+    `NAME/archive.json`, with the SHA-256 of each unpacked file. The cached files are checked
+    against them at each call, and a later download must have the same hash.
 
     Args:
-      progress: called with the name of the archive and bytes.
+      progress: called as `progress(archive name, done, total)`, in bytes.
 
     Raises:
-      UserError: it cannot be fetched, is damaged, is not what it was, or not to be trusted.
+      UserError: the archive cannot be downloaded, is damaged, has changed, or is not safe to
+        unpack.
     """
     folder, digest = archive.folder, None
     if (folder / RECORD).is_file():
         record = load_json(folder / RECORD, f"Remove the folder {folder}")
-        if _intact(folder, record):
+        if _is_intact(folder, record):
             return _prefix(folder)
         digest = record["sha256"]
-    if archive.packed.is_file() and digest not in (None, _sha256(archive.packed)):
-        archive.packed.unlink()
-    alternatives = (
-        f"Fetch {archive.url} where there is a network and put it at {archive.packed}; or give "
-        "--init FOLDER/checkpoint/ckpt-0 of any checkpoint; or train from nothing with --init "
-        "scratch"
+    if archive.file.is_file() and digest not in (None, _sha256(archive.file)):
+        archive.file.unlink()
+    remedy = (
+        f"Download {archive.url} on a machine with a network and copy it to {archive.file}; or "
+        "give --init FOLDER/checkpoint/ckpt-0 of any checkpoint; or train from random weights "
+        "with --init scratch"
     )
     if digest is not None:
-        alternatives += f". If the zoo's file is known to have changed, remove {folder}"
-    download(archive.url, archive.packed, digest, progress, alternatives)
+        remedy += f". If the zoo's file is known to have changed, remove {folder}"
+    download(archive.url, archive.file, digest, progress, remedy)
     with replacing_folder(folder) as partial:
-        files = _unpack(archive.packed, partial)
-        found = {
+        digests = _unpack(archive.file, partial)
+        record = {
             "url": archive.url,
-            "bytes": archive.packed.stat().st_size,
-            "sha256": _sha256(archive.packed),
-            "files": files,
+            "bytes": archive.file.stat().st_size,
+            "sha256": _sha256(archive.file),
+            "files": digests,
         }
-        (partial / RECORD).write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    archive.packed.unlink()
+        (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    archive.file.unlink()
     return _prefix(folder)
 
 
-def _intact(folder: Path, record: dict) -> bool:
-    """Whether each file is as it was when it was unpacked."""
+def _is_intact(folder: Path, record: dict) -> bool:
+    """Whether all unpacked files have the recorded hashes."""
     return all(
         (folder / name).is_file() and _sha256(folder / name) == digest
         for name, digest in record["files"].items()
@@ -159,63 +166,67 @@ def _intact(folder: Path, record: dict) -> bool:
 
 
 def _prefix(folder: Path) -> Path:
-    """What comes before `.index` of the one checkpoint in a folder."""
+    """Returns the prefix of the only checkpoint in a folder."""
     return next(folder.glob("*.index")).with_suffix("")
 
 
 def _unpack(archive: Path, folder: Path) -> dict[str, str]:
-    """Writes an archive's checkpoint and pipeline.config flat into `folder`; their SHA-256.
+    """Writes the checkpoint and pipeline.config of an archive into `folder`, without subfolders.
 
-    Nothing is extracted by name: a member's last name alone decides where its content goes, so that
-    no path and no link leads anywhere else. One that tries is a reason to take nothing at all.
+    Only the last part of a member's name decides where its content is written, so no path or link
+    can lead out of `folder`. An archive with such a member is refused as a whole.
+
+    Returns:
+      The SHA-256 of each file by its name.
     """
-    digests, left = {}, MOST_BYTES
-    with _reading(archive), tarfile.open(archive, "r|gz") as members:
+    digests, remaining = {}, MAX_UNPACKED_BYTES
+    with _refuse_if_damaged(archive), tarfile.open(archive, "r|gz") as members:
         for number, member in enumerate(members):
             path = PurePosixPath(member.name)
             if path.is_absolute() or ".." in path.parts:
-                raise _not_to_trust(archive, f"wants to write outside its folder: {member.name!r}")
+                raise _refused(archive, f"would write outside its folder: {member.name!r}")
             if not (member.isfile() or member.isdir()):
-                raise _not_to_trust(archive, f"holds a link or device: {member.name!r}")
-            left -= member.size
-            if left < 0 or number >= MOST_MEMBERS:
-                raise _not_to_trust(archive, "unpacks to more than any model of the zoo")
-            wanted = path.name == "pipeline.config" or (
+                raise _refused(archive, f"contains a link or device: {member.name!r}")
+            remaining -= member.size
+            if remaining < 0 or number >= MAX_MEMBERS:
+                raise _refused(archive, "unpacks to more than any model of the zoo")
+            is_needed = path.name == "pipeline.config" or (
                 re.fullmatch(r"ckpt-\d+\.(index|data-\d+-of-\d+)", path.name)
                 and "saved_model" not in path.parts
             )
-            if member.isfile() and wanted:
-                content = members.extractfile(member)
+            content = members.extractfile(member) if is_needed else None
+            if content is not None:  # None for a folder with such a name
                 digests[path.name] = _copy(content, folder / path.name, member.size)
         if sum(name.endswith(".index") for name in digests) != 1 or len(digests) < 2:
-            raise _not_to_trust(archive, "holds no checkpoint, or several")
+            raise _refused(archive, "does not contain exactly one checkpoint")
     return digests
 
 
-def _copy(content: BinaryIO, target: Path, size: int) -> str:
-    """SHA-256 of what was written."""
-    digest, left = hashlib.sha256(), size
+def _copy(content: IO[bytes], target: Path, size: int) -> str:
+    """Writes `size` bytes into a new file and returns their SHA-256."""
+    digest, remaining = hashlib.sha256(), size
     with target.open("xb") as file:
         while chunk := content.read(CHUNK):
             file.write(chunk)
             digest.update(chunk)
-            left -= len(chunk)
-    if left:
-        raise tarfile.ReadError("ends too early")
+            remaining -= len(chunk)
+    if remaining:
+        raise tarfile.ReadError("truncated")
     return digest.hexdigest()
 
 
 @contextmanager
-def _reading(archive: Path) -> Iterator[None]:
+def _refuse_if_damaged(archive: Path) -> Iterator[None]:
     try:
         yield
     except (tarfile.TarError, zlib.error, EOFError, FileExistsError, ValueError) as error:
-        raise _not_to_trust(archive, f"is not a whole .tar.gz: {error}") from error
+        raise _refused(archive, f"is not a complete .tar.gz: {error}") from error
 
 
-def _not_to_trust(archive: Path, what: str) -> UserError:
+def _refused(archive: Path, what: str) -> UserError:
+    """Deletes an archive and returns the error to raise."""
     archive.unlink(missing_ok=True)
-    return UserError(archive, what, "It was removed; repeat the command to fetch it again")
+    return UserError(archive, what, "It was deleted; repeat the command to download it again")
 
 
 def _sha256(path: Path) -> str:

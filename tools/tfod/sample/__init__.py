@@ -1,4 +1,4 @@
-"""Synthetic road signs, so that every stage runs without a download (`tfod sample`)."""
+"""Synthetic road-sign images, so that every stage runs without a download (`tfod sample`)."""
 
 from tfod.sample.sample import write_sample
 

@@ -1,6 +1,6 @@
-"""A synthetic PASCAL VOC folder of street scenes with four kinds of road sign.
+"""Writes a synthetic PASCAL VOC folder: street scenes with four classes of road sign.
 
-It lets every stage run, and a small detector learn something real, without a download.
+It is realistic enough to run every stage and to train a small detector without a download.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from tfod.sample.scene import make_scene
 
 
 def _write_scene(folder: Path, seed: int, index: int) -> None:
-    """Writes one picture and its annotation."""
-    picture, boxes = make_scene(seed, index)
-    image = folder / "images" / f"scene{index:04d}.jpg"
-    picture.save(image, quality=92)
+    """Writes one image and its annotation."""
+    image, boxes = make_scene(seed, index)
+    path = folder / "images" / f"scene{index:04d}.jpg"
+    image.save(path, quality=92)
 
-    xml = folder / "annotations" / f"{image.stem}.xml"
-    write_voc(xml, image, picture.size, boxes)
+    xml = folder / "annotations" / f"{path.stem}.xml"
+    write_voc(xml, path, image.size, boxes)
 
 
 def write_sample(
@@ -34,21 +34,21 @@ def write_sample(
 ) -> None:
     """Writes `count` scenes as `output`/images/*.jpg and `output`/annotations/*.xml.
 
-    The same seed gives the same bytes, and a larger count the same pictures and more.
+    The same seed gives the same bytes. A larger count gives the same images and additional ones.
 
     Args:
-      output: a folder that does not exist yet, or is empty. It appears once all is written.
+      output: a folder that does not exist or is empty. It appears when it is complete.
       progress: called with the stage "scenes".
 
     Raises:
-      UserError: `output` holds something already, or cannot be written.
+      UserError: `output` is not empty or cannot be written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(output, "already exists", "Give a new folder, or delete this one first")
     with replacing_folder(output) as partial:
         for name in ("images", "annotations"):
             (partial / name).mkdir()
-        # Threads, since Pillow and NumPy let go of the interpreter for much of the work.
+        # Threads are enough: Pillow and NumPy release the GIL during most of the work.
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
             scenes = [pool.submit(_write_scene, partial, seed, index) for index in range(count)]

@@ -1,4 +1,4 @@
-"""The training loop, what learns in it, and what it writes (`tfod train`)."""
+"""Training (`tfod train`): the loop, the model and optimizer, the input, and the logs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import importlib
 
 __all__ = ["Evaluation", "RunSettings", "Step", "train"]
 
-# Loaded at first use: `tfod --help` lists the strategies and precisions of this package, and
-# would otherwise wait for NumPy and Pillow.
-_HOMES = {
+# Imported on first use: `tfod --help` imports the strategies and precisions from this package and
+# would otherwise load NumPy and Pillow.
+_MODULES = {
     "Evaluation": "events",
     "RunSettings": "settings",
     "Step": "events",
@@ -17,6 +17,6 @@ _HOMES = {
 
 
 def __getattr__(name: str):
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,4 +1,4 @@
-"""How often a picture comes in an epoch, so that rare classes are seen too."""
+"""Repeats images within an epoch, so that rare classes occur more often."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ import numpy as np
 
 
 def balanced_epoch(classes: Sequence[Collection[str]]) -> np.ndarray:
-    """The numbers of the pictures of an epoch, those with rare classes more than once.
+    """Returns the image indices of one epoch, with images of rare classes repeated.
 
-    A picture comes as often as the rarest of its classes asks for: sqrt(f of the most frequent
-    class / f of that class), f being the number of pictures that show a class. That is the repeat
-    factor of Gupta et al., LVIS (2019), with the most frequent class as the threshold. Parts of a
-    time are spread over the pictures in turn, so that the sum is right.
+    The repeat factor of an image is that of its rarest class: sqrt(N of the most frequent class /
+    N of the class), where N is the number of images that contain a class. This is the repeat
+    factor of Gupta et al., LVIS (2019), with the most frequent class as the threshold. The
+    fractional parts of the factors accumulate from image to image, so that the length of the epoch
+    is the rounded sum of all factors.
 
     Args:
-      classes: for each picture, the classes it shows.
+      classes: the classes in each image.
 
     Returns:
-      int64 `[M]`, M >= len(classes), ascending; each picture at least once.
+      int64 `[M]`, M >= len(classes), ascending. Every image occurs at least once.
     """
-    pictures = Counter(name for shown in classes for name in set(shown))
-    most = max(pictures.values(), default=1)
-    times = [max((most / pictures[name] for name in shown), default=1) ** 0.5 for shown in classes]
-    ends = np.cumsum(times)
+    images = Counter(name for names in classes for name in set(names))
+    most = max(images.values(), default=1)
+    factors = [max((most / images[name] for name in names), default=1) ** 0.5 for names in classes]
+    ends = np.cumsum(factors)
     return np.searchsorted(ends, np.arange(round(ends[-1])) + 0.5).clip(max=len(classes) - 1)

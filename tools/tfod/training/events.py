@@ -1,4 +1,4 @@
-"""What a run reports while it trains."""
+"""The events that training reports to its caller."""
 
 from __future__ import annotations
 
@@ -8,32 +8,32 @@ from tfod.errors import UserError
 
 
 class WorkerLostError(UserError):
-    """Another worker of the run is gone, and this one cannot go on alone.
+    """Another worker of the run has stopped, and this one cannot continue alone.
 
     Attributes:
-      had_begun: whether steps were done before, so that it makes sense to begin anew.
+      made_progress: whether this process completed a step before, so that a restart makes sense.
     """
 
-    def __init__(self, had_begun: bool) -> None:
-        self.had_begun = had_begun
-        remedy = "Start all of them again, with the same command: they go on from the checkpoint"
-        super().__init__("TF_CONFIG", "names a worker that is gone", remedy)
+    def __init__(self, made_progress: bool) -> None:
+        self.made_progress = made_progress
+        remedy = "Restart all workers with the same command: they resume from the last checkpoint"
+        super().__init__("TF_CONFIG", "names a worker that has stopped", remedy)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One training step as shown while it runs.
+    """One training step.
 
     Attributes:
-      number: 1 for the first.
-      of: the last.
+      number: counts from 1.
+      last: number of the last step of the run.
       losses: by OD API name, such as `Loss/localization_loss`.
-      learning_rate: the rate this step used.
-      images_per_second: batch size by the time since the step before.
+      learning_rate: the rate of this step.
+      images_per_second: batch size divided by the time since the previous step.
     """
 
     number: int
-    of: int
+    last: int
     losses: dict[str, float]
     learning_rate: float
     images_per_second: float
@@ -45,13 +45,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How good a run was at a step, on the val split.
+    """Results on the val split during training.
 
     Attributes:
-      step: after which.
+      step: number of the step that was completed last.
       losses: means over the split, by OD API name.
-      metrics: COCO's twelve numbers, see `evaluation.Metrics.coco`.
-      best: its AP is the highest so far.
+      metrics: the twelve COCO metrics, see `evaluation.Metrics.coco`.
+      best: whether this is the highest AP of the run so far.
     """
 
     step: int

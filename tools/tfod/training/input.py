@@ -1,10 +1,14 @@
-"""Batches to train on: the OD API's decoding, augmentation and padding, in an order by seed.
+"""Training and validation batches: decoding, augmentation and padding of the OD API.
 
-The transformation of a picture is upstream's own (`inputs.train_input`). Around it are: reading
-records by their place, so that any step's batch can be asked for; traced once and without
-AutoGraph, which needs ten seconds to rewrite what needs no rewriting; and for SSD models the
-matching of anchors, which upstream does in the training step, for each picture of the batch anew,
-with the padding as if it were boxes.
+Each image goes through the OD API's own transformation (`inputs.train_input`). Three things differ
+from upstream:
+
+- Records are read by index, in an order that depends only on the seed, so that a run can start at
+  any step.
+- The transformation is traced once, and without AutoGraph, which would take ten seconds and change
+  nothing.
+- SSD anchors are matched here, per image and without padding. Upstream matches them in the training
+  step, and treats padding as boxes.
 """
 
 from __future__ import annotations
@@ -38,22 +42,22 @@ def training_batches(
     balance: bool = False,
     context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
-    """The batches of a run from a step on, up to its last.
+    """Returns the batches of a run, up to its last step.
 
-    Each epoch has every record once, in an order of its own; with `balance` those with rare
-    classes come more often (`sampling.balanced_epoch`).
+    Every epoch contains each record once, in a new order; with `balance`, records with rare classes
+    are repeated (`class_balance.balanced_epoch`).
 
     Args:
       model: the OD API's DetectionModel, built.
-      seed: of order and augmentation.
-      first_step: how many batches to leave out.
-      balance: whether to show rare classes more often.
-      context: of a `tf.distribute` strategy: the batches of its replicas then, one after another,
-        which together are those without.
+      seed: of the order and the augmentation.
+      first_step: number of batches to skip.
+      balance: repeats images of rare classes.
+      context: from a `tf.distribute` strategy. The result is then the part of each batch for the
+        replicas of this input pipeline, one replica after another.
 
     Returns:
-      (features, labels) as `inputs.train_input` gives them; labels has the `TARGETS` too where
-      `assigns_targets(pipeline)`.
+      (features, labels) as from `inputs.train_input`, with a leading batch dimension. The labels
+      also contain `TARGETS` if `assigns_targets(pipeline)`.
     """
     import tensorflow as tf
 
@@ -62,48 +66,59 @@ def training_batches(
     epoch = balanced_epoch(records.classes()) if balance else np.arange(len(records))
     size = len(epoch)
 
-    def record_at(turn: tf.Tensor) -> tf.Tensor:
-        key = tf.stack([tf.constant(seed, tf.int64), turn // size])
-        at = tf.random.experimental.index_shuffle(turn % size, key, tf.constant(size - 1, tf.int64))
-        return tf.gather(epoch, at)
+    def record_index(position: tf.Tensor) -> tf.Tensor:
+        key = tf.stack([tf.constant(seed, tf.int64), position // size])
+        shuffled = tf.random.experimental.index_shuffle(
+            position % size, key, tf.constant(size - 1, tf.int64)
+        )
+        return tf.gather(epoch, shuffled)
 
-    turns = tf.data.Dataset.range(
+    # Positions number all images of the run in the order of training.
+    positions = tf.data.Dataset.range(
         first_step * config.batch_size, config.num_steps * config.batch_size
     )
-    batch = config.batch_size
+    batch_size = config.batch_size
     if context is not None:
-        batch //= context.num_replicas_in_sync
-        own = config.batch_size // context.num_input_pipelines
-        first = context.input_pipeline_id * own
+        batch_size //= context.num_replicas_in_sync
+        share = config.batch_size // context.num_input_pipelines
+        first = context.input_pipeline_id * share
 
-        def is_own(turn: tf.Tensor) -> tf.Tensor:
-            place = turn % config.batch_size - first
-            return (place >= 0) & (place < own)
+        def is_local(position: tf.Tensor) -> tf.Tensor:
+            offset = position % config.batch_size - first
+            return (offset >= 0) & (offset < share)
 
-        turns = turns.filter(tf.autograph.experimental.do_not_convert(is_own))
-    examples = _examples(pipeline, model, turns, records, record_at, seed)
-    return examples.batch(batch, drop_remainder=True).prefetch(2)
+        positions = positions.filter(tf.autograph.experimental.do_not_convert(is_local))
+    examples = _examples(pipeline, model, positions, records, record_index, seed)
+    return examples.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
 def validation_batches(pipeline: TrainEvalPipelineConfig, model) -> tf.data.Dataset:
-    """The pictures of the evaluation reader as they are, in order, in batches as in training.
+    """Returns the images of the evaluation reader, in file order and without augmentation.
 
-    All batches are whole: the last is filled up with the first pictures.
+    All batches have the size of training batches, or that of a smaller split. The last one is
+    filled up with the first images.
     """
     import tensorflow as tf
 
-    plain = deepcopy(pipeline)
-    del plain.train_config.data_augmentation_options[:]
-    plain.train_input_reader.CopyFrom(pipeline.eval_input_reader[0])
-    records = _Records(plain.train_input_reader.tf_record_input_reader.input_path)
-    batch = min(len(records), pipeline.train_config.batch_size)
-    turns = tf.data.Dataset.range(-(-len(records) // batch) * batch)
-    examples = _examples(plain, model, turns, records, lambda turn: turn % len(records), 0)
-    return examples.batch(batch, drop_remainder=True).prefetch(1)
+    evaluation = deepcopy(pipeline)
+    del evaluation.train_config.data_augmentation_options[:]
+    evaluation.train_input_reader.CopyFrom(pipeline.eval_input_reader[0])
+    records = _Records(evaluation.train_input_reader.tf_record_input_reader.input_path)
+    batch_size = min(len(records), pipeline.train_config.batch_size)
+    positions = tf.data.Dataset.range(-(-len(records) // batch_size) * batch_size)
+
+    def record_index(position: tf.Tensor) -> tf.Tensor:
+        return position % len(records)
+
+    examples = _examples(evaluation, model, positions, records, record_index, seed=0)
+    return examples.batch(batch_size, drop_remainder=True).prefetch(1)
 
 
 def assigns_targets(pipeline: TrainEvalPipelineConfig) -> bool:
-    """Whether anchors are matched in the input: SSD, one input size, one class a box."""
+    """Whether the input matches anchors: SSD models with a fixed input size and one class per box.
+
+    The other models match anchors in the training step.
+    """
     from object_detection.utils import config_util
 
     config = pipeline.train_config
@@ -119,39 +134,40 @@ def assigns_targets(pipeline: TrainEvalPipelineConfig) -> bool:
 
 
 class _Records:
-    """The records of TFRecord files by number."""
+    """Records of TFRecord files, accessed by index."""
 
     def __init__(self, shards: Sequence[str]) -> None:
         self.shards = [Path(shard) for shard in shards]
         self.places = [
-            (number, at, length)
+            (number, offset, length)
             for number, shard in enumerate(self.shards)
-            for at, length in tfrecord.record_places(shard)
+            for offset, length in tfrecord.record_places(shard)
         ]
 
     def __len__(self) -> int:
         return len(self.places)
 
     def classes(self) -> list[set[str]]:
-        """For each record, the classes it shows."""
+        """Returns the classes in each record."""
         return [
             {box.name for box in record.annotation.objects} for record in read_records(self.shards)
         ]
 
-    def read(self, number: np.int64) -> bytes:
-        shard, at, length = self.places[number]
-        return tfrecord.read_record(self.shards[shard], at, length)
+    def read(self, index: np.int64) -> bytes:
+        """Returns the serialized `tf.train.Example`."""
+        shard, offset, length = self.places[index]
+        return tfrecord.read_record(self.shards[shard], offset, length)
 
 
 def _examples(
     pipeline: TrainEvalPipelineConfig,
     model,
-    turns: tf.data.Dataset,
+    positions: tf.data.Dataset,
     records: _Records,
-    record_at: Callable[[tf.Tensor], tf.Tensor],
+    record_index: Callable[[tf.Tensor], tf.Tensor],
     seed: int,
 ) -> tf.data.Dataset:
-    """One (features, labels) a turn."""
+    """Returns one (features, labels) per position."""
     import tensorflow as tf
     from object_detection.builders import decoder_builder
 
@@ -159,32 +175,37 @@ def _examples(
     decoder = decoder_builder.build(pipeline.train_input_reader)
     assign = assigns_targets(pipeline)
 
-    def example(turn: tf.Tensor, serialized: tf.Tensor):
-        with seeded(seed, turn):
+    def example(position: tf.Tensor, serialized: tf.Tensor):
+        with seeded(seed, position):
             features, labels = transform(decoder.decode(serialized))
         if assign:
-            labels |= _assign(model, labels)
+            labels |= _image_targets(model, labels)
         return features, labels
 
     traced = trace(example, tf.TensorSpec([], tf.int64), tf.TensorSpec([], tf.string))
-    if left := stateful_operations(traced.graph):
-        log.warning("an augmentation draws by %s: a resumed run will differ", ", ".join(left))
+    if operations := stateful_operations(traced.graph):
+        log.warning(
+            "an augmentation uses the random operations %s, which ignore the seed: "
+            "a resumed run will differ",
+            ", ".join(operations),
+        )
 
-    def read(turn: tf.Tensor):
-        data = tf.numpy_function(records.read, [record_at(turn)], tf.string, stateful=False)
-        return turn, tf.ensure_shape(data, [])
+    def read(position: tf.Tensor):
+        index = record_index(position)
+        data = tf.numpy_function(records.read, [index], tf.string, stateful=False)
+        return position, tf.ensure_shape(data, [])
 
     read_without_autograph = tf.autograph.experimental.do_not_convert(read)
-    return turns.map(read_without_autograph, tf.data.AUTOTUNE).map(
+    return positions.map(read_without_autograph, tf.data.AUTOTUNE).map(
         tf.autograph.experimental.do_not_convert(traced),
         tf.data.AUTOTUNE,
     )
 
 
-def trace(function: Callable, *signature: tf.TensorSpec) -> Callable:
-    """The traced function; without AutoGraph, which takes long, unless it cannot be done without.
+def trace(function: Callable, *signature: tf.TensorSpec) -> tf.types.experimental.ConcreteFunction:
+    """Traces a function without AutoGraph, which is slow, or with it if the function needs it.
 
-    Almost all of upstream was written before AutoGraph. `random_square_crop_by_scale` was not.
+    Nearly all of the OD API was written before AutoGraph. `random_square_crop_by_scale` was not.
     """
     import tensorflow as tf
 
@@ -194,8 +215,8 @@ def trace(function: Callable, *signature: tf.TensorSpec) -> Callable:
         return tf.function(function).get_concrete_function(*signature)
 
 
-def _assign(model, labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The `TARGETS` of one picture: upstream's, of its boxes without the padding."""
+def _image_targets(model, labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Returns the `TARGETS` of one image, computed from its boxes without padding."""
     import tensorflow as tf
     from object_detection.core.standard_fields import InputDataFields as fields
 
@@ -209,7 +230,8 @@ def _assign(model, labels: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         )
     )
     targets = assign_targets(model, boxes, classes, weights)
-    # Of 0 and 1, and the same for each class: a batch of many classes would be gigabytes.
+    # The targets are 0 or 1, and the weights are equal for all classes. Stored in full, a batch
+    # with many classes would take gigabytes.
     targets["cls_targets"] = tf.cast(targets["cls_targets"], tf.uint8)
     targets["cls_weights"] = targets["cls_weights"][:, :1]
     return targets

@@ -1,4 +1,4 @@
-"""Convolutions in bfloat16, on processors that multiply it faster than float32."""
+"""Runs convolutions in bfloat16 on CPUs where that is faster than float32."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 AUTO, FLOAT32, BFLOAT16 = PRECISIONS = ("auto", "float32", "bfloat16")
 CPU_INFO = Path("/proc/cpuinfo")
-# Of these the rewrite's own lists would take bfloat16 too, and on a CPU all of them are slower so.
-LEFT_IN_FLOAT32 = {
+# TensorFlow's own lists include these operations, but on a CPU they are slower in bfloat16.
+KEPT_IN_FLOAT32 = {
     "ALLOWLIST": (
         "DepthwiseConv2dNative",
         "DepthwiseConv2dNativeBackpropFilter",
@@ -27,27 +27,30 @@ LEFT_IN_FLOAT32 = {
 REWRITE = "auto_mixed_precision_onednn_bfloat16"
 
 
-def chosen(precision: str) -> str:
-    """What `precision` comes to on this machine: float32 or bfloat16.
+def resolve_precision(precision: str) -> str:
+    """Returns float32 or bfloat16: the precision to use on this machine.
+
+    Args:
+      precision: one of `PRECISIONS`.
 
     Raises:
-      UserError: bfloat16 was asked for, and convolutions cannot run in it here.
+      UserError: bfloat16 is requested, but not supported on this machine.
     """
     import tensorflow as tf
 
     if precision == FLOAT32:
         return FLOAT32
-    lacks = None
+    obstacle = None
     if tf.config.list_physical_devices("GPU"):
-        lacks = "is for processors, and this machine trains on its GPU"
-    elif not _has_bfloat16():
-        lacks = "needs a processor with AVX512_BF16 or AMX, which this one has not"
-    if lacks and precision == BFLOAT16:
-        raise UserError("--precision bfloat16", lacks, "Leave it out")
-    return FLOAT32 if lacks else BFLOAT16
+        obstacle = "is for CPUs, but this machine trains on its GPU"
+    elif not _cpu_has_bfloat16():
+        obstacle = "needs a CPU with AVX512_BF16 or AMX, and this CPU has neither"
+    if obstacle and precision == BFLOAT16:
+        raise UserError("--precision bfloat16", obstacle, "Omit the option")
+    return FLOAT32 if obstacle else BFLOAT16
 
 
-def _has_bfloat16() -> bool:
+def _cpu_has_bfloat16() -> bool:
     try:
         flags = CPU_INFO.read_text(encoding="ascii", errors="replace").split()
     except OSError:  # not Linux
@@ -55,11 +58,11 @@ def _has_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def safe_for(graph: tf.Graph, precision: str) -> str:
-    """`precision`, or float32 where the gradients of `graph` would be wrong in it.
+def safe_precision(graph: tf.Graph, precision: str) -> str:
+    """Returns `precision`, or float32 if the gradients of the graph would be wrong in bfloat16.
 
-    In bfloat16 oneDNN leaves the gradient of a kernel uninitialized, often NaN, where its input is
-    narrower than its stride, as a 1x1 map is under a stride of 2 (seen with TensorFlow 2.20).
+    oneDNN leaves the bfloat16 gradient of a kernel uninitialized, often NaN, if the feature map is
+    narrower than the stride, such as a 1x1 map with stride 2 (observed with TensorFlow 2.20).
     """
     for operation in graph.get_operations():
         if operation.type == "Conv2DBackpropFilter":
@@ -71,19 +74,19 @@ def safe_for(graph: tf.Graph, precision: str) -> str:
 
 @contextmanager
 def convolutions_in(precision: str) -> Iterator[None]:
-    """Runs what is called in the block with its convolutions in `precision`.
+    """Runs the convolutions of functions called in the block in `precision`.
 
-    In bfloat16 only products of matrices take it: convolutions that are not depthwise, and their
-    gradients. Weights, their updates, batch norm and losses stay in float32, so nothing needs a
-    loss scale, and checkpoints are the same. It is TensorFlow's own rewrite of graphs
-    (`auto_mixed_precision_onednn_bfloat16`).
+    bfloat16 affects only matrix products: convolutions that are not depthwise, and their gradients.
+    Weights, weight updates, batch norm and losses stay in float32, so that no loss scaling is
+    needed and checkpoints do not change. TensorFlow's graph rewrite
+    `auto_mixed_precision_onednn_bfloat16` does the conversion.
     """
     import tensorflow as tf
 
     if precision == FLOAT32:
         yield
         return
-    for name, operations in LEFT_IN_FLOAT32.items():
+    for name, operations in KEPT_IN_FLOAT32.items():
         variable = f"TF_AUTO_MIXED_PRECISION_GRAPH_REWRITE_{name}_REMOVE"
         os.environ.setdefault(variable, ",".join(operations))
     tf.config.optimizer.set_experimental_options({REWRITE: True})

@@ -1,4 +1,4 @@
-"""What a run writes down while it learns: metrics.csv, TensorBoard logs, and training.png."""
+"""The logs of a run: metrics.csv, TensorBoard events and training.png."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from tfod.training.events import Evaluation, Step
 
-IMAGES_SHOWN = 4  # pictures in TensorBoard, with ground truth and detections
-THRESHOLD = 0.3  # of the detections drawn
-SMOOTHING = 50  # steps that a point of the loss curve is the mean of
+EXAMPLES = 4  # validation images in TensorBoard
+THRESHOLD = 0.3  # minimum score of the detections drawn
+SMOOTHING = 50  # maximum number of steps averaged in a point of a loss curve
 
 LOSSES = ("total_loss", "localization_loss", "classification_loss", "regularization_loss")
 METRICS = ("AP", "AP50", "AP_small", "AP_medium", "AP_large", "AR_100")
@@ -41,48 +41,58 @@ COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class SideBySide:
-    """A picture uint8 `[H, W, 3]` RGB, its ground truth, and what the detector found."""
+class ValidationExample:
+    """A validation image with its ground truth and detections.
+
+    Attributes:
+      pixels: uint8 `[H, W, 3]`, RGB.
+    """
 
     pixels: np.ndarray
-    truth: Annotation
-    found: Detections
+    ground_truth: Annotation
+    detections: Detections
 
     def draw(self) -> np.ndarray:
-        """Ground truth on the left, detections on the right; uint8 `[H, 2 W, 3]` RGB."""
-        names = sorted({box.name for box in self.truth.objects} | set(self.found.names))
+        """Returns uint8 `[H, 2 W, 3]` RGB: ground truth on the left, detections on the right."""
+        objects = self.ground_truth.objects
+        names = sorted({box.name for box in objects} | set(self.detections.names))
         ids = {name: number for number, name in enumerate(names, 1)}
-        boxes = np.array([box.corners for box in self.truth.objects], np.float32).reshape(-1, 4)
+        boxes = np.array([box.corners for box in objects], np.float32).reshape(-1, 4)
         truth = detections_from_outputs(
-            pixel_xyxy_to_normalized_yxyx(boxes, self.truth.width, self.truth.height),
+            pixel_xyxy_to_normalized_yxyx(boxes, self.ground_truth.width, self.ground_truth.height),
             np.ones(len(boxes), np.float32),
-            np.array([ids[box.name] for box in self.truth.objects]),
+            np.array([ids[box.name] for box in objects]),
             {number: name for name, number in ids.items()},
         )
         left = draw_detections(self.pixels, truth, with_scores=False)
-        return np.hstack([left, draw_detections(self.pixels, self.found.above(THRESHOLD))])
+        return np.hstack([left, draw_detections(self.pixels, self.detections.above(THRESHOLD))])
 
 
 class RunLog:
-    """Open while a run goes on; what was written after the step it resumes from is dropped.
+    """Writes the logs of a run. Use as a context manager.
 
-    In the table `seconds` is how long the run had been learning, breaks left out.
+    Rows of metrics.csv after the step that the run resumes from are dropped. The column `seconds`
+    is the time since the start of the run, without interruptions.
+
+    Args:
+      folder: the run folder.
+      steps_done: the step that the run resumes from; 0 for a new run.
     """
 
-    def __init__(self, folder: Path, done: int) -> None:
+    def __init__(self, folder: Path, steps_done: int) -> None:
         import tensorflow as tf
 
         self._run = RunFolder(folder)
         self._open = contextlib.ExitStack()
-        self._rows = self._run.table_rows(done)
-        self._started = time.monotonic() - (self._run.training_seconds(done) or 0.0)
+        self._rows = self._run.table_rows(steps_done)
+        self._started = time.monotonic() - (self._run.training_seconds(steps_done) or 0.0)
         with replacing_file(self._run.table) as partial, partial.open("w", newline="") as file:
             table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             table.writeheader()
             table.writerows(self._rows)
         file = self._open.enter_context(self._run.table.open("a", newline=""))
         self._table, self._file = csv.DictWriter(file, COLUMNS, lineterminator="\n"), file
-        # TensorBoard takes what comes later for a step for the truth, so nothing is dropped there.
+        # TensorBoard shows the latest event of each step, so that old events can stay.
         self._train = tf.summary.create_file_writer(str(folder / "train"))
         self._val = tf.summary.create_file_writer(str(folder / "val"))
         self._open.callback(self._train.close)
@@ -95,13 +105,14 @@ class RunLog:
         self._open.close()
 
     def has_evaluation(self, step: int) -> bool:
-        """Whether the table had one of this step when it was opened."""
+        """Whether the table had an evaluation of this step when it was opened."""
         return any(row["step"] == str(step) and row["val_total_loss"] for row in self._rows)
 
     def _row(self, step: int) -> dict[str, int | str]:
         return {"step": step, "seconds": f"{time.monotonic() - self._started:.1f}"}
 
     def write_step(self, step: Step) -> None:
+        """Adds a row and TensorBoard scalars; both are buffered."""
         import tensorflow as tf
 
         row = self._row(step.number) | {"learning_rate": f"{step.learning_rate:.6g}"}
@@ -114,26 +125,29 @@ class RunLog:
             tf.summary.scalar("learning_rate", step.learning_rate)
             tf.summary.scalar("images_per_second", step.images_per_second)
 
-    def write_evaluation(self, evaluation: Evaluation, examples: list[SideBySide]) -> None:
+    def write_evaluation(self, evaluation: Evaluation, examples: list[ValidationExample]) -> None:
+        """Adds a row, TensorBoard scalars and images, flushes all logs and draws training.png."""
         import tensorflow as tf
 
         row = self._row(evaluation.step)
         row |= {f"val_{name}": value for name, value in _columns(evaluation.losses).items()}
-        row |= {name: _text(evaluation.metrics[name]) for name in METRICS}
+        row |= {name: _format(evaluation.metrics[name]) for name in METRICS}
         self._table.writerow(row)
         with self._val.as_default(step=evaluation.step):
-            for name, value in evaluation.losses.items():
-                tf.summary.scalar(name, value)
-            for name, value in evaluation.metrics.items():
-                if value is not None:
-                    tf.summary.scalar(f"DetectionBoxes/{name}", value)
+            for name, loss in evaluation.losses.items():
+                tf.summary.scalar(name, loss)
+            for name, metric in evaluation.metrics.items():
+                if metric is not None:
+                    tf.summary.scalar(f"DetectionBoxes/{name}", metric)
             for number, example in enumerate(examples):
-                tf.summary.image(f"ground_truth_and_detections/{number}", [example.draw()])
+                # An array: TensorFlow takes a second to convert a list that contains one.
+                image = example.draw()[np.newaxis]
+                tf.summary.image(f"ground_truth_and_detections/{number}", image)
         self.flush()
         self.draw()
 
     def flush(self) -> None:
-        """Puts on the disk what was written."""
+        """Writes buffered rows and events to the disk."""
         self._file.flush()
         self._train.flush()
         self._val.flush()
@@ -147,10 +161,11 @@ class RunLog:
 
 
 def draw_curves(table: pd.DataFrame, path: Path) -> None:
-    """Losses above, AP and learning rate below, over the steps.
+    """Plots losses (top), and AP and learning rate (bottom), over the steps.
 
     Args:
-      table: as metrics.csv has it: one row a step, and one an evaluation.
+      table: the content of metrics.csv, with one row per step and one per evaluation.
+      path: the PNG file to write.
     """
     from matplotlib.figure import Figure
 
@@ -158,17 +173,17 @@ def draw_curves(table: pd.DataFrame, path: Path) -> None:
     losses, precision = figure.subplots(2, 1, sharex=True)
     steps = table[table["total_loss"].notna()]
     window = max(1, min(SMOOTHING, len(steps) // 10))
-    for name, colour in zip(LOSSES, ("black", "tab:blue", "tab:orange", "tab:gray"), strict=True):
+    for name, color in zip(LOSSES, ("black", "tab:blue", "tab:orange", "tab:gray"), strict=True):
         curve = steps[name].rolling(window, min_periods=1).mean()
-        losses.plot(steps["step"], curve, color=colour, label=name.replace("_", " "))
-        judged = table[table[f"val_{name}"].notna()]
-        losses.plot(judged["step"], judged[f"val_{name}"], "o--", color=colour, markersize=4)
+        losses.plot(steps["step"], curve, color=color, label=name.replace("_", " "))
+        evaluated = table[table[f"val_{name}"].notna()]
+        losses.plot(evaluated["step"], evaluated[f"val_{name}"], "o--", color=color, markersize=4)
     losses.set(yscale="log", ylabel=f"loss (lines: training, mean of {window}; dots: validation)")
     losses.legend()
-    judged = table[table["AP"].notna()]
+    evaluated = table[table["AP"].notna()]
     for name in ("AP", "AP50", "AP_small"):
-        precision.plot(judged["step"], judged[name], "o-", label=name.replace("_", " "))
-    precision.set(xlabel="step", ylabel="on the val split", ylim=(0, 1))
+        precision.plot(evaluated["step"], evaluated[name], "o-", label=name.replace("_", " "))
+    precision.set(xlabel="step", ylabel="AP on the val split", ylim=(0, 1))
     precision.legend(loc="upper left")
     rate = precision.twinx()
     rate.plot(steps["step"], steps["learning_rate"], color="tab:gray", linewidth=1)
@@ -180,15 +195,18 @@ def draw_curves(table: pd.DataFrame, path: Path) -> None:
 
 
 def _columns(losses: dict[str, float]) -> dict[str, str]:
-    """Losses by column: `Loss/total_loss` is total_loss. Others, such as RPN losses, are summed."""
-    named = {name: 0.0 for name in LOSSES}
+    """Returns losses by column name: `Loss/total_loss` becomes `total_loss`.
+
+    The RPN losses of Faster R-CNN are added to the corresponding loss.
+    """
+    sums = dict.fromkeys(LOSSES, 0.0)
     for name, value in losses.items():
         name = name.replace("objectness", "classification")
-        kind = next((each for each in LOSSES if name.endswith(each)), None)
-        if kind:
-            named[kind] += value
-    return {name: _text(value) for name, value in named.items()}
+        column = next((column for column in LOSSES if name.endswith(column)), None)
+        if column:
+            sums[column] += value
+    return {name: _format(value) for name, value in sums.items()}
 
 
-def _text(value: float | None) -> str:
+def _format(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"

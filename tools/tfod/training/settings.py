@@ -1,4 +1,4 @@
-"""What a run is started with, and `run.json`, which keeps it."""
+"""The settings of a run, and `run.json`, which stores them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from tfod.training.precision import AUTO
 
 @dataclass(frozen=True)
 class RunSettings:
-    """What a run needs besides its pipeline.config to be repeated or resumed.
+    """Everything that repeats or resumes a run, apart from its pipeline.config.
 
     Attributes:
-      seed: of weights, input order and augmentation.
-      checkpoint_every: steps between checkpoints; the last step is always saved.
-      keep: how many of the newest checkpoints stay.
+      seed: of the initial weights, the input order and the augmentation.
+      checkpoint_every: steps between checkpoints. The last step is always saved.
+      keep: number of the newest checkpoints to keep.
       eval_every: steps between evaluations on the val split; None for a tenth of the run. The last
         step is always evaluated.
-      patience: stop after so many evaluations in a row without a better AP; None to never stop.
-      deterministic: the same run has the same weights to the last bit, also where it was killed on
-        its way; some operations are slower for it.
-      precision: float32 or bfloat16 of the convolutions in a step, or auto for the faster one.
-      balance: show pictures with rare classes more often (`sampling.balanced_epoch`).
+      patience: stops after this number of successive evaluations without a better AP; None to
+        train all steps.
+      deterministic: the same run gives bit-identical weights, even if it was killed and resumed.
+        Some operations are slower.
+      precision: of the convolutions in a step: float32, bfloat16, or auto for the faster one.
+      balance: repeats images of rare classes (`class_balance.balanced_epoch`).
     """
 
     seed: int = 0
@@ -38,7 +39,7 @@ class RunSettings:
 
 
 def read_settings(run: RunFolder) -> RunSettings:
-    """The settings a run was started with.
+    """Reads the settings that a run was started with.
 
     Raises:
       UserError: `run` is not a run folder.
@@ -47,7 +48,7 @@ def read_settings(run: RunFolder) -> RunSettings:
         return RunSettings(**json.loads(run.settings.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            run.path, "is not a run folder", "Name a folder that `tfod train --output` wrote"
+            run.path, "is not a run folder", "Give a folder written by `tfod train --output`"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The training loop around the OD API's model, inputs, losses and optimizer."""
+"""The training loop: steps, evaluations, checkpoints and logs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,12 +26,11 @@ from tfod.model import pipeline as pipelines
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
-from tfod.training import precision
 from tfod.training import strategy as strategies
 from tfod.training.events import Evaluation, Step, WorkerLostError
-from tfod.training.input import training_batches, validation_batches
 from tfod.training.learner import Learner
-from tfod.training.run_log import IMAGES_SHOWN, RunLog, SideBySide
+from tfod.training.precision import resolve_precision
+from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
 from tfod.training.settings import RunSettings, read_settings, write_settings
 
 if TYPE_CHECKING:
@@ -42,9 +40,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-EVALUATIONS = 10  # in a run, unless another interval is asked for
-# Losses beyond this grew for a while already, and no learning rate brings them back.
-EXPLODED = 1e6
+EVALUATIONS = 10  # per run, unless `eval_every` is set
+# A loss above this has grown for many steps, and training does not recover from it.
+MAX_LOSS = 1e6
 
 
 def train(
@@ -59,76 +57,98 @@ def train(
     on_note: Callable[[str], None] = lambda note: None,
     strategy: str = strategies.AUTO,
 ) -> Path:
-    """Trains a detector into a run folder, or goes on with the run that lies there.
+    """Trains a detector into a run folder, or resumes the run in that folder.
 
-    The folder holds pipeline.config and run.json (the run as configured), label_map.pbtxt,
-    checkpoints in the OD API's format (`ckpt-N` after N checkpoints, `step`, `model` and
-    `optimizer` inside), the best one by AP on the val split in best/ (of the averaged weights,
-    where they are averaged), TensorBoard logs in train/ and val/, metrics.csv and training.png.
-    A run that was killed goes on from its newest checkpoint as if nothing had been.
+    The folder contains pipeline.config and run.json (the configuration of the run),
+    label_map.pbtxt, checkpoints in the OD API's format (`ckpt-N`, with `step`, `model` and
+    `optimizer`), the checkpoint with the highest AP on the val split in best/ (with the averaged
+    weights, if the config averages them), TensorBoard logs in train/ and val/, metrics.csv and
+    training.png. A run that was killed resumes from its newest checkpoint with the same data order.
 
-    Of several workers each calls this with the same arguments and a `TF_CONFIG` of its own; the
-    first writes the run folder, which all of them have to see.
+    With several workers, each calls this function with the same arguments and its own `TF_CONFIG`.
+    The first worker writes the run folder, which all workers must be able to read.
 
     Args:
       data: a converted data set.
-      template: a template's name or a pipeline.config file.
-      output: the run folder. An unfinished run there is resumed if it has the same configuration.
+      template: name of a template, or path of a pipeline.config file.
+      output: the run folder. An existing run resumes if it has the same configuration.
       options: overrides of the template.
-      settings: seed and checkpointing.
-      overwrite: start anew, replacing a run that lies in `output`.
+      settings: seed, checkpoints and evaluation.
+      overwrite: replaces an existing run instead of resuming it.
       on_step: called after each step.
       on_evaluation: called after each evaluation.
-      on_note: called with what is to be known: a GPU that is not used.
-      strategy: where to compute, of `strategy.STRATEGIES`. A run may go on with another.
+      on_note: called with a hint for the user, such as a GPU that is not used.
+      strategy: one of `strategy.STRATEGIES`. A run can resume with another one.
 
     Returns:
-      The prefix of the best checkpoint; of the newest where there is no val split.
+      The prefix of the best checkpoint, or of the newest if there is no val split.
 
     Raises:
-      UserError: an argument, the template, the initial checkpoint or the run folder is unusable;
-        the loss exploded; the batch does not fit the memory; or the disk is full.
-      WorkerLostError: another worker is gone.
+      UserError: an argument, the template, the initial checkpoint or the run folder is not valid;
+        the loss exploded; the batch does not fit into memory; or the disk is full.
+      WorkerLostError: another worker has stopped.
     """
     import tensorflow as tf
 
-    placed = strategies.make_strategy(strategy)  # before anything else of TensorFlow
-    if strategies.gpu_left_out():
+    distribution = strategies.make_strategy(strategy)  # before any other use of TensorFlow
+    if strategies.has_unused_gpu():
         on_note(
-            "the processor trains, for TensorFlow cannot use this machine's GPU. tools/setup.sh "
-            "brings the libraries it wants, and so does: pip install 'tensorflow[and-cuda]'"
+            "training on the CPU: TensorFlow cannot use this machine's GPU. Install the CUDA "
+            "libraries with tools/setup.sh or: pip install 'tensorflow[and-cuda]'"
         )
     options, settings = options or pipelines.Options(), settings or RunSettings()
-    if options.init is not None:
-        prefix = find_checkpoint(options.init)
-        kind = checkpoint_type(prefix) if options.init_type is None else options.init_type
-        options = dataclasses.replace(options, init=prefix, init_type=kind)
+    resume = output.exists() and not overwrite
+    options = _resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
     if "train" not in data.splits:
         raise UserError(data.folder, "has no train split", "Convert it with a train fraction")
     if not data.splits["train"].objects:
-        raise UserError(data.folder, "has no object in its train split", "Draw some boxes")
-    replicas, batch = placed.num_replicas_in_sync, pipeline.train_config.batch_size
-    if batch % replicas:
+        raise UserError(data.folder, "its train split contains no object", "Draw some boxes")
+    replicas, batch_size = distribution.num_replicas_in_sync, pipeline.train_config.batch_size
+    if batch_size % replicas:
         raise UserError(
-            "--batch-size", f"is {batch}, for {replicas} devices", "Give a multiple of that"
+            "--batch-size",
+            f"is {batch_size}, which {replicas} devices cannot share evenly",
+            f"Give a multiple of {replicas}",
         )
-    resume = output.exists() and not overwrite
     if resume:
         _check_same_run(output, pipeline, settings)
-    strategies.wait_for_all(placed)  # before one of them writes what the others look for
+    # No worker may write the folder before all have checked whether it exists.
+    strategies.wait_for_workers(distribution)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    arithmetic = precision.chosen(settings.precision)
-    learner = Learner(pipeline, settings.seed, resume, arithmetic, placed)
-    if strategies.is_chief(placed):
+    precision = resolve_precision(settings.precision)
+    learner = Learner(pipeline, settings.seed, resume, precision, distribution)
+    if strategies.is_chief(distribution):
         if not resume:
             _write_run_folder(output, pipeline, settings, data.label_map)
         return _Run(output, output, pipeline, settings, data, learner).run(on_step, on_evaluation)
-    # Saving is done by all together, but only the first one's is kept.
-    with tempfile.TemporaryDirectory() as own:
-        _Run(Path(own), output, pipeline, settings, data, learner).run(on_step, on_evaluation)
+    # Saving a checkpoint needs all workers, but only the files of the first one are kept.
+    with tempfile.TemporaryDirectory() as scratch:
+        _Run(Path(scratch), output, pipeline, settings, data, learner).run(on_step, on_evaluation)
     return RunFolder(output).checkpoint()
+
+
+def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pipelines.Options:
+    """Returns the options with the prefix and the type of the initial checkpoint.
+
+    Args:
+      run: the run to resume, if any. Its initial checkpoint is not read and need not exist.
+
+    Raises:
+      UserError: the checkpoint is not valid.
+    """
+    if options.init is None:
+        return options
+    prefix, kind = options.init, options.init_type
+    if run is not None and run.is_run:
+        config = pipelines.read_pipeline(run.config).train_config
+        if config.fine_tune_checkpoint == str(prefix.resolve()):
+            kind = kind or config.fine_tune_checkpoint_type
+            return dataclasses.replace(options, init_type=kind)
+    prefix = find_checkpoint(prefix)
+    kind = kind or checkpoint_type(prefix)
+    return dataclasses.replace(options, init=prefix, init_type=kind)
 
 
 def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
@@ -136,7 +156,7 @@ def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: R
     if read_settings(run) != settings or pipeline != pipelines.read_pipeline(run.config):
         raise UserError(
             output,
-            "holds a run with other settings",
+            "contains a run with other settings",
             "Repeat its command to resume it, choose another --output, or replace it with "
             "--overwrite",
         )
@@ -153,11 +173,12 @@ def _write_run_folder(
 
 
 class _Run:
-    """A run folder, and the learner that goes on from it.
+    """A run: restores the learner, trains it, and writes checkpoints and logs.
 
     Args:
-      folder: to write into.
-      resumed: to read the newest checkpoint of.
+      folder: the folder to write.
+      resumed: the folder with the checkpoints to resume from. It differs from `folder` for workers
+        other than the first.
     """
 
     def __init__(
@@ -171,12 +192,12 @@ class _Run:
     ) -> None:
         import tensorflow as tf
 
-        self.folder, self.pipeline, self.settings = folder, pipeline, settings
-        self.data, self.learner = data, learner
-        self.last = pipeline.train_config.num_steps
-        self.eval_every = settings.eval_every or math.ceil(self.last / EVALUATIONS)
-        # Of the evaluations: the best AP, and how many there were since.
+        self.folder, self.settings, self.data, self.learner = folder, settings, data, learner
+        self.batch_size = pipeline.train_config.batch_size
+        self.last_step = pipeline.train_config.num_steps
+        self.eval_every = settings.eval_every or math.ceil(self.last_step / EVALUATIONS)
         self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
+        # The number of evaluations since the best one.
         self.stale = tf.Variable(0, trainable=False, dtype=tf.int64)
         checkpoint = learner.checkpoint()
         checkpoint.best_ap, checkpoint.stale = self.best_ap, self.stale
@@ -191,59 +212,60 @@ class _Run:
         if latest := RunFolder(resumed).newest_checkpoint():
             checkpoint.restore(str(latest)).assert_consumed()
             log.info("resuming %s after step %d", resumed, learner.steps_done)
-        # Made before anything is traced: the model keeps the anchors of its last trace.
-        batches = partial(
-            training_batches,
-            *(pipeline, learner.model, settings.seed, learner.steps_done, settings.balance),
-        )
-        if learner.strategy.num_replicas_in_sync > 1:
-            self.batches = learner.strategy.distribute_datasets_from_function(batches)
-        else:
-            self.batches = batches()
+        # Created before the model is traced: it keeps the anchors of its last trace.
+        self.batches = learner.training_batches(settings.seed, settings.balance)
         if "val" in data.splits:
-            self.val_batches = validation_batches(pipeline, learner.model)
+            self.val_batches = learner.validation_batches()
 
     def run(
         self, on_step: Callable[[Step], None], on_evaluation: Callable[[Evaluation], None]
     ) -> Path:
+        """Trains up to the last step.
+
+        Returns:
+          The prefix of the best checkpoint, or of the newest if there is no val split.
+        """
         import tensorflow as tf
 
         done = self.learner.steps_done
         with RunLog(self.folder, done) as run_log:
             try:
-                self._steps(run_log, on_step, on_evaluation)
+                self._train(run_log, on_step, on_evaluation)
             except KeyboardInterrupt:
-                if self.learner.steps_done > done and not strategies.workers(self.learner.strategy):
+                # Saving needs all workers, and the others may not be interrupted.
+                alone = not strategies.worker_count(self.learner.strategy)
+                if alone and self.learner.steps_done > done:
                     self._save(self.manager)
                 raise
             except tf.errors.ResourceExhaustedError as error:
-                # TensorFlow says it of full disks, too.
+                # TensorFlow raises this for a full disk, too.
                 if any(os.strerror(number) in error.message for number in DISK_FULL):
-                    raise self._cannot_write(error.message.splitlines()[0]) from error
-                batch = self.pipeline.train_config.batch_size
+                    raise self._write_error(error.message.splitlines()[0]) from error
                 raise UserError(
                     "--batch-size",
-                    f"is {batch}, and so many pictures do not fit the memory at a time",
-                    "Give a smaller one, or take a smaller model",
+                    f"is {self.batch_size}, and a batch of {self.batch_size} images does not fit "
+                    "into memory",
+                    "Give a smaller batch size, or choose a smaller model",
                 ) from error
             except tf.errors.OpError as error:
-                if strategies.workers(self.learner.strategy):
+                if strategies.worker_count(self.learner.strategy):
                     raise WorkerLostError(self.learner.steps_done > done) from error
                 raise
             except OSError as error:
-                raise self._cannot_write(error.strerror or str(error)) from error
-            run_log.draw()
+                raise self._write_error(error.strerror or str(error)) from error
+            if "val" not in self.data.splits:  # otherwise the last evaluation has drawn it
+                run_log.draw()
         return Path(self.best.latest_checkpoint or self.manager.latest_checkpoint)
 
-    def _steps(
+    def _train(
         self,
         run_log: RunLog,
         on_step: Callable[[Step], None],
         on_evaluation: Callable[[Evaluation], None],
     ) -> None:
-        step = self.learner.steps_done
-        if step and self._is_due(step) and not run_log.has_evaluation(step):
-            # Ctrl-C came between the step and its evaluation.
+        done = self.learner.steps_done
+        if done and self._needs_evaluation(done) and not run_log.has_evaluation(done):
+            # The run was interrupted between this step and its evaluation.
             on_evaluation(self._evaluate(run_log))
             self._save(self.manager)
         before = time.perf_counter()
@@ -254,25 +276,22 @@ class _Run:
             losses = {
                 name: float(loss) for name, loss in self.learner.train(features, labels).items()
             }
-            now = time.perf_counter()
-            speed = self.pipeline.train_config.batch_size / (now - before)
-            step = Step(self.learner.steps_done, self.last, losses, rate, speed)
-            self._check(step)
+            speed = self.batch_size / (time.perf_counter() - before)
+            step = Step(self.learner.steps_done, self.last_step, losses, rate, speed)
+            self._check_loss(step)
             run_log.write_step(step)
             on_step(step)
-            is_last = step.number == self.last
-            if self._is_due(step.number):
-                evaluation = self._evaluate(run_log)
-                on_evaluation(evaluation)
+            is_last = step.number == self.last_step
+            if self._needs_evaluation(step.number):
+                on_evaluation(self._evaluate(run_log))
                 is_last = is_last or self._is_stale()
             if step.number % self.settings.checkpoint_every == 0 or is_last:
                 run_log.flush()
                 self._save(self.manager)
             before = time.perf_counter()
 
-    def _is_due(self, step: int) -> bool:
-        """Whether an evaluation follows this step."""
-        return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last)
+    def _needs_evaluation(self, step: int) -> bool:
+        return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last_step)
 
     def _save(self, manager: tf.train.CheckpointManager, number: int | None = None) -> None:
         import tensorflow as tf
@@ -280,28 +299,28 @@ class _Run:
         try:
             manager.save(checkpoint_number=number)
         except tf.errors.OpError as error:
-            raise self._cannot_write(error.message.splitlines()[0]) from error
+            raise self._write_error(error.message.splitlines()[0]) from error
 
-    def _cannot_write(self, reason: str) -> UserError:
-        remedy = "Make room or give permission, and repeat the command: it goes on from there"
+    def _write_error(self, reason: str) -> UserError:
+        remedy = "Free disk space or change the permissions, then repeat the command to resume"
         return UserError(self.folder, f"cannot be written: {reason}", remedy)
 
     def _is_stale(self) -> bool:
         return self.settings.patience is not None and int(self.stale) >= self.settings.patience
 
-    def _check(self, step: Step) -> None:
-        if not step.total_loss < EXPLODED:  # NaN is not less
-            kept = self.manager.latest_checkpoint
-            rate = step.learning_rate
+    def _check_loss(self, step: Step) -> None:
+        """Raises a UserError if the loss exploded."""
+        if not step.total_loss < MAX_LOSS:  # also true for NaN
+            earlier = self.manager.latest_checkpoint
             raise UserError(
                 self.folder,
                 f"the loss of step {step.number} is {step.total_loss:g}",
-                f"Train anew with a --learning-rate below {rate:g}"
-                + (f"; {kept} is from before" if kept else ""),
+                f"Restart with --overwrite and a --learning-rate below {step.learning_rate:g}"
+                + (f"; {earlier} is from before" if earlier else ""),
             )
 
     def _evaluate(self, run_log: RunLog) -> Evaluation:
-        """Judges the model on the val split, and keeps it where it is the best so far."""
+        """Evaluates the model on the val split, and saves it if it is the best so far."""
         with self.learner.averaged():
             metrics, losses, examples = self._evaluate_split()
             ap = metrics.coco["AP"] or 0.0
@@ -317,24 +336,32 @@ class _Run:
         run_log.write_evaluation(evaluation, examples)
         return evaluation
 
-    def _evaluate_split(self) -> tuple[Metrics, dict[str, float], list[SideBySide]]:
-        """Metrics, mean losses, and the first pictures with what was to be found and what was."""
+    def _evaluate_split(self) -> tuple[Metrics, dict[str, float], list[ValidationExample]]:
+        """Returns the metrics, the mean losses, and the first images with their detections."""
         records = read_records(self.data.splits["val"].shards)
-        truths, found, examples = [], [], []
-        sums: Counter[str] = Counter()
+        ground_truth, detections = [], []
+        examples: list[ValidationExample] = []
+        sums: defaultdict[str, float] = defaultdict(float)
         batches = 0
         for features, labels in self.val_batches:
             batches += 1
-            losses, outputs = self.learner.evaluate(features, labels)
-            sums.update({name: float(loss) for name, loss in losses.items()})
-            # The last batch is filled up with the first pictures. Records come last: zip takes one
-            # from each in turn, and must find the batch at its end first.
-            for *output, record in zip(*outputs, records, strict=False):
-                detections = detections_from_outputs(*output, self.data.classes)
-                truths.append(record.annotation)
-                found.append(detections)
-                if len(examples) < IMAGES_SHOWN:
+            losses, (boxes, scores, class_ids) = self.learner.evaluate(features, labels)
+            for name, loss in losses.items():
+                sums[name] += float(loss)
+            # The last batch is filled up with the first images, for which no record is left. zip
+            # reads its arguments in order: with the records last, it drops none of them when the
+            # batch ends.
+            outputs = zip(boxes, scores, class_ids, strict=True)
+            for (image_boxes, image_scores, image_ids), record in zip(
+                outputs, records, strict=False
+            ):
+                detected = detections_from_outputs(
+                    image_boxes, image_scores, image_ids, self.data.classes
+                )
+                ground_truth.append(record.annotation)
+                detections.append(detected)
+                if len(examples) < EXAMPLES:
                     pixels = load_rgb(record.image.data)
-                    examples.append(SideBySide(pixels, record.annotation, detections))
-        metrics, _ = evaluate(truths, found, self.data.classes.values())
+                    examples.append(ValidationExample(pixels, record.annotation, detected))
+        metrics, _ = evaluate(ground_truth, detections, self.data.classes.values())
         return metrics, {name: total / batches for name, total in sums.items()}, examples

@@ -1,4 +1,8 @@
-"""All that knows the age of `object_detection`, or uses what it and Keras keep private."""
+"""Code that depends on the age or the private symbols of `object_detection` and its libraries.
+
+`repairs` makes the OD API work with current releases of its dependencies. `internals` and
+`mediapipe_metadata` wrap private symbols. `stateless_random` replaces random number generators.
+"""
 
 from tfod.upstream.repairs import install
 

@@ -1,25 +1,48 @@
-"""Makes the TensorFlow Object Detection API (`object_detection`) work on today's stack.
+"""Makes the TensorFlow Object Detection API (`object_detection`) work with current libraries.
 
-The last release of the OD API is from 2022. What broke since is put right here while Python
-imports the modules concerned, by a finder at the head of `sys.meta_path`; no file of another
-package is changed, and a repair does nothing where the breakage is absent. `install()` is cheap:
-TensorFlow loads only when somebody imports it.
+The last release of the OD API is from 2022. The repairs run while Python imports the modules
+concerned. `install()` adds a finder to `sys.meta_path`; it is fast and does not import TensorFlow.
+No file of another package is changed. A repair does nothing if its module still works.
 
-The repairs, by what broke:
+The repairs, each with what broke the upstream symbol, and the test in
+`tests/upstream/test_repairs.py` that covers it:
 
-| upstream symbol | what broke it | since |
-|---|---|---|
-| every Keras model, `tf.keras` | Keras 3 became `tf.keras` | TensorFlow 2.16 |
-| `object_detection.protos.*_pb2` | descriptors may no longer be built by hand | protobuf 4 |
-| `tensorflow.compat.v1.estimator` | removed; our path only names it | TensorFlow 2.16 |
-| `tensorflow_io` in `deepmac_meta_arch` | built against TensorFlow 2.16, no wheel for 3.13 | 2024 |
-| `control_flow_ops.case`, `cond`, … in `tf_slim` | moved to modules of their own | 2.13 |
-| `np.float`, `np.int`, `np.string_`, … here and in `lvis` | removed | NumPy 1.24 and 2.0 |
-| `keras.applications.resnet` in `resnet_v1` | is Keras 3's now, without `ResNet` | Keras 3 |
-| `dataset_util.int64_feature`, `int64_list_feature` | int fields refuse booleans | protobuf 7 |
-| `FreeTypeFont.getsize` in `visualization_utils` | removed | Pillow 10 |
-| `canvas.tostring_rgb`, `np.fromstring` of bytes there | removed | Matplotlib 3.10, NumPy 2.3 |
-| `seq_example_util.boxes_to_box_components` | `array != []` is an error | NumPy 1.25 |
+`tf.keras`, in every model
+  Keras 3 replaced Keras 2 in TensorFlow 2.16.
+  Test: `test_keras_2_is_used_whichever_package_is_imported_first`.
+`object_detection.protos.*_pb2`
+  protobuf 4 refuses descriptors that are built in Python.
+  Test: `test_every_proto_message_round_trips_as_text_and_bytes`.
+`tensorflow.compat.v1.estimator`
+  Removed in TensorFlow 2.16. tfod only reads names from it.
+  Test: `test_the_removed_estimator_is_reported_when_it_is_used`.
+`tensorflow_io` in `deepmac_meta_arch`
+  Built for TensorFlow 2.16; has no wheel for Python 3.13.
+  Test: `test_tensorflow_io_is_not_imported`.
+`control_flow_ops.case`, `cond` and others in `tf_slim`
+  TensorFlow 2.13 moved them to other modules.
+  Test: `test_moved_control_flow_is_available_to_tf_slim`.
+`np.float`, `np.int`, `np.string_` and others in `object_detection` and `lvis`
+  Removed in NumPy 1.24 and 2.0.
+  Test: `test_removed_numpy_names_are_available_to_old_packages_only`.
+`keras.applications.resnet` in `resnet_v1`
+  Is now that of Keras 3, without `ResNet`.
+  Test: `test_resnet_18_is_built_with_keras_2`.
+`dataset_util.int64_feature`, `int64_list_feature`
+  Integer fields of protobuf 7 refuse booleans.
+  Test: `test_record_helpers_accept_booleans`.
+`FreeTypeFont.getsize` in `visualization_utils`
+  Removed in Pillow 10.
+  Test: `test_boxes_can_be_drawn_with_text`.
+`FigureCanvasAgg.tostring_rgb` and `np.fromstring` in `visualization_utils`
+  Removed in Matplotlib 3.10, and for bytes in NumPy 2.3.
+  Test: `test_plots_can_be_read_from_the_canvas`.
+`seq_example_util.boxes_to_box_components`
+  `array != []` is an error since NumPy 1.25.
+  Test: `test_boxes_of_frames_can_be_arrays`.
+
+Some modules import large libraries that tfod does not need. They are imported on first use
+instead. Test: `test_large_libraries_are_imported_on_first_use`.
 """
 
 from __future__ import annotations
@@ -30,7 +53,7 @@ import os
 import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -39,7 +62,7 @@ PROTO_MODULE = re.compile(r"object_detection\.protos\.\w+_pb2")
 CONTROL_FLOW = "tensorflow.python.ops.control_flow_ops"
 ESTIMATOR = re.compile(r"tensorflow(\._api\.v2)?\.compat\.v1\.estimator")
 
-# What NumPy used to call by another name, and who still asks for it by that name.
+# Former names in NumPy, and the packages that still use them.
 RENAMED_IN_NUMPY = {
     "NAN": "nan",
     "bool": "bool_",
@@ -50,7 +73,7 @@ RENAMED_IN_NUMPY = {
 BUILTINS_IN_NUMPY = {"float": float, "int": int, "object": object, "str": str}
 OLD_NUMPY_USERS = ("object_detection", "lvis")
 
-# Where TensorFlow 2.13 put what used to be in control_flow_ops, and what 2.20 still serves there.
+# Names that TensorFlow 2.13 moved out of control_flow_ops, and their modules.
 MOVED_CONTROL_FLOW = {
     "case": "control_flow_case",
     "switch_case": "control_flow_switch_case",
@@ -61,11 +84,11 @@ MOVED_CONTROL_FLOW = {
 
 
 class ProtoLoader(SourceFileLoader):
-    """Loads an old generated `_pb2` module from the descriptor embedded in it.
+    """Loads an old generated `_pb2` module from its serialized descriptor.
 
-    `protoc` before 3.20 wrote Python code that builds every descriptor by hand, which the fast
-    (upb) runtime refuses since protobuf 4. The same file also holds the serialized
-    `FileDescriptorProto`; registering that gives the same classes.
+    `protoc` before 3.20 generated Python code that builds every descriptor. The fast runtime (upb)
+    refuses this since protobuf 4. The same file also contains the serialized `FileDescriptorProto`,
+    which gives the same classes.
     """
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -73,7 +96,7 @@ class ProtoLoader(SourceFileLoader):
         from google.protobuf.internal import builder
 
         serialized = _serialized_descriptor(self.get_data(self.path))
-        if serialized is None:  # generated by a protoc that suits the runtime
+        if serialized is None:  # generated by a newer protoc
             super().exec_module(module)
             return
         for dependency in descriptor_pb2.FileDescriptorProto.FromString(serialized).dependency:
@@ -85,33 +108,37 @@ class ProtoLoader(SourceFileLoader):
 
 
 def _serialized_descriptor(source: bytes) -> bytes | None:
-    """The `serialized_pb=b"..."` argument of the hand-built FileDescriptor, None if none is."""
+    """Returns the `serialized_pb=b"..."` argument in the generated code; None if there is none."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.keyword) and node.arg == "serialized_pb":
             return ast.literal_eval(node.value)
     return None
 
 
-class AfterImport(Loader):
-    """Runs the module's own loader and then a repair on the loaded module."""
+class RepairLoader(Loader):
+    """Loads a module with its own loader, then repairs it."""
 
-    def __init__(self, loader: Loader, repair) -> None:
+    def __init__(self, loader: Loader, repair: Callable[[types.ModuleType], None]) -> None:
         self.loader, self.repair = loader, repair
 
     def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        # As if it had been loaded without us: importlib.resources and others ask the loader.
-        module.__loader__ = module.__spec__.loader = self.loader
+        _restore_loader(module, self.loader)
         self.loader.exec_module(module)
         self.repair(module)
 
 
-class StandIn(Loader):
-    """An empty module for one that is gone: imports succeed, use says what is missing."""
+class RemovedModuleLoader(Loader):
+    """Creates a module in place of a removed one. Importing it works, using it raises an error.
 
-    def __init__(self, explanation: str, **names) -> None:
+    Args:
+      explanation: for the error message.
+      names: the names that the module does have.
+    """
+
+    def __init__(self, explanation: str, **names: object) -> None:
         self.explanation, self.names = explanation, names
 
     def create_module(self, spec: ModuleSpec) -> None:
@@ -124,35 +151,46 @@ class StandIn(Loader):
         vars(module).update(self.names, __getattr__=missing)
 
 
-class Lending(Loader):
-    """Loads a module, and lends it others under names that it imports.
+class SubstitutingLoader(Loader):
+    """Loads a module that gets substitutes for some of the modules it imports.
 
-    So a module gets the Keras it was written for, and one that wants a large library for a rare
-    purpose does not load it: those libraries make up a third of the time it takes to start.
+    This gives a module the Keras release it was written for, and avoids large libraries that are
+    rarely needed: importing them would take a third of the start-up time.
+
+    Args:
+      substitutes: functions that create a module, by the name that is imported.
     """
 
-    def __init__(self, loader: Loader, lent: dict[str, Callable[[], types.ModuleType]]) -> None:
-        self.loader, self.lent = loader, lent
+    def __init__(
+        self, loader: Loader, substitutes: dict[str, Callable[[], types.ModuleType]]
+    ) -> None:
+        self.loader, self.substitutes = loader, substitutes
 
-    def create_module(self, spec: ModuleSpec):
+    def create_module(self, spec: ModuleSpec) -> types.ModuleType | None:
         return self.loader.create_module(spec)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        module.__loader__ = module.__spec__.loader = self.loader
-        own = {name: sys.modules.get(name) for name in self.lent}
-        sys.modules.update({name: lend() for name, lend in self.lent.items()})
+        _restore_loader(module, self.loader)
+        originals = {name: sys.modules.get(name) for name in self.substitutes}
+        sys.modules.update({name: create() for name, create in self.substitutes.items()})
         try:
             self.loader.exec_module(module)
         finally:
-            for name, before in own.items():
-                if before is None:
+            for name, original in originals.items():
+                if original is None:
                     del sys.modules[name]
                 else:
-                    sys.modules[name] = before
+                    sys.modules[name] = original
 
 
-class WhenUsed(types.ModuleType):
-    """Stands for a module that is imported when a name is first taken from it."""
+def _restore_loader(module: types.ModuleType, loader: Loader) -> None:
+    """Makes a module refer to its own loader, which `importlib.resources` and others use."""
+    assert module.__spec__ is not None
+    module.__loader__ = module.__spec__.loader = loader
+
+
+class LazyModule(types.ModuleType):
+    """A module that is imported when one of its names is first used."""
 
     def __getattr__(self, name: str):
         if name.startswith("__"):
@@ -160,15 +198,15 @@ class WhenUsed(types.ModuleType):
         return getattr(importlib.import_module(self.__name__), name)
 
 
-def matplotlib_to_be() -> types.ModuleType:
-    """What `visualization_utils` needs of Matplotlib as it loads: to choose where it draws."""
+def lazy_matplotlib() -> types.ModuleType:
+    """Creates a `matplotlib` with the one function that `visualization_utils` calls on import."""
     matplotlib = types.ModuleType("matplotlib")
-    matplotlib.use = lambda backend: os.environ.setdefault("MPLBACKEND", backend)
+    vars(matplotlib)["use"] = lambda backend: os.environ.setdefault("MPLBACKEND", backend)
     return matplotlib
 
 
-def optimize_to_be() -> types.ModuleType:
-    """What `hungarian_matcher` takes from `scipy.optimize` as it loads, and few models call."""
+def lazy_scipy_optimize() -> types.ModuleType:
+    """Creates a `scipy.optimize` with the one function that `hungarian_matcher` imports."""
 
     def linear_sum_assignment(*arguments, **options):
         return importlib.import_module("scipy.optimize").linear_sum_assignment(
@@ -176,102 +214,107 @@ def optimize_to_be() -> types.ModuleType:
         )
 
     optimize = types.ModuleType("scipy.optimize")
-    optimize.linear_sum_assignment = linear_sum_assignment
+    vars(optimize)["linear_sum_assignment"] = linear_sum_assignment
     return optimize
 
 
-def package_of(module: str) -> types.ModuleType:
-    """A package that has nothing but a module which is imported when it is used."""
-    package, _, name = module.rpartition(".")
-    empty = types.ModuleType(package)
-    setattr(empty, name, WhenUsed(module))
-    return empty
+def package_with_lazy_module(module: str) -> types.ModuleType:
+    """Creates the package of a module with nothing but this module, as a `LazyModule`."""
+    name, _, child = module.rpartition(".")
+    package = types.ModuleType(name)
+    setattr(package, child, LazyModule(module))
+    return package
 
 
 class EstimatorModeKeys:
-    """`tf.estimator.ModeKeys`, which the OD API's input functions compare with."""
+    """The values of `tf.estimator.ModeKeys`, which the OD API's input functions use."""
 
     TRAIN, EVAL, PREDICT = "train", "eval", "infer"
 
 
 def restore_control_flow(module: types.ModuleType) -> None:
-    """Serves the moved names of `control_flow_ops` at their old place, when first asked for.
+    """Makes the moved names of `control_flow_ops` available under their old names.
 
-    At first use and not at once, because the modules they moved to import this one.
+    They are looked up on use, because the modules that contain them import this one.
     """
 
-    def moved(name: str):
+    def get_moved_name(name: str):
         if name not in MOVED_CONTROL_FLOW:
             raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-        home = importlib.import_module(f"tensorflow.python.ops.{MOVED_CONTROL_FLOW[name]}")
-        return getattr(home, name)
+        new_module = importlib.import_module(f"tensorflow.python.ops.{MOVED_CONTROL_FLOW[name]}")
+        return getattr(new_module, name)
 
-    module.__getattr__ = moved
+    vars(module)["__getattr__"] = get_moved_name
 
 
 def restore_numpy_names(numpy: types.ModuleType) -> None:
-    """Serves removed names of NumPy to the old packages, and to no other caller.
+    """Makes removed names of NumPy available to `OLD_NUMPY_USERS`, and to no other caller.
 
-    NumPy asks its module `__getattr__` only for names it does not have.
+    Python calls a module's `__getattr__` only for names that the module does not have.
     """
-    refuse = numpy.__getattr__
+    original = numpy.__getattr__
 
-    def removed(name: str):
+    def get_removed_name(name: str):
         if name in RENAMED_IN_NUMPY or name in BUILTINS_IN_NUMPY:
             caller = sys._getframe(1).f_globals.get("__name__", "")
             if caller.partition(".")[0] in OLD_NUMPY_USERS:
                 if name in BUILTINS_IN_NUMPY:
                     return BUILTINS_IN_NUMPY[name]
                 return getattr(numpy, RENAMED_IN_NUMPY[name])
-        return refuse(name)
+        return original(name)
 
-    numpy.__getattr__ = removed
+    vars(numpy)["__getattr__"] = get_removed_name
 
 
-def legacy_applications() -> types.ModuleType:
-    """`keras.applications` of Keras 2, whose `resnet` has the general `ResNet` for 18 and 34."""
+def keras_2_applications() -> types.ModuleType:
+    """Returns `keras.applications` of Keras 2, whose `resnet` has the `ResNet` for 18 and 34."""
     importlib.import_module("tf_keras.src.applications.resnet")
     return sys.modules["tf_keras.src.applications"]
 
 
 def allow_booleans(dataset_util: types.ModuleType) -> None:
-    """Lets the record helpers write booleans into int64 features, as 0 and 1."""
-    write_one, write_list = dataset_util.int64_feature, dataset_util.int64_list_feature
-    dataset_util.int64_feature = lambda value: write_one(int(value))
-    dataset_util.int64_list_feature = lambda values: write_list([int(value) for value in values])
+    """Lets the feature helpers accept booleans, as 0 and 1."""
+    int64_feature, int64_list = dataset_util.int64_feature, dataset_util.int64_list_feature
+    vars(dataset_util).update(
+        int64_feature=lambda value: int64_feature(int(value)),
+        int64_list_feature=lambda values: int64_list([int(value) for value in values]),
+    )
 
 
 def allow_box_arrays(seq_example_util: types.ModuleType) -> None:
-    """Lets `boxes_to_box_components` take its frames as arrays: lists compare with `[]`."""
-    split = seq_example_util.boxes_to_box_components
-    seq_example_util.boxes_to_box_components = lambda frames: split(
+    """Lets `boxes_to_box_components` accept arrays: it compares each frame with `[]`."""
+    original = seq_example_util.boxes_to_box_components
+    vars(seq_example_util)["boxes_to_box_components"] = lambda frames: original(
         [frame.tolist() if hasattr(frame, "tolist") else frame for frame in frames]
     )
 
 
 def restore_font_sizes(image_font: types.ModuleType) -> None:
-    """Gives Pillow's fonts `getsize` back: (width, height) of a text in pixels."""
+    """Adds `getsize` to Pillow's fonts: (width, height) of a text in pixels."""
     for font in (image_font.FreeTypeFont, image_font.ImageFont):
         if not hasattr(font, "getsize"):
             font.getsize = lambda self, text: self.getbbox(text)[2:]
 
 
 def restore_plots(visualization_utils: types.ModuleType) -> None:
-    """Lets `add_cdf_image_summary` and its like read their plot from Matplotlib's canvas."""
+    """Lets `add_cdf_image_summary` and similar functions read plots from Matplotlib's canvas.
+
+    `np.fromstring` does not accept bytes since NumPy 2.3.
+    """
     np = visualization_utils.np
-    # NumPy 2.3 reads no bytes with fromstring any more.
-    visualization_utils.np = types.SimpleNamespace(**{**vars(np), "fromstring": np.frombuffer})
+    names = {**vars(np), "fromstring": np.frombuffer}
+    vars(visualization_utils)["np"] = types.SimpleNamespace(**names)
 
 
 def restore_canvas_bytes(backend_agg: types.ModuleType) -> None:
-    """Gives Matplotlib's canvas `tostring_rgb` back, which went in 3.10: its RGB bytes."""
+    """Adds `tostring_rgb` to Matplotlib's canvas: the RGB bytes of the image."""
     canvas, np = backend_agg.FigureCanvasAgg, backend_agg.np
     if not hasattr(canvas, "tostring_rgb"):
         canvas.tostring_rgb = lambda self: np.asarray(self.buffer_rgba())[..., :3].tobytes()
 
 
-# Run on a module once it is loaded.
-REPAIRS = {
+# Repairs that run after a module is loaded.
+REPAIRS: dict[str, Callable[[types.ModuleType], None]] = {
     "PIL.ImageFont": restore_font_sizes,
     "numpy": restore_numpy_names,
     CONTROL_FLOW: restore_control_flow,
@@ -281,77 +324,82 @@ REPAIRS = {
     "object_detection.utils.visualization_utils": restore_plots,
 }
 
-# Modules lent to those that import them.
-LENT = {
-    # Loading the real one prints a page about libraries that do not fit and then fails in part.
-    # DeepMAC's colour loss uses it, nothing else.
+# For each module, the substitutes for modules that it imports.
+SUBSTITUTES: dict[str, dict[str, Callable[[], types.ModuleType]]] = {
+    # Importing tensorflow_io prints many lines about incompatible libraries and fails in part. Only
+    # DeepMAC's color loss uses it.
     "object_detection.meta_architectures.deepmac_meta_arch": {
-        "tensorflow_io": partial(WhenUsed, "tensorflow_io")
+        "tensorflow_io": partial(LazyModule, "tensorflow_io")
     },
-    "object_detection.matchers.hungarian_matcher": {"scipy.optimize": optimize_to_be},
-    "object_detection.models.keras_models.resnet_v1": {"keras.applications": legacy_applications},
+    "object_detection.matchers.hungarian_matcher": {"scipy.optimize": lazy_scipy_optimize},
+    "object_detection.models.keras_models.resnet_v1": {"keras.applications": keras_2_applications},
     "object_detection.utils.visualization_utils": {
-        "matplotlib": matplotlib_to_be,
-        "matplotlib.pyplot": partial(WhenUsed, "matplotlib.pyplot"),
+        "matplotlib": lazy_matplotlib,
+        "matplotlib.pyplot": partial(LazyModule, "matplotlib.pyplot"),
     },
-    # To ask Google's cloud for machines, on every start of TensorFlow.
+    # TensorFlow imports these clients at start-up, to find machines in Google's cloud.
     "tensorflow.python.distribute.cluster_resolver.gce_cluster_resolver": {
-        "googleapiclient": partial(package_of, "googleapiclient.discovery")
+        "googleapiclient": partial(package_with_lazy_module, "googleapiclient.discovery")
     },
     "tensorflow.python.tpu.client.client": {
-        "googleapiclient": partial(package_of, "googleapiclient.discovery"),
-        "oauth2client": partial(package_of, "oauth2client.client"),
+        "googleapiclient": partial(package_with_lazy_module, "googleapiclient.discovery"),
+        "oauth2client": partial(package_with_lazy_module, "oauth2client.client"),
     },
-    "tf_keras.src.engine.data_adapter": {"pandas": partial(WhenUsed, "pandas")},
-    "tf_slim.losses.metric_learning": {"sklearn.metrics": partial(WhenUsed, "sklearn.metrics")},
+    "tf_keras.src.engine.data_adapter": {"pandas": partial(LazyModule, "pandas")},
+    "tf_slim.losses.metric_learning": {"sklearn.metrics": partial(LazyModule, "sklearn.metrics")},
 }
 
 
-class Finder(MetaPathFinder):
-    """Hands out repaired loaders for the few modules that need one, and passes on the rest."""
+class RepairFinder(MetaPathFinder):
+    """Finds the modules that need a repair; other finders of `sys.meta_path` find all others."""
 
-    def find_spec(self, name: str, path=None, target=None) -> ModuleSpec | None:
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None = None,
+        target: types.ModuleType | None = None,
+    ) -> ModuleSpec | None:
         if PROTO_MODULE.fullmatch(name):
             spec = PathFinder.find_spec(name, path)
             if spec and spec.origin:
                 spec.loader = ProtoLoader(name, spec.origin)
             return spec
-        if name in REPAIRS or name in LENT:
+        if name in REPAIRS or name in SUBSTITUTES:
             spec = PathFinder.find_spec(name, path)
-            if spec and spec.loader and name in LENT:
-                spec.loader = Lending(spec.loader, LENT[name])
+            if spec and spec.loader and name in SUBSTITUTES:
+                spec.loader = SubstitutingLoader(spec.loader, SUBSTITUTES[name])
             if spec and spec.loader and name in REPAIRS:
-                spec.loader = AfterImport(spec.loader, REPAIRS[name])
+                spec.loader = RepairLoader(spec.loader, REPAIRS[name])
             return spec
         if ESTIMATOR.fullmatch(name) and PathFinder.find_spec(name, path) is None:
-            gone = StandIn(
+            loader = RemovedModuleLoader(
                 "tf.estimator was removed in TensorFlow 2.16", ModeKeys=EstimatorModeKeys
             )
-            return ModuleSpec(name, gone)
+            return ModuleSpec(name, loader)
         return None
 
 
 def install() -> None:
-    """Puts the repairs in place. Calling it again does nothing.
+    """Installs the repairs. Calling it again does nothing.
 
     Raises:
-      RuntimeError: TensorFlow was imported before with Keras 3, so that it is too late.
+      RuntimeError: TensorFlow was already imported with Keras 3.
     """
-    if any(isinstance(finder, Finder) for finder in sys.meta_path):
+    if any(isinstance(finder, RepairFinder) for finder in sys.meta_path):
         return
-    if "keras.src" in sys.modules and "tensorflow" in sys.modules and not _legacy_keras():
+    if "keras.src" in sys.modules and "tensorflow" in sys.modules and not _uses_keras_2():
         raise RuntimeError(
             "TensorFlow was imported with Keras 3 before tfod; the Object Detection API needs "
             "Keras 2. Import tfod first, or set TF_USE_LEGACY_KERAS=1 in the environment."
         )
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
-    # C++ start-up chatter (CPU features, missing CUDA); errors stay.
+    # Hides TensorFlow's start-up messages about CPU features and CUDA, but not errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    sys.meta_path.insert(0, Finder())
+    sys.meta_path.insert(0, RepairFinder())
     for name, repair in REPAIRS.items():
         if name in sys.modules:
             repair(sys.modules[name])
 
 
-def _legacy_keras() -> bool:
+def _uses_keras_2() -> bool:
     return os.environ.get("TF_USE_LEGACY_KERAS") in ("1", "true", "True")

@@ -1,10 +1,10 @@
-"""Augmentation that depends on the seed and the picture's turn, and on nothing else.
+"""Makes augmentation depend on the seed and the position of an image in the run only.
 
-The OD API's augmentations draw from TensorFlow's stateful generators: what a picture gets depends
-on how many were drawn before it, and with several threads on chance. Here each draw is made
-stateless, seeded with the run's seed, the place of the draw in the code, and the turn of the
-picture. So the input is the same with any number of threads, and a resumed run goes on with the
-pictures that would have come.
+The OD API's augmentations draw from TensorFlow's stateful generators. Their values depend on the
+number of values drawn before, and with several threads on chance. Here each random operation is
+replaced by a stateless one. Its seed combines the seed of the run, the number of the operation in
+the graph, and the position of the image. So the training data does not depend on the number of
+threads, and a resumed run continues with the same data order and augmentation.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Operations that keep a state of their own; in a traced graph none of them should be left.
+# Random operations that keep a state. A traced augmentation should contain none of them.
 STATEFUL = frozenset(
     {
         "Multinomial",
@@ -37,33 +37,34 @@ STATEFUL = frozenset(
 
 @contextmanager
 def seeded(seed: int, turn: tf.Tensor) -> Iterator[None]:
-    """While it lasts, random numbers of `tf.compat.v1`, which the OD API uses, are stateless.
+    """Makes the random functions of `tf.compat.v1`, which the OD API uses, stateless in the block.
 
     Args:
       seed: of the run.
-      turn: int64 scalar: how many pictures the run has seen before this one.
+      turn: int64 scalar: number of images that the run has read before this one.
     """
     import tensorflow as tf
 
-    v1, places = tf.compat.v1, itertools.count()
+    v1, operation_numbers = tf.compat.v1, itertools.count()
 
-    def key() -> tf.Tensor:
-        return tf.stack([tf.constant(seed * 1_000_003 + next(places), tf.int64), turn])
+    def next_seed() -> tf.Tensor:
+        operation_seed = tf.constant(seed * 1_000_003 + next(operation_numbers), tf.int64)
+        return tf.stack([operation_seed, turn])
 
     def uniform(shape, minval=0, maxval=None, dtype=tf.float32, seed=None, name=None):
-        return tf.random.stateless_uniform(shape, key(), minval, maxval, dtype, name)
+        return tf.random.stateless_uniform(shape, next_seed(), minval, maxval, dtype, name)
 
     def normal(shape, mean=0.0, stddev=1.0, dtype=tf.float32, seed=None, name=None):
-        return tf.random.stateless_normal(shape, key(), mean, stddev, dtype, name)
+        return tf.random.stateless_normal(shape, next_seed(), mean, stddev, dtype, name)
 
     def shuffle(value, seed=None, name=None):
-        return tf.random.experimental.stateless_shuffle(value, key(), name=name)
+        return tf.random.experimental.stateless_shuffle(value, next_seed(), name=name)
 
     def sample_box(image_size, bounding_boxes, seed=None, seed2=None, **options):
         sample = tf.image.stateless_sample_distorted_bounding_box
-        return sample(image_size, bounding_boxes, key(), **options)
+        return sample(image_size, bounding_boxes, next_seed(), **options)
 
-    replaced = [
+    replacements = [
         (v1, "random_uniform", uniform),
         (v1.random, "uniform", uniform),
         (v1, "random_normal", normal),
@@ -72,18 +73,18 @@ def seeded(seed: int, turn: tf.Tensor) -> Iterator[None]:
         (v1.random, "shuffle", shuffle),
         (v1.image, "sample_distorted_bounding_box", sample_box),
     ]
-    before = [getattr(module, name) for module, name, _ in replaced]
-    for module, name, stateless in replaced:
+    originals = [getattr(module, name) for module, name, _ in replacements]
+    for module, name, stateless in replacements:
         setattr(module, name, stateless)
     try:
         yield
     finally:
-        for (module, name, _), function in zip(replaced, before, strict=True):
-            setattr(module, name, function)
+        for (module, name, _), original in zip(replacements, originals, strict=True):
+            setattr(module, name, original)
 
 
 def stateful_operations(graph: tf.Graph) -> list[str]:
-    """Types of the random operations in a traced graph that keep a state, sorted."""
+    """Returns the types of the stateful random operations in a traced graph, sorted."""
     definition = graph.as_graph_def()
     nodes = [*definition.node]
     for function in definition.library.function:

@@ -1,25 +1,25 @@
 import { FilesetResolver, ObjectDetector } from "./vision/vision_bundle.mjs";
 
-// Okabe and Ito's colours, which colour-blind people can tell apart.
+// The colour-blind safe palette of Okabe and Ito.
 const COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2"];
-const LEAST = 0.01; // the slider's lower end; what is weaker never leaves the detector
+const MIN_SCORE = 0.01; // the lower end of the slider
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
 const boxes = $("boxes");
-const picture = $("picture");
+const image = $("image");
 
 let detector;
 let site;
 let mode; // "VIDEO" while the camera runs, else "IMAGE"
 let stream;
 let facing = "environment";
-let shown = []; // detections of the last picture, all of them
-const ticks = []; // when frames were done, of the last second
+let detections = []; // of the last frame or image, with any score
+const frameTimes = []; // of the frames in the last second, ms
 
-function say(text, fault = false) {
+function setStatus(text, isError = false) {
   $("status").textContent = text;
-  $("status").classList.toggle("fault", fault);
+  $("status").classList.toggle("error", isError);
 }
 
 async function start() {
@@ -30,33 +30,33 @@ async function start() {
   const vision = await FilesetResolver.forVisionTasks("./vision/wasm");
   detector = await ObjectDetector.createFromOptions(vision, {
     baseOptions: { modelAssetPath: "./model.tflite", delegate: "CPU" },
-    scoreThreshold: LEAST,
+    scoreThreshold: MIN_SCORE,
     runningMode: (mode = "IMAGE"),
   });
   $("camera").disabled = false;
-  say("Ready");
+  setStatus("Ready");
 }
 
-// Leaves everything with the service worker, where there is one (https:// and localhost).
-async function keep() {
+// Caches all files for offline use, where browsers allow a service worker (https:// and localhost).
+async function cacheFiles() {
   if (!("serviceWorker" in navigator)) return;
   await navigator.serviceWorker.register("worker.js");
   await navigator.serviceWorker.ready;
   if (!navigator.serviceWorker.controller) {
-    await new Promise((done) => {
-      navigator.serviceWorker.addEventListener("controllerchange", done, { once: true });
+    await new Promise((resolve) => {
+      navigator.serviceWorker.addEventListener("controllerchange", resolve, { once: true });
     });
   }
-  // MediaPipe's files for this browser came before the worker was there to keep them.
-  const loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
+  // MediaPipe's files were loaded before the worker was active: fetch them again to cache them.
+  const loaded = performance.getEntriesByType("resource").map((item) => item.name);
   await Promise.all(loaded.filter((name) => name.includes("/vision/")).map((name) => fetch(name)));
-  if (!stream) say("Ready, also without a network");
+  if (!stream) setStatus("Ready, works offline");
 }
 
-async function run(wanted) {
-  if (mode !== wanted) {
-    await detector.setOptions({ runningMode: wanted });
-    mode = wanted;
+async function setMode(newMode) {
+  if (mode !== newMode) {
+    await detector.setOptions({ runningMode: newMode });
+    mode = newMode;
   }
 }
 
@@ -65,10 +65,10 @@ function threshold() {
 }
 
 function showThreshold() {
-  $("from").textContent = `${$("threshold").value} %`;
+  $("minimum").textContent = `${$("threshold").value} %`;
 }
 
-function fit(width, height) {
+function resizeStage(width, height) {
   $("stage").classList.remove("empty");
   if (boxes.width !== width || boxes.height !== height) {
     boxes.width = width;
@@ -81,55 +81,55 @@ function colour(name) {
 }
 
 function draw() {
-  const visible = shown
-    .map((each) => ({ box: each.boundingBox, ...each.categories[0] }))
-    .filter((each) => each.score >= threshold());
-  const pen = boxes.getContext("2d");
-  pen.clearRect(0, 0, boxes.width, boxes.height);
-  const line = Math.max(2, Math.max(boxes.width, boxes.height) / 300);
-  const size = Math.round(8 * line);
-  pen.lineWidth = line;
-  pen.font = `600 ${size}px system-ui, sans-serif`;
-  pen.textBaseline = "top";
+  const visible = detections
+    .map((detection) => ({ box: detection.boundingBox, ...detection.categories[0] }))
+    .filter(({ score }) => score >= threshold());
+  const context = boxes.getContext("2d");
+  context.clearRect(0, 0, boxes.width, boxes.height);
+  const lineWidth = Math.max(2, Math.max(boxes.width, boxes.height) / 300);
+  const fontSize = Math.round(8 * lineWidth);
+  context.lineWidth = lineWidth;
+  context.font = `600 ${fontSize}px system-ui, sans-serif`;
+  context.textBaseline = "top";
   for (const { box, categoryName, score } of visible) {
-    pen.strokeStyle = pen.fillStyle = colour(categoryName);
-    pen.strokeRect(box.originX, box.originY, box.width, box.height);
+    context.strokeStyle = context.fillStyle = colour(categoryName);
+    context.strokeRect(box.originX, box.originY, box.width, box.height);
     const text = `${categoryName} ${Math.round(100 * score)} %`;
-    const width = pen.measureText(text).width + size / 2;
+    const width = context.measureText(text).width + fontSize / 2;
     const left = Math.max(0, Math.min(box.originX, boxes.width - width));
-    const top = box.originY < 1.4 * size ? box.originY : box.originY - 1.4 * size;
-    pen.fillRect(left, top, width, 1.4 * size);
-    pen.fillStyle = "#000";
-    pen.fillText(text, left + size / 4, top + size / 5);
+    const top = box.originY < 1.4 * fontSize ? box.originY : box.originY - 1.4 * fontSize;
+    context.fillRect(left, top, width, 1.4 * fontSize);
+    context.fillStyle = "#000";
+    context.fillText(text, left + fontSize / 4, top + fontSize / 5);
   }
-  const entries = visible.map(({ box, categoryName, score }) => {
-    const entry = document.createElement("li");
-    entry.textContent = `${categoryName} ${Math.round(100 * score)} %`;
+  const items = visible.map(({ box, categoryName, score }) => {
+    const item = document.createElement("li");
+    item.textContent = `${categoryName} ${Math.round(100 * score)} %`;
     const { originX, originY, width, height } = box;
-    entry.dataset.box = JSON.stringify([originX, originY, originX + width, originY + height]);
-    entry.dataset.score = score;
-    return entry;
+    item.dataset.box = JSON.stringify([originX, originY, originX + width, originY + height]);
+    item.dataset.score = score;
+    return item;
   });
-  $("found").replaceChildren(...entries);
+  $("detections").replaceChildren(...items);
 }
 
 function showSpeed(milliseconds) {
   const now = performance.now();
-  ticks.push(now);
-  while (ticks[0] < now - 1000) ticks.shift();
-  const rate = ticks.length > 1 ? (1000 * (ticks.length - 1)) / (now - ticks[0]) : 0;
+  frameTimes.push(now);
+  while (frameTimes[0] < now - 1000) frameTimes.shift();
+  const rate = frameTimes.length > 1 ? (1000 * (frameTimes.length - 1)) / (now - frameTimes[0]) : 0;
   $("speed").textContent =
-    `${milliseconds.toFixed(0)} ms a picture` +
-    (mode === "VIDEO" ? `, ${rate.toFixed(1)} pictures a second` : "");
+    `${milliseconds.toFixed(0)} ms per image` +
+    (mode === "VIDEO" ? `, ${rate.toFixed(1)} images per second` : "");
 }
 
 function detectFrame() {
   if (!stream) return;
   if (video.readyState >= 2 && video.videoWidth) {
-    fit(video.videoWidth, video.videoHeight);
-    const before = performance.now();
-    shown = detector.detectForVideo(video, before).detections;
-    showSpeed(performance.now() - before);
+    resizeStage(video.videoWidth, video.videoHeight);
+    const started = performance.now();
+    detections = detector.detectForVideo(video, started).detections;
+    showSpeed(performance.now() - started);
     draw();
   }
   if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(detectFrame);
@@ -142,12 +142,12 @@ function stopCamera() {
   video.srcObject = null;
   video.hidden = true;
   $("camera").textContent = "Start camera";
-  $("turn").hidden = true;
+  $("switch").hidden = true;
 }
 
 async function startCamera() {
   if (!navigator.mediaDevices) {
-    say("Browsers open the camera for https:// and localhost only. Open a picture instead.", true);
+    setStatus("Browsers allow the camera on https:// and localhost only. Open an image instead.", true);
     return;
   }
   try {
@@ -155,11 +155,11 @@ async function startCamera() {
       video: { facingMode: facing, width: { ideal: 1280 }, height: { ideal: 720 } },
     });
   } catch (error) {
-    say(`No camera: ${error.message}`, true);
+    setStatus(`The camera cannot be opened: ${error.message}`, true);
     return;
   }
-  await run("VIDEO");
-  picture.hidden = true;
+  await setMode("VIDEO");
+  image.hidden = true;
   video.hidden = false;
   video.srcObject = stream;
   await video.play();
@@ -167,53 +167,53 @@ async function startCamera() {
   const cameras = (await navigator.mediaDevices.enumerateDevices()).filter(
     (device) => device.kind === "videoinput",
   );
-  $("turn").hidden = cameras.length < 2;
-  say("Looking");
+  $("switch").hidden = cameras.length < 2;
+  setStatus("Detecting");
   detectFrame();
 }
 
-async function open(file) {
+async function openImage(file) {
   if (!file || !detector) return;
   stopCamera();
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    say(`${file.name} is no picture that this browser reads.`, true);
+    setStatus(`${file.name} is not an image that this browser can read.`, true);
     return;
   }
-  await run("IMAGE");
-  fit(bitmap.width, bitmap.height);
-  picture.width = bitmap.width;
-  picture.height = bitmap.height;
-  picture.getContext("2d").drawImage(bitmap, 0, 0);
-  picture.hidden = false;
-  const before = performance.now();
-  shown = detector.detect(picture).detections;
-  showSpeed(performance.now() - before);
+  await setMode("IMAGE");
+  resizeStage(bitmap.width, bitmap.height);
+  image.width = bitmap.width;
+  image.height = bitmap.height;
+  image.getContext("2d").drawImage(bitmap, 0, 0);
+  image.hidden = false;
+  const started = performance.now();
+  detections = detector.detect(image).detections;
+  showSpeed(performance.now() - started);
   draw();
-  say(file.name);
+  setStatus(file.name);
 }
 
 $("camera").addEventListener("click", () => (stream ? stopCamera() : startCamera()));
-$("turn").addEventListener("click", () => {
+$("switch").addEventListener("click", () => {
   facing = facing === "environment" ? "user" : "environment";
   stopCamera();
   startCamera();
 });
-$("file").addEventListener("change", (event) => open(event.target.files[0]));
+$("file").addEventListener("change", (event) => openImage(event.target.files[0]));
 $("threshold").addEventListener("input", () => {
   showThreshold();
   draw();
 });
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
+for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
+  document.addEventListener(type, (event) => {
     event.preventDefault();
-    $("stage").classList.toggle("over", kind === "dragenter" || kind === "dragover");
-    if (kind === "drop") open(event.dataTransfer.files[0]);
+    $("stage").classList.toggle("over", type === "dragenter" || type === "dragover");
+    if (type === "drop") openImage(event.dataTransfer.files[0]);
   });
 }
 start()
   .then(() => new URLSearchParams(location.search).has("camera") && startCamera())
-  .then(keep)
-  .catch((error) => say(`This browser cannot run the detector: ${error.message}`, true));
+  .then(cacheFiles)
+  .catch((error) => setStatus(`This browser cannot run the detector: ${error.message}`, true));

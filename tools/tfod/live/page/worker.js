@@ -1,4 +1,4 @@
-// Keeps the page and the model, so that both open without a network. VERSION is that of their content.
+// Caches the page and the model, so that they work offline. VERSION is a hash of their content.
 const CACHE = "tfod-VERSION";
 const FILES = ["./", "style.css", "live.js", "site.json", "model.tflite", "icon.svg",
   "manifest.webmanifest", "vision/vision_bundle.mjs"];
@@ -20,15 +20,15 @@ self.addEventListener("activate", (event) => {
 self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
   event.respondWith(
-    caches.match(event.request, { ignoreSearch: true }).then(async (kept) => {
-      if (kept) return kept;
-      const answer = await fetch(event.request);
-      // Of MediaPipe's four builds each browser takes one; that one is kept when it comes by.
-      if (answer.ok && event.request.url.includes("/vision/")) {
+    caches.match(event.request, { ignoreSearch: true }).then(async (cached) => {
+      if (cached) return cached;
+      const response = await fetch(event.request);
+      // A browser needs one of MediaPipe's four builds: cache the one that it requests.
+      if (response.ok && event.request.url.includes("/vision/")) {
         const cache = await caches.open(CACHE);
-        await cache.put(event.request, answer.clone());
+        await cache.put(event.request, response.clone());
       }
-      return answer;
+      return response;
     }),
   );
 });

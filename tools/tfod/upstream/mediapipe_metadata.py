@@ -1,0 +1,53 @@
+"""Private symbols of MediaPipe's metadata writer.
+
+The tests are in `tests/upstream/test_internals.py`.
+
+| symbol | function |
+|---|---|
+| `mediapipe.tasks.cc.metadata.python._pywrap_metadata_version` | `import_metadata_modules` |
+| `MetadataWriter._output_mds` | `output_metadata` |
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+
+# The first version of the metadata schema with groups of output tensors. Nothing newer is used.
+PARSER_VERSION = "1.2.0"
+NATIVE_MODULE = "mediapipe.tasks.cc.metadata.python._pywrap_metadata_version"
+
+
+def import_metadata_modules() -> tuple[types.ModuleType, types.ModuleType]:
+    """Imports MediaPipe's modules `metadata_info` and `metadata_writer` and returns them.
+
+    The writer imports the native module `_pywrap_metadata_version`, which MediaPipe's wheels lack
+    since 0.10.30. This adds a replacement. Its only function returns the minimum schema version
+    that a reader of the metadata must support.
+
+    Test: `test_mediapipe_metadata_writer_can_be_imported`.
+    """
+    if NATIVE_MODULE not in sys.modules:
+        native = types.ModuleType(NATIVE_MODULE)
+        vars(native)["GetMinimumMetadataParserVersion"] = lambda metadata: PARSER_VERSION
+        parent, _, name = NATIVE_MODULE.rpartition(".")
+        package = parent
+        while package != "mediapipe.tasks":
+            sys.modules.setdefault(package, types.ModuleType(package))
+            package = package.rpartition(".")[0]
+        sys.modules[NATIVE_MODULE] = native
+        vars(sys.modules[parent])[name] = native
+    from mediapipe.tasks.python.metadata.metadata_writers import metadata_info, metadata_writer
+
+    return metadata_info, metadata_writer
+
+
+def output_metadata(writer) -> list:
+    """Returns the `metadata_info.TensorMd` of each output of a `MetadataWriter`.
+
+    The writer for detectors has no parameter for tensor names or a score threshold, so callers
+    change them here, before `writer.populate()`.
+
+    Test: `test_mediapipe_metadata_writer_lists_its_outputs`.
+    """
+    return writer._output_mds
