@@ -218,6 +218,7 @@ def test_input_transformation_resizes_and_pads(pipeline, model):
             "original_image_spatial_shape": tf.constant([40, 60]),
             "groundtruth_boxes": tf.constant(BOXES),
             "groundtruth_classes": tf.constant([1, 2], tf.int64),
+            "groundtruth_weights": tf.constant([1.0, 1.0]),
         }
     )
     assert features["image"].shape == (96, 96, 3)

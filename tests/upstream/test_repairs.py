@@ -107,6 +107,7 @@ def test_every_proto_message_round_trips_as_text_and_bytes():
         assert text_format.Parse(text_format.MessageToString(message), type(message)()) == message
 
 
+@pytest.mark.long
 def test_tensorflow_imported_first_with_keras_3_is_reported():
     result = python(
         """
@@ -120,6 +121,7 @@ def test_tensorflow_imported_first_with_keras_3_is_reported():
     assert "Import tfod first, or set TF_USE_LEGACY_KERAS=1" in result.stderr.splitlines()[-1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("first", "flag"), [("tensorflow", "1"), ("tfod", "0"), ("tfod", "1")])
 def test_keras_2_is_used_whichever_package_is_imported_first(first, flag):
     second = {"tensorflow": "tfod", "tfod": "tensorflow"}[first]
@@ -161,6 +163,7 @@ def test_moved_control_flow_is_available_to_tf_slim():
         control_flow_ops.never_there  # noqa: B018
 
 
+@pytest.mark.long
 def test_large_libraries_are_imported_on_first_use():
     code = """
 import sys
