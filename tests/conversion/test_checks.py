@@ -71,7 +71,7 @@ def test_equal_images_are_in_the_same_split(voc, seed):
         assert split == split_of[name.removeprefix("copy")]
     count, what = remarks(data)["image repeated"]
     assert count == 5
-    assert "copy0.jpg of 0.jpg, copy1.png of 1.png, copy2.png of 2.png, …" in what
+    assert "copy0.jpg = 0.jpg, copy1.png = 1.png, copy2.png = 2.png, …" in what
 
 
 def test_class_names_that_differ_in_spelling_are_a_fault(voc, tmp_path):

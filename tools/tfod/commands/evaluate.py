@@ -67,8 +67,8 @@ def evaluate(
     sources = {option: path for option, path in options.items() if path is not None}
     if len(sources) != 1:
         what = f"{' and '.join(sources)} cannot be combined" if sources else "nothing to evaluate"
-        remedy = "Give one of --run, --model and --detections"
-        raise UserError("tfod evaluate", what, remedy)
+        remedy = "Give one of --run, --model or --detections"
+        raise UserError("evaluate", what, remedy)
     (source,) = sources.values()
     if detections is not None and input_size is not None:
         raise UserError("--input-size", "cannot be combined with --detections", "Remove it")

@@ -14,7 +14,9 @@ from tfod.progress import progress_bars
 @click.command()
 @click.argument("data", type=FOLDER)
 @click.option("--label-map", type=FOLDER, help="Label map of records that tfod did not write.")
-@click.option("--pipeline", help="Template or pipeline.config whose anchors to compare.")
+@click.option(
+    "--pipeline", help="Template or pipeline.config; compares its anchors with the boxes."
+)
 @click.option("--output", type=FOLDER, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE
 def inspect(
@@ -46,7 +48,7 @@ def inspect(
     counts = statistics.class_counts(inspection)
     splits = list(dict.fromkeys(split for split, _ in counts.columns))
     table(
-        ["class: objects in images", *splits],
+        ["class: objects in N images", *splits],
         [
             [name, *(f"{row[split, 'objects']} in {row[split, 'images']}" for split in splits)]
             for name, row in counts.iterrows()

@@ -22,7 +22,7 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
 
     Browsers allow the camera on localhost and https:// only. For a phone, write the page with
     --output and copy the folder to any https:// host, such as GitHub Pages. Images stay on the
-    phone, and the page works offline once it was loaded.
+    phone, and the page works offline once it has been loaded.
 
     \b
     Example:

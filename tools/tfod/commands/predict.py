@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--tiles",
     type=click.IntRange(32),
     metavar="PIXELS",
-    help="Run on overlapping squares of this size, for small objects in large images.",
+    help="Split images into overlapping squares of this size, for small objects in large images.",
 )
 @click.option("--output", type=FOLDER, help="Folder for images and videos with boxes.")
 @click.option("--json", "json_file", type=FOLDER, help="JSON file in COCO's results format.")

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     default="zoo",
     show_default=True,
     metavar="zoo|scratch|NAME|PATH",
-    help="Initial weights: the template's zoo checkpoint, none, a NAME of `tfod zoo`, or a "
-    "checkpoint such as PATH/ckpt-0.",
+    help="Initial weights: the template's zoo checkpoint, random weights, a NAME of `tfod zoo`, "
+    "or a checkpoint such as PATH/ckpt-0.",
 )
 @click.option(
     "--init-type",
     type=click.Choice(["detection", "full", "classification"]),
-    help="Part of the checkpoint to restore.  [default: detection or classification, detected]",
+    help="Part of the checkpoint to restore.  [default: what it contains]",
 )
 @click.option("--steps", type=click.IntRange(1), help="Optimizer steps.  [default: template]")
 @click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: template]")

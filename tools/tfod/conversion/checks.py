@@ -89,10 +89,13 @@ def remarks(annotations: Sequence[Annotation]) -> list[Remark]:
         if (original := first.setdefault(annotation.digest, annotation)) is not annotation
     ]
     if copies:
-        pairs = ", ".join(f"{copy} of {original}" for copy, original in copies[:3])
+        pairs = ", ".join(f"{copy} = {original}" for copy, original in copies[:3])
         more = ", …" if len(copies) > 3 else ""
-        plural = "s are copies" if len(copies) > 1 else " is a copy"
-        what = f"{len(copies)} image{plural}: {pairs}{more}; copies are put into the same split"
+        plural = "s are" if len(copies) > 1 else " is"
+        what = (
+            f"{len(copies)} image{plural} identical to another: {pairs}{more}; identical images go "
+            "into the same split"
+        )
         result.append(Remark("image repeated", len(copies), what))
     counts = Counter(box.name for box in boxes)
     for rare, name in typing_errors(counts):

@@ -48,8 +48,8 @@ def convert_to_tflite(
 
     Args:
       variants: from `VARIANTS`. `float32`; `float16`: weights of 2 bytes; `dynamic`: weights of 1
-        byte, and arithmetic in the format that the CPU prefers; `int8`: weights and activations of
-        1 byte, with uint8 pixels as input.
+        byte, computed in 8 bits or float32, as the CPU supports; `int8`: weights and activations
+        of 1 byte, with uint8 pixels as input.
       calibration_images: called for `int8`; yields a few hundred images like those at inference,
         uint8 `[H, W, 3]` RGB. They give the range of every activation.
       suppression: from `SUPPRESSIONS`, for SSD. Faster R-CNN suppresses as in its config.

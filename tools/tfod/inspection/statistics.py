@@ -279,7 +279,8 @@ def warnings(inspection: Inspection, pipeline: TrainEvalPipelineConfig | None = 
             height, width = anchors.input_size(pipeline)
             sentences.append(
                 f"{small.sum()} of {len(small)} boxes are less than {SMALL_BOX} pixels wide or "
-                f"high in the model's input of {width} x {height}: train at a larger size, or crop"
+                f"high in the model's input of {width} x {height}: use a larger template, or crop "
+                "the images"
             )
         most_objects = int(inspection.images["objects"].max())
         limit = _max_detections(pipeline)
@@ -306,7 +307,7 @@ def anchor_table(inspection: Inspection, pipeline: TrainEvalPipelineConfig) -> p
     return pd.DataFrame(
         {
             name: {
-                "boxes with an anchor of IoU 0.5": f"{fit.recall:.1%}",
+                "boxes with an anchor of IoU >= 0.5": f"{fit.recall:.1%}",
                 "mean IoU of a box and its best anchor": f"{fit.mean_iou:.3f}",
                 **anchors.describe_anchors(config),
             }

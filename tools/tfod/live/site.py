@@ -53,7 +53,7 @@ def fetch_mediapipe(progress: Progress = silent) -> Path:
 def write_site(model: Path, folder: Path, mediapipe: Path) -> Path:
     """Writes the page and a model to a folder that any web server can serve.
 
-    The page loads nothing from other servers, and works offline once it was loaded.
+    The page loads nothing from other servers, and works offline once it has been loaded.
 
     Args:
       model: a `.tflite` written by `tfod export`.
