@@ -13,4 +13,5 @@ case ${1:-} in
 esac
 "$root/tools/setup.sh" --dev
 cd "$root"
-exec .venv/bin/python -m pytest -m "$select" "$@"
+# Two processes, since tracing a model uses one core. A file's tests share what they built.
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "$select" "$@"
