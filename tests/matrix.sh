@@ -16,8 +16,10 @@ uv venv --quiet --clear --python "$python" "$cell/venv"
 for package in tensorflow tf-keras; do
   echo "$package==$tensorflow.*"
 done >"$cell/overrides.txt"
+# The constraints are for pip only.
+grep --invert-match '^--constraint' requirements.txt >"$cell/requirements.txt"
 uv pip install --quiet --python "$cell/venv" --overrides "$cell/overrides.txt" \
-  -r requirements.txt -r requirements-dev.txt
+  -r "$cell/requirements.txt" -r requirements-dev.txt
 
 check() {
   local name=$1

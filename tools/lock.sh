@@ -19,7 +19,12 @@ lock() {
     --no-annotate --custom-compile-command tools/lock.sh "${wheels[@]}" --output-file "$name" "$@"
 }
 
-lock requirements.lock requirements.txt "$@"
+# The constraints are for pip, which cannot leave packages out.
+runtime=$(mktemp)
+trap 'rm -f "$runtime"' EXIT
+grep --invert-match '^--constraint' requirements.txt >"$runtime"
+
+lock requirements.lock "$runtime" "$@"
 lock requirements-dev.lock requirements-dev.txt --constraint requirements.lock "$@"
 
 failed=0
@@ -27,7 +32,7 @@ for platform in "${platforms[@]}"; do
   for python in "${pythons[@]}"; do
     if uv pip compile --quiet --python-platform "$platform" --python-version "$python" \
       "${wheels[@]}" --constraint requirements.lock --constraint requirements-dev.lock \
-      requirements.txt requirements-dev.txt >/dev/null; then
+      "$runtime" requirements-dev.txt >/dev/null; then
       echo "$platform, Python $python: complete"
     else
       failed=1
