@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -75,7 +76,8 @@ def test_notebook_runs_from_images_to_tflite(sample_voc, tiny_template, tmp_path
         assert noise not in output
     assert "written: data/street signs" in printed_by(cell_with(notebook, "tfod convert"))
     trained = cell_with(notebook, "tfod train")
-    assert "trained: runs/street signs/best/ckpt-2" in printed_by(trained)
+    # Which of the two steps is best differs between CPUs.
+    assert re.search(r"trained: runs/street signs/best/ckpt-[12]\b", printed_by(trained))
     assert any("image/png" in output.get("data", {}) for output in trained.outputs)
     for text, html in (
         ("tfod inspect", "<iframe srcdoc="),
