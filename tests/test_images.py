@@ -21,7 +21,7 @@ DEEP = RNG.integers(0, 65536, (HEIGHT, WIDTH, 3), np.uint16)
 ALPHA = RNG.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 
 
-def png(pixels: np.ndarray, colour_type: int, *chunks: tuple[bytes, bytes]) -> bytes:
+def png(pixels: np.ndarray, color_type: int, *chunks: tuple[bytes, bytes]) -> bytes:
     """Returns a PNG of uint8 or uint16 `[H, W(, C)]`, because Pillow cannot write 16-bit RGB."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
@@ -30,7 +30,7 @@ def png(pixels: np.ndarray, colour_type: int, *chunks: tuple[bytes, bytes]) -> b
 
     bits = 8 * pixels.itemsize
     rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(f">u{pixels.itemsize}"))
-    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, color_type, 0, 0, 0)
     parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
 
@@ -56,7 +56,7 @@ def with_alpha(rgb: np.ndarray, alpha: np.ndarray | int) -> np.ndarray:
     return np.dstack([rgb, channel])
 
 
-TWO_COLOURS = np.where(GRAY > 127, 255, 0)
+TWO_COLORS = np.where(GRAY > 127, 255, 0)
 PALETTE = Image.fromarray(RGB).quantize(16)
 KEYED = np.where((RGB[0, 0] == RGB).all(-1, keepdims=True), np.uint8(255), RGB)
 
@@ -90,7 +90,7 @@ LOSSLESS = {
         gray_as_rgb(np.where(DEEP[..., 0] == DEEP[0, 0, 0], 255, DEEP[..., 0] >> 8)),
         False,
     ),
-    "1bit.png": (encoded(Image.fromarray(TWO_COLOURS > 0), "PNG"), gray_as_rgb(TWO_COLOURS), False),
+    "1bit.png": (encoded(Image.fromarray(TWO_COLORS > 0), "PNG"), gray_as_rgb(TWO_COLORS), False),
     "palette.png": (encoded(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB")), False),
     "animated.gif": (
         encoded(PALETTE, "GIF", save_all=True, append_images=[PALETTE.rotate(180)]),
@@ -139,7 +139,7 @@ def smooth(width: int = 64, height: int = 48) -> Image.Image:
 @pytest.mark.parametrize(
     ("name", "format_name", "options", "unchanged"),
     [
-        ("colour.jpg", "JPEG", {"quality": 90}, True),
+        ("color.jpg", "JPEG", {"quality": 90}, True),
         ("progressive.jpg", "JPEG", {"progressive": True}, True),
         ("phone.jpg", "MPO", {"save_all": True, "append_images": [smooth().rotate(180)]}, True),
         ("lossy.webp", "WEBP", {"quality": 90}, False),

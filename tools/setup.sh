@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what requirements.lock lists into .venv (Python 3.10 to 3.13). If that is done, it exits.
+# Installs what requirements.lock lists into .venv (Python 3.10 to 3.13). Does nothing if that is done.
 #   tools/setup.sh         to use tfod
 #   tools/setup.sh --dev   also what the tests need (requirements-dev.lock)
 set -euo pipefail

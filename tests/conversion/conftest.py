@@ -15,6 +15,6 @@ def voc(tmp_path) -> Path:
     for number in range(30):
         objects = [voc_object("stop")] * (number < 20) + [voc_object("tram")] * (number >= 25)
         suffix = "png" if number % 3 else "jpg"
-        write_image(tmp_path / f"voc/images/{number}.{suffix}", colour=(number, 99, 0))
+        write_image(tmp_path / f"voc/images/{number}.{suffix}", color=(number, 99, 0))
         write_xml(tmp_path / f"voc/annotations/{number}.xml", *objects)
     return tmp_path / "voc"

@@ -230,7 +230,7 @@ def test_corpus_has_at_least_sixty_cases():
 )
 def test_fault_is_reported_in_one_line(make, kind, message, tmp_path):
     for name in ("good", "bad"):
-        write_image(tmp_path / f"images/{name}.jpg", colour=(len(name), 0, 0))
+        write_image(tmp_path / f"images/{name}.jpg", color=(len(name), 0, 0))
         write_xml(tmp_path / f"xml/{name}.xml", voc_object("stop"))
     make(tmp_path)
     with pytest.raises(BadFilesError) as caught:

@@ -60,8 +60,8 @@ def convert(environment, tmp_path):
         )
 
     for number in range(150):  # more than one chunk
-        colour = (number, 255 - number, 7)
-        write_image(tmp_path / f"images/{number}.png", colour=colour)
+        color = (number, 255 - number, 7)
+        write_image(tmp_path / f"images/{number}.png", color=color)
         write_xml(
             tmp_path / f"xml/{number}.xml",
             voc_object(box=(number % 20, 2, 30, 12)),

@@ -76,7 +76,7 @@ def test_equal_images_are_in_the_same_split(voc, seed):
 
 def test_class_names_that_differ_in_spelling_are_a_fault(voc, tmp_path):
     for number, name in enumerate(("Stop", "STOP", "cross-walk", "cross walk"), 30):
-        write_image(voc / f"images/{number}.png", colour=(number, 99, 0))
+        write_image(voc / f"images/{number}.png", color=(number, 99, 0))
         write_xml(voc / f"annotations/{number}.xml", voc_object(name))
     with pytest.raises(BadFilesError) as caught:
         run(voc, skip_bad=True)

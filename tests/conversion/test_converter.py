@@ -304,7 +304,7 @@ def test_image_deleted_after_the_check_is_reported_and_nothing_is_written(voc):
 def test_image_changed_after_the_check_is_reported_and_nothing_is_written(voc):
     def change(stage: str, done: int, total: int) -> None:
         if (stage, done) == ("check", total):
-            write_image(voc / "images/4.png", colour=(1, 2, 3))
+            write_image(voc / "images/4.png", color=(1, 2, 3))
 
     with pytest.raises(UserError, match=r"4.png: changed after it was checked"):
         run(voc, progress=change, shards=1)

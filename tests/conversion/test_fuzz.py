@@ -150,7 +150,7 @@ def test_damaged_tables(tmp_path, start_cpu_limit, kind, count):
 
 def images_of_all_formats() -> list[bytes]:
     noise = Image.effect_noise((40, 30), 80)
-    colour = Image.merge("RGB", [noise, noise.transpose(Image.Transpose.ROTATE_180), noise])
+    color = Image.merge("RGB", [noise, noise.transpose(Image.Transpose.ROTATE_180), noise])
     exif = Image.Exif()
     exif[0x0112] = 6
     files = []
@@ -159,13 +159,13 @@ def images_of_all_formats() -> list[bytes]:
             continue
         buffer = io.BytesIO()
         options = {"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF") else {}
-        colour.save(buffer, kind, **options)
+        color.save(buffer, kind, **options)
         files.append(buffer.getvalue())
     for kind, image in (
         ("PNG", noise.convert("I;16")),
-        ("PNG", colour.convert("RGBA")),
-        ("PNG", colour.convert("P")),
-        ("JPEG", colour.convert("CMYK")),
+        ("PNG", color.convert("RGBA")),
+        ("PNG", color.convert("P")),
+        ("JPEG", color.convert("CMYK")),
         ("TIFF", noise.convert("F")),
     ):
         buffer = io.BytesIO()

@@ -79,7 +79,7 @@ def test_frames_of_a_video_are_in_the_same_split(tmp_path, seed):
     for video in range(20):
         for frame in range(video % 4 + 1):
             name = f"clip{video}_{frame:03d}"
-            write_image(tmp_path / f"voc/images/{name}.jpg", colour=(10 * video, frame * 30, 0))
+            write_image(tmp_path / f"voc/images/{name}.jpg", color=(10 * video, frame * 30, 0))
             write_xml(tmp_path / f"voc/xml/{name}.xml", voc_object("tram" if video % 3 else "stop"))
     folders = (tmp_path / "voc/xml", tmp_path / "voc/images", tmp_path / "data")
     data = convert(*folders, group_by=r"^(.*)_\d+", seed=seed)
@@ -99,7 +99,7 @@ def test_videos_that_share_a_frame_are_in_the_same_split(tmp_path, seed):
             name = f"clip{video:02d}_{frame}"
             # The last frame of each even video is the first of the next.
             number = 3 * video + frame - (video % 2 == 1 and frame == 0)
-            write_image(tmp_path / f"voc/images/{name}.png", colour=(5 * number, 0, 0))
+            write_image(tmp_path / f"voc/images/{name}.png", color=(5 * number, 0, 0))
             write_xml(tmp_path / f"voc/xml/{name}.xml", voc_object(), filename=f"{name}.png")
     folders = (tmp_path / "voc/xml", tmp_path / "voc/images", tmp_path / "data")
     splits = split_of(convert(*folders, split=(0.6, 0.2, 0.2), group_by=r"^(.*)_", seed=seed))

@@ -41,6 +41,18 @@ def test_image_ids_may_lack_the_suffix_or_be_numbers(tmp_path):
     assert [len(detections) for detections in read_results(path, IMAGES, CLASSES)] == [1, 1]
 
 
+def test_image_ids_may_be_file_names_if_these_are_unique(tmp_path):
+    nested = ("left/a.jpg", "left/b.jpg", "right/b.jpg", "right/c.png")
+    images = [Annotation(Path("a"), Path(name), 200, 100, (), source_id=name) for name in nested]
+    path = tmp_path / "detections.json"
+    path.write_text(json.dumps([GOOD | {"image_id": name} for name in ("a.jpg", "left/b", "c")]))
+    assert [len(d) for d in read_results(path, images, CLASSES)] == [1, 1, 0, 1]
+    for ambiguous in ("b.jpg", "b"):
+        path.write_text(json.dumps([GOOD | {"image_id": ambiguous}]))
+        with pytest.raises(UserError, match=f"image_id '{ambiguous}', which is not in the split"):
+            read_results(path, images, CLASSES)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -45,7 +45,7 @@ def test_files_and_arrays_give_equal_detections(exported, images, tmp_path):
     np.testing.assert_array_equal(detections.boxes, expected.boxes)
 
 
-def gray_and_colour(dtype):
+def gray_and_color(dtype):
     """Returns `[H, W]`, `[H, W, 1]`, RGB and RGBA arrays of the same gray image."""
     bits = 8 * np.dtype(dtype).itemsize
     gray = np.random.default_rng(0).integers(0, 1 << bits, (40, 60), dtype=dtype)
@@ -56,7 +56,7 @@ def gray_and_colour(dtype):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_gray_rgb_and_rgba_arrays_give_equal_pixels(dtype):
-    arrays = gray_and_colour(dtype)
+    arrays = gray_and_color(dtype)
     expected = arrays[2] if dtype == np.uint8 else (arrays[2] >> 8).astype(np.uint8)
     for array in arrays:
         np.testing.assert_array_equal(as_rgb(array), expected)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -41,9 +43,13 @@ def test_runs_exports_and_tflite_files_are_candidates(tmp_path):
 
 
 @pytest.mark.long
-def test_a_run_and_its_exports_have_equal_metrics(run, exported, data):
+def test_a_run_and_its_exports_have_equal_metrics(run, exported, data, tmp_path):
     candidates = find_candidates([run, exported])[:3]  # the first .tflite is float32
-    table = compare(candidates, data, "test").set_index("kind")
+    alone = Path(shutil.copy(exported / "model.tflite", tmp_path / "alone.tflite"))
+    *rows, copy = compare([*candidates, *find_candidates([alone])], data, "test").to_dict("records")
+    assert copy["input"] == "96 x 96" and copy["AP"] == rows[2]["AP"]
+    assert math.isnan(copy["parameters"])
+    table = pd.DataFrame(rows).set_index("kind")
     assert list(table.index) == ["run", "SavedModel", "TFLite"]
     assert table["input"].unique().tolist() == ["96 x 96"]
     assert table["parameters"].nunique() == 1
@@ -86,7 +92,7 @@ def test_comparison_writes_table_and_plot_and_shows_nan_as_a_dash(tmp_path):
     models, accuracy = terminal_tables(table)
     assert models[1][0] == ["a", "run", "96 x 96", "1,234,567", "1.2", "-", "10"]
     assert models[1][1][3] == "-"
-    assert accuracy[1][0] == ["a", "0.250", "0.500", "87.5%", "0.0%", "0.50"]
+    assert accuracy[1][0] == ["a", "run", "0.250", "0.500", "87.5%", "0.0%", "0.50"]
     output = tmp_path / "compared"
     write_comparison(table, output)
     read = pd.read_csv(output / "comparison.csv")

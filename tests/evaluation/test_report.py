@@ -54,12 +54,12 @@ def test_images_are_ranked_by_their_mistakes():
     assert (ranked[0].objects, ranked[0].identified, ranked[0].false) == (1, 0, 1)
 
 
-def has(image: np.ndarray, colour: str) -> bool:
-    rgb = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
+def has(image: np.ndarray, color: str) -> bool:
+    rgb = [int(color[start : start + 2], 16) for start in (1, 3, 5)]
     return bool((image == rgb).all(axis=2).any())
 
 
-def test_each_result_is_drawn_in_its_colour():
+def test_each_result_is_drawn_in_its_color():
     crowd = Box("cat", 100, 40, 140, 90, crowd=True)
     _, matching = evaluate(
         [truth(CAT), truth(CAT), truth(), truth(), truth(crowd)],
@@ -68,12 +68,12 @@ def test_each_result_is_drawn_in_its_colour():
     )
     gray = np.full((100, 200, 3), 90, np.uint8)
     drawn = [draw_image_result(gray, matching, image, 0.5) for image in range(5)]
-    colours = (TRUTH, CORRECT, MISSED, FALSE)
-    assert [has(drawn[0], colour) for colour in colours] == [True, True, False, False]
-    assert [has(drawn[1], colour) for colour in colours] == [False, False, True, False]
-    assert [has(drawn[2], colour) for colour in colours] == [False, False, False, True]
+    colors = (TRUTH, CORRECT, MISSED, FALSE)
+    assert [has(drawn[0], color) for color in colors] == [True, True, False, False]
+    assert [has(drawn[1], color) for color in colors] == [False, False, True, False]
+    assert [has(drawn[2], color) for color in colors] == [False, False, False, True]
     np.testing.assert_array_equal(drawn[3], gray)
-    assert [has(drawn[4], colour) for colour in colours] == [True, False, False, False]
+    assert [has(drawn[4], color) for color in colors] == [True, False, False, False]
     assert (gray == 90).all()  # the input is unchanged
 
 

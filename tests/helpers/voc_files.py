@@ -11,15 +11,15 @@ OBJECT = """<object><name>{name}</name>{tags}<bndbox>
 </bndbox></object>"""
 
 
-def write_image(path: Path, size=(40, 30), colour=(200, 30, 60), mode="RGB", **options) -> Path:
-    """Writes an image of one colour.
+def write_image(path: Path, size=(40, 30), color=(200, 30, 60), mode="RGB", **options) -> Path:
+    """Writes an image of one color.
 
     Args:
       size: (width, height) in pixels.
       options: of `PIL.Image.Image.save`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).convert(mode).save(path, **options)
+    Image.new("RGB", size, color).convert(mode).save(path, **options)
     return path
 
 

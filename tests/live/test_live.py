@@ -35,7 +35,7 @@ def mediapipe():
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    """A `.tflite` that detects the bright area: a camera changes colours slightly."""
+    """A `.tflite` that detects the bright area: a camera changes colors slightly."""
     import tensorflow as tf
 
     @tf.function
@@ -168,8 +168,8 @@ def test_the_page_detects_in_camera_and_images_and_works_offline(server, scene, 
         assert "images per second" in page.value("speed.textContent")
         page.screenshot(tmp_path / "camera.png")
         screenshot = np.asarray(Image.open(tmp_path / "camera.png").convert("RGB")).astype(int)
-        is_class_colour = np.abs(screenshot - (86, 180, 233)).max(axis=2) < 3
-        assert is_class_colour.sum() > 100
+        is_class_color = np.abs(screenshot - (86, 180, 233)).max(axis=2) < 3
+        assert is_class_color.sum() > 100
 
         data = base64.b64encode(scene.read_bytes()).decode()
         page.value(
@@ -198,4 +198,4 @@ def test_the_page_detects_in_camera_and_images_and_works_offline(server, scene, 
         page.value("document.before = true")
         page.send("Page.reload", ignoreCache=False)
         page.wait_for("!document.before && document.body.innerText.includes('works offline')")
-        assert page.value("name.textContent || document.title") == model.parent.name
+        assert page.value("document.getElementById('name').textContent") == model.parent.name

@@ -1,4 +1,7 @@
-"""Tests the templates: all are built, and each architecture is trained, resumed and exported."""
+"""Tests the templates.
+
+Those of the model zoo are built, and each architecture is trained, resumed and exported.
+"""
 
 from __future__ import annotations
 

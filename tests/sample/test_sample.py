@@ -115,7 +115,7 @@ def test_box_is_tight_around_the_face(name: str) -> None:
         left, top, right, bottom = sign.box
         inside = (diff[top + 1], diff[bottom], diff[:, left + 1], diff[:, right])
         outside = (diff[top], diff[bottom + 1], diff[:, left], diff[:, right + 1])
-        # A box encloses the pixels that the face covers by at least half. Blue is the face colour
+        # A box encloses the pixels that the face covers by at least half. Blue is the face color
         # closest to green, with a difference of 173; the largest possible difference is 255.
         assert min(line.max() for line in inside) > 75
         assert max(line.max() for line in outside) < 135

@@ -4,7 +4,7 @@
 |---|---|---|
 | xyxy | xmin, ymin, xmax, ymax | PASCAL VOC, supervision |
 | xywh | xmin, ymin, width, height | COCO |
-| cxcywh | centre x, centre y, width, height | YOLO |
+| cxcywh | center x, center y, width, height | YOLO |
 | yxyx | ymin, xmin, ymax, xmax | OD API, TFLite, `Detections` |
 
 Pixel coordinates are measured from the left and top edge of the image: x is 0 at the left edge and

@@ -38,7 +38,8 @@ class _Commands(click.Group):
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo(
-                "\ntfod: interrupted. Finished work is kept; repeat the command to continue.",
+                "\ntfod: interrupted. Repeat the command: training and downloads resume, other "
+                "commands start again.",
                 err=True,
             )
             sys.exit(130)

@@ -12,16 +12,19 @@ from typing import Any
 from tfod.errors import UserError
 
 
-def refuse_existing(folder: Path, overwrite: bool = False) -> None:
+def refuse_existing(folder: Path, overwrite: bool = False, option: str = "--output") -> None:
     """Checks that an output folder may be written.
+
+    Args:
+      option: that named the folder, for the remedy.
 
     Raises:
       UserError: `folder` is a file; or it is not empty, unless `overwrite` is set.
     """
     if folder.is_dir() and not overwrite and any(folder.iterdir()):
-        raise UserError(folder, "already exists", "Choose another --output, or add --overwrite")
+        raise UserError(folder, "already exists", f"Choose another {option}, or add --overwrite")
     if folder.exists() and not folder.is_dir():
-        raise UserError(folder, "is a file", "Choose another --output")
+        raise UserError(folder, "is a file", f"Choose another {option}")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -194,7 +194,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
     """Returns an image file as 8-bit JPEG or PNG for a training record.
 
-    JPEG files in colour or gray, and 8-bit PNG files in colour or gray without transparency, are
+    JPEG files in color or gray, and 8-bit PNG files in color or gray without transparency, are
     returned unchanged. All others are re-encoded: as lossless PNG, or if the source was lossy, as
     JPEG of quality 95 without chroma subsampling.
 
@@ -298,9 +298,9 @@ def _training_format(image: Image.Image, data: bytes) -> bytes | None:
     if image.format in ("JPEG", "MPO"):
         return b"jpeg" if image.mode in ("RGB", "L") and _is_complete_jpeg(data) else None
     if image.format == "PNG":
-        # Pillow's mode does not show 16-bit colour, these two bytes of the IHDR chunk do.
-        bits, colour_type = data[24], data[25]
-        plain = bits == 8 and colour_type in (0, 2) and not image.has_transparency_data
+        # Pillow's mode does not show 16-bit color, these two bytes of the IHDR chunk do.
+        bits, color_type = data[24], data[25]
+        plain = bits == 8 and color_type in (0, 2) and not image.has_transparency_data
         return b"png" if plain and _is_complete_png(data) else None
     return None
 

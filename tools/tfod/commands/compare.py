@@ -6,17 +6,17 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import table
 from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--data", type=FOLDER, required=True, help="Data set written by tfod convert.")
-@click.option("--split", default="test", show_default=True)
-@click.option("--output", type=FOLDER, help="Folder for comparison.csv and comparison.png.")
+@click.option("--data", type=PATH, required=True, help="Data set written by tfod convert.")
+@click.option("--split", default="test", show_default=True, help="Split to evaluate on.")
+@click.option("--output", type=PATH, help="Folder for comparison.csv and comparison.png.")
 @OVERWRITE
-@click.argument("models", nargs=-1, required=True, type=FOLDER, metavar="RUN_OR_MODEL...")
+@click.argument("models", nargs=-1, required=True, type=PATH, metavar="RUN_OR_MODEL...")
 def compare(
     data: Path, split: str, output: Path | None, overwrite: bool, models: tuple[Path, ...]
 ) -> None:

@@ -6,7 +6,7 @@ import gc
 
 import click
 
-from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -15,18 +15,18 @@ from tfod.progress import progress_bars
 @click.command()
 @click.option(
     "--annotations",
-    type=FOLDER,
+    type=PATH,
     required=True,
     help="Folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file.",
 )
-@click.option("--images", type=FOLDER, required=True, help="Folder of the images.")
-@click.option("--output", type=FOLDER, required=True, help="Folder to write, such as data/NAME.")
+@click.option("--images", type=PATH, required=True, help="Folder of the images.")
+@click.option("--output", type=PATH, required=True, help="Folder to write, such as data/NAME.")
 @click.option(
     "--split", default="0.8,0.1,0.1", show_default=True, help="Fractions of train,val,test."
 )
 @click.option(
     "--split-by",
-    type=FOLDER,
+    type=PATH,
     help="Read the split from a CSV (filename, split), or a folder with {train,val,test}.txt.",
 )
 @click.option(
@@ -34,7 +34,7 @@ from tfod.progress import progress_bars
     metavar="REGEX",
     help="Put images whose paths match the same text into one split, such as frames of a video.",
 )
-@click.option("--label-map", type=FOLDER, help="Keep the class ids of this label map.")
+@click.option("--label-map", type=PATH, help="Keep the class ids of this label map.")
 @click.option(
     "--shards", type=click.IntRange(1), help="Files per split.  [default: one per 128 MiB]"
 )

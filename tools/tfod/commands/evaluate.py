@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import FOLDER, INPUT_SIZE, OVERWRITE
-from tfod.commands.tables import percent, share, table
+from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH
+from tfod.commands.tables import table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
+from tfod.text import percent, share
 
 if TYPE_CHECKING:
     from tfod.evaluation.metrics import Metrics
 
 
 @click.command()
-@click.option("--run", type=FOLDER, help="Run folder; uses its best checkpoint.")
-@click.option("--model", type=FOLDER, help="Export folder or .tflite file.")
+@click.option("--run", type=PATH, help="Run folder; uses its best checkpoint.")
+@click.option("--model", type=PATH, help="Export folder or .tflite file.")
 @click.option(
-    "--detections", type=FOLDER, help="COCO results file with detections from another program."
+    "--detections", type=PATH, help="COCO results file with detections from another program."
 )
-@click.option("--data", type=FOLDER, required=True, help="Data set written by tfod convert.")
-@click.option("--split", default="test", show_default=True)
+@click.option("--data", type=PATH, required=True, help="Data set written by tfod convert.")
+@click.option("--split", default="test", show_default=True, help="Split to evaluate on.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 )
 @INPUT_SIZE
 @click.option(
-    "--output", type=FOLDER, help="Folder for report.html, annotated images and detections.json."
+    "--output", type=PATH, help="Folder for report.html, annotated images and detections.json."
 )
 @OVERWRITE
 def evaluate(
@@ -48,7 +49,8 @@ def evaluate(
     """Evaluate a model on a split, and show its mistakes.
 
     Evaluates a run, a SavedModel, a .tflite or a detections file in the same way. Writes
-    metrics.json next to the model, or a complete report to --output.
+    metrics.json into the folder of the model (NAME_metrics.json next to a single file), or a
+    complete report to --output.
 
     \b
     Example:

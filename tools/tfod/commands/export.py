@@ -7,16 +7,16 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import FOLDER, INPUT_SIZE, OVERWRITE
+from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH
 from tfod.commands.tables import table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--run", type=FOLDER, required=True, help="Run folder; exports its best checkpoint.")
+@click.option("--run", type=PATH, required=True, help="Run folder; exports its best checkpoint.")
 @click.option(
-    "--output", type=FOLDER, required=True, help="Folder to write, such as exported_models/NAME."
+    "--output", type=PATH, required=True, help="Folder to write, such as exported_models/NAME."
 )
 @click.option(
     "--tflite",

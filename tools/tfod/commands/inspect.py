@@ -6,18 +6,18 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import table
 from tfod.progress import progress_bars
 
 
 @click.command()
-@click.argument("data", type=FOLDER)
-@click.option("--label-map", type=FOLDER, help="Label map of records that tfod did not write.")
+@click.argument("data", type=PATH)
+@click.option("--label-map", type=PATH, help="Label map of records that tfod did not write.")
 @click.option(
     "--pipeline", help="Template or pipeline.config; compares its anchors with the boxes."
 )
-@click.option("--output", type=FOLDER, help="Folder for an HTML page with plots and examples.")
+@click.option("--output", type=PATH, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE
 def inspect(
     data: Path,

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.commands.options import OVERWRITE, PATH
 
 
 @click.command()
-@click.option("--model", type=FOLDER, required=True, help=".tflite file written by tfod export.")
+@click.option("--model", type=PATH, required=True, help=".tflite file written by tfod export.")
 @click.option(
     "--host", default="localhost", show_default=True, help="0.0.0.0 to allow other machines."
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
-@click.option("--output", type=FOLDER, help="Write the page to this folder instead of serving it.")
+@click.option("--output", type=PATH, help="Write the page to this folder instead of serving it.")
 @OVERWRITE
 def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool) -> None:
     """Run a detector on a camera, in a browser.

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-FOLDER = click.Path(path_type=Path, file_okay=True)
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace an existing --output.")
+PATH = click.Path(path_type=Path)
+OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing output folders.")
 INPUT_SIZE = click.option(
     "--input-size",
     type=click.IntRange(32),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import FOLDER, OVERWRITE
+from tfod.commands.options import OVERWRITE, PATH
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--model", type=FOLDER, required=True, help="Export folder, .tflite file or run folder."
+    "--model", type=PATH, required=True, help="Export folder, .tflite file or run folder."
 )
 @click.option(
     "--threshold",
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     metavar="PIXELS",
     help="Split images into overlapping squares of this size, for small objects in large images.",
 )
-@click.option("--output", type=FOLDER, help="Folder for images and videos with boxes.")
-@click.option("--json", "json_file", type=FOLDER, help="JSON file in COCO's results format.")
+@click.option("--output", type=PATH, help="Folder for images and videos with boxes.")
+@click.option("--json", "json_file", type=PATH, help="JSON file in COCO's results format.")
 @click.option(
-    "--csv", "csv_file", type=FOLDER, help="CSV file, one row per detection, boxes in pixels."
+    "--csv", "csv_file", type=PATH, help="CSV file, one row per detection, boxes in pixels."
 )
-@click.option("--voc", type=FOLDER, help="Folder for PASCAL VOC XML files, to correct in LabelImg.")
-@click.option("--save-crops", type=FOLDER, help="Folder for a cropped image of each object.")
+@click.option("--voc", type=PATH, help="Folder for PASCAL VOC XML files, to correct in LabelImg.")
+@click.option("--save-crops", type=PATH, help="Folder for a cropped image of each object.")
 @OVERWRITE
-@click.argument("inputs", nargs=-1, required=True, type=FOLDER, metavar="IMAGE|DIR|VIDEO...")
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="IMAGE|DIR|VIDEO...")
 def predict(
     model: Path,
     threshold: float,

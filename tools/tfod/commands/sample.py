@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import FOLDER
+from tfod.commands.options import PATH
 from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--output", type=FOLDER, required=True, help="Folder to write, such as data/NAME.")
+@click.option("--output", type=PATH, required=True, help="Folder to write, such as data/NAME.")
 @click.option(
     "--count", type=click.IntRange(1), default=400, show_default=True, help="Number of images."
 )

@@ -1,4 +1,4 @@
-"""Formats tables and numbers for the terminal."""
+"""Prints tables in the terminal."""
 
 from __future__ import annotations
 
@@ -14,13 +14,3 @@ def table(header: list[str], rows: list[list]) -> None:
     for row in rows:
         grid.add_row(*(str(cell) for cell in row))
     Console().print(grid)
-
-
-def share(value: float | None) -> str:
-    """Formats a fraction in [0, 1] with three decimals; a dash for None."""
-    return "-" if value is None else f"{value:.3f}"
-
-
-def percent(count: int, total: int) -> str:
-    """Formats a count as a percentage of a total; a dash if the total is 0."""
-    return f"{count / total:.1%}" if total else "-"

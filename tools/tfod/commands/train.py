@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from tfod.commands.options import FOLDER, OVERWRITE
-from tfod.commands.tables import share, table
+from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.tables import table
+from tfod.text import share
 from tfod.training.precision import AUTO, PRECISIONS
 from tfod.training.strategy import STRATEGIES
 
@@ -19,9 +20,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--data", type=FOLDER, required=True, help="Data set written by tfod convert.")
+@click.option("--data", type=PATH, required=True, help="Data set written by tfod convert.")
 @click.option("--pipeline", required=True, help="Template name, or a pipeline.config file.")
-@click.option("--output", type=FOLDER, required=True, help="Run folder. An existing run resumes.")
+@click.option("--output", type=PATH, required=True, help="Run folder. An existing run resumes.")
 @click.option(
     "--init",
     default="zoo",

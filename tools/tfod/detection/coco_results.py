@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ def write_results(
 ) -> None:
     """Writes a list with one entry per detection.
 
-    `image_id` is the source id of the image, in our data sets its file name; `category_id` is the
-    id in the label map; `bbox` is x, y, width, height in pixels.
+    `image_id` is the source id of the image, in data sets of `tfod convert` its path relative to
+    the image folder; `category_id` is the id in the label map; `bbox` is x, y, width, height in
+    pixels.
 
     Args:
       ground_truth: one annotation per image, for its source id and size.
@@ -71,8 +73,8 @@ def read_results(
 ) -> list[Detections]:
     """Reads the detections of these images; the inverse of `write_results`.
 
-    An `image_id` may be the source id with or without its suffix, or a number if the source ids
-    are numbers. An image without entries has no detections.
+    An `image_id` may be the source id or the file name. It may lack the suffix, and may be a
+    number, if this identifies one image. An image without entries has no detections.
 
     Args:
       ground_truth: one annotation per image.
@@ -82,10 +84,7 @@ def read_results(
       UserError: the file is not a list of entries; or an entry has an unknown image or class, or
         an invalid box or score. The message gives the number of the entry, from 1.
     """
-    images: dict[str, int] = {}
-    for index, annotation in enumerate(ground_truth):
-        for key in (annotation.source_id, str(Path(annotation.source_id).with_suffix(""))):
-            images.setdefault(key, index)
+    images = _images_by_id(ground_truth)
     rows: list[list[tuple]] = [[] for _ in ground_truth]
     for number, entry in enumerate(_load(path), 1):
         fault = _fault(entry, images, labels)
@@ -99,6 +98,22 @@ def read_results(
         boxes = pixel_xyxy_to_normalized_yxyx(table[:, :4], annotation.width, annotation.height)
         detections.append(detections_from_outputs(boxes, table[:, 4], table[:, 5], labels))
     return detections
+
+
+def _images_by_id(ground_truth: Sequence[Annotation]) -> dict[str, int]:
+    """Returns the index of an image by everything that identifies it."""
+    names = []
+    for annotation in ground_truth:
+        source = Path(annotation.source_id)
+        names.append({str(source.with_suffix("")), source.name, source.stem})
+    uses = Counter(name for image_names in names for name in image_names)
+    images = {
+        name: index
+        for index, image_names in enumerate(names)
+        for name in image_names
+        if uses[name] == 1
+    }
+    return images | {annotation.source_id: i for i, annotation in enumerate(ground_truth)}
 
 
 def _load(path: Path) -> list:

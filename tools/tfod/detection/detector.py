@@ -158,7 +158,7 @@ def _pixels(image: ImageInput) -> np.ndarray:
 
 def _read_labels(path: Path) -> dict[int, str]:
     if not path.is_file():
-        raise UserError(path, "is missing", "Keep it next to the model, where export wrote it")
+        raise UserError(path, "is missing", "Copy label_map.pbtxt of its data set into this folder")
     return read_label_map(path)
 
 

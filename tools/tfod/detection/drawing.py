@@ -13,7 +13,7 @@ from tfod.detection.detections import Detections
 def draw_detections(
     pixels: np.ndarray, detections: Detections, with_scores: bool = True
 ) -> np.ndarray:
-    """Draws boxes, names and scores, one colour per class.
+    """Draws boxes, names and scores, one color per class.
 
     Args:
       pixels: uint8 `[H, W, 3]` RGB.

@@ -36,7 +36,7 @@ def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
 
     sheet: list[np.ndarray] = []
     names = _UniqueNames({CONTACT_SHEET})
-    with _folder(folder, overwrite) as partial, ExitStack() as videos:
+    with _folder(folder, overwrite, "--output") as partial, ExitStack() as videos:
         sinks: dict[Path, sv.VideoSink] = {}
 
         def write(prediction: Prediction) -> None:
@@ -111,7 +111,7 @@ def csv_table(path: Path) -> Iterator[Write]:
 def voc_folder(folder: Path, overwrite: bool) -> Iterator[Write]:
     """Writes one PASCAL VOC file per image, to correct in LabelImg and to use in `tfod convert`."""
     names = _UniqueNames()
-    with _folder(folder, overwrite) as partial:
+    with _folder(folder, overwrite, "--voc") as partial:
 
         def write(prediction: Prediction) -> None:
             if prediction.frame is not None:
@@ -135,7 +135,7 @@ def voc_folder(folder: Path, overwrite: bool) -> Iterator[Write]:
 def crops(folder: Path, overwrite: bool) -> Iterator[Write]:
     """Writes a cropped image of each object, into one folder per class."""
     names = _UniqueNames()
-    with _folder(folder, overwrite) as partial:
+    with _folder(folder, overwrite, "--save-crops") as partial:
 
         def write(prediction: Prediction) -> None:
             boxes = prediction.detections.to_pixels_xyxy(*prediction.size)
@@ -173,8 +173,8 @@ class _UniqueNames:
 
 
 @contextmanager
-def _folder(folder: Path, overwrite: bool) -> Iterator[Path]:
-    refuse_existing(folder, overwrite)
+def _folder(folder: Path, overwrite: bool, option: str) -> Iterator[Path]:
+    refuse_existing(folder, overwrite, option)
     with replacing_folder(folder) as partial:
         yield partial
 

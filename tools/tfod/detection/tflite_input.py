@@ -62,7 +62,7 @@ def resize_bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     boxes by up to half a pixel and blurs small objects.
     """
     (top, bottom, down), (left, right, across) = (
-        _neighbours(size, target)
+        _neighbors(size, target)
         for size, target in zip(pixels.shape[:2], (height, width), strict=True)
     )
     # Rows of numbers, not of pixels: NumPy is slow on an innermost axis of only three elements.
@@ -84,7 +84,7 @@ def resize_bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     return upper.reshape(height, width, channels)
 
 
-def _neighbours(size: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _neighbors(size: int, target: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns, for each of `target` samples, two source indices and the weight of the second."""
     position = np.arange(target, dtype=np.float32) * np.float32(size / target)
     first = np.minimum(np.floor(position).astype(np.int64), size - 1)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from tfod.dataset.manifest import Dataset
 from tfod.dataset.records import read_records
 from tfod.detection.detector import Detector
+from tfod.detection.tflite_file import read_tflite
 from tfod.errors import UserError
 from tfod.evaluation.metrics import evaluate
 from tfod.files import replacing_folder
@@ -86,7 +87,7 @@ def compare(
     """Evaluates models on the same images of a split, one model after another.
 
     Args:
-      progress: called with the name of a model and images.
+      progress: called with the name and kind of each model; counts images.
 
     Returns:
       One row per model: `model`, `kind`, `input` (pixels), `parameters`, `MB` (of the file or
@@ -102,7 +103,8 @@ def _row(candidate: Candidate, data: Dataset, split: str, progress: Progress) ->
     detector = Detector.load(candidate.path)
     ground_truth, detections, seconds = [], [], []
     part = data.split(split)
-    for record in tracked(read_records(part.shards), progress, candidate.name, part.images):
+    title = f"{candidate.name}, {candidate.kind}"
+    for record in tracked(read_records(part.shards), progress, title, part.images):
         pixels = detector.decode(record.image.data)
         started = time.perf_counter()
         detections.append(detector.predict(pixels))
@@ -114,7 +116,7 @@ def _row(candidate: Candidate, data: Dataset, split: str, progress: Progress) ->
     return {
         "model": candidate.name,
         "kind": candidate.kind,
-        "input": _input_size(RunFolder(candidate.folder).config),
+        "input": _input_size(candidate),
         "parameters": _parameters(candidate),
         "MB": _bytes(candidate) / 1e6,
         "training": training / 60 if training is not None else math.nan,
@@ -131,10 +133,14 @@ def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _input_size(config: Path) -> str:
-    """Returns the input size in the pipeline.config: width x height, or the range of its edges."""
+def _input_size(candidate: Candidate) -> str:
+    """Returns the input size: width x height, or the range of edges in the pipeline.config."""
     from object_detection.utils import config_util
 
+    config = RunFolder(candidate.folder).config
+    if candidate.kind == "TFLite" and not config.is_file():
+        spec = read_tflite(candidate.path).input
+        return f"{spec.width} x {spec.height}"
     resizer = config_util.get_image_resizer_config(read_pipeline(config).model)
     if resizer.HasField("fixed_shape_resizer"):
         fixed = resizer.fixed_shape_resizer
@@ -219,7 +225,7 @@ def terminal_tables(table: pd.DataFrame) -> Iterator[tuple[list[str], list[list[
     }
     for columns in (
         ["model", "kind", "input", "parameters", "MB", "training", "ms"],
-        ["model", "AP", "AP50", "correct", "false", "threshold"],
+        ["model", "kind", "AP", "AP50", "correct", "false", "threshold"],
     ):
         rows = [
             [

@@ -80,10 +80,10 @@ def costs(matching: Matching) -> dict[str, float]:
     """Computes how much AP50 would rise without each kind of mistake (TIDE's dAP), in [0, 1].
 
     Localization and class mistakes get the box or class of their object. If that object already has
-    a match, or a fixed detection with a higher score, the detection is removed. Duplicate,
-    background and both mistakes are removed. Missed objects are removed from the ground truth. All
-    detections count, whatever their score. The costs do not add up to 1 - AP50, because one mistake
-    can hide another.
+    a match, or a fixed detection with a higher score, the detection is removed. Detections of the
+    kinds `duplicate`, `background` and `both` are removed. Missed objects are removed from the
+    ground truth. All detections count, whatever their score. The costs do not add up to 1 - AP50,
+    because one mistake can hide another.
     """
     table = mistakes(matching)
     baseline = _ap50(matching, matching.objects, matching.detections)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OK, SO_SO, KO = RESULTS = ("ok", "so_so", "ko")
-# From the colour-blind safe palette of Okabe and Ito; light, for black text on top.
+# From the color-blind safe palette of Okabe and Ito; light, for black text on top.
 CORRECT, FALSE, MISSED, TRUTH = "#56B4E9", "#F0E442", "#E69F00", "#FFFFFF"
 
 
@@ -74,7 +74,7 @@ def draw_image_result(
     """Draws ground truth as box corners, and detections as boxes.
 
     White corners mark identified objects and crowds; orange corners, with a label, mark missed
-    objects. Blue boxes are correct detections; yellow boxes are false ones, labelled with the kind
+    objects. Blue boxes are correct detections; yellow boxes are false ones, labeled with the kind
     of mistake (`error_analysis.mistakes`).
 
     Args:
@@ -98,7 +98,7 @@ def draw_image_result(
     thickness = sv.calculate_optimal_line_thickness(size)
     scale = max(0.5, sv.calculate_optimal_text_scale(size))
     scene = pixels[..., ::-1].copy()
-    for rows, hex_colour, is_truth in (
+    for rows, hex_color, is_truth in (
         (objects[is_identified], TRUTH, True),
         (objects[~is_identified], MISSED, True),
         (detections[is_correct], CORRECT, False),
@@ -107,16 +107,16 @@ def draw_image_result(
         if rows.empty:
             continue
         boxes = sv.Detections(xyxy=rows[BOX].to_numpy(float))
-        colour, lookup = sv.Color.from_hex(hex_colour), sv.ColorLookup.INDEX
+        color, lookup = sv.Color.from_hex(hex_color), sv.ColorLookup.INDEX
         if is_truth:
             corners = sv.BoxCornerAnnotator(
-                color=colour, thickness=2 * thickness, corner_length=12, color_lookup=lookup
+                color=color, thickness=2 * thickness, corner_length=12, color_lookup=lookup
             )
             scene = corners.annotate(scene, boxes)
         else:
-            outlines = sv.BoxAnnotator(color=colour, thickness=thickness, color_lookup=lookup)
+            outlines = sv.BoxAnnotator(color=color, thickness=thickness, color_lookup=lookup)
             scene = outlines.annotate(scene, boxes)
-        if hex_colour == TRUTH:
+        if hex_color == TRUTH:
             continue
         labels = [f"missed {name}" for name in rows["name"]]
         if not is_truth:
@@ -125,7 +125,7 @@ def draw_image_result(
                 for row, name, score in rows[["name", "score"]].itertuples()
             ]
         annotator = sv.LabelAnnotator(
-            color=colour,
+            color=color,
             color_lookup=lookup,
             text_scale=scale,
             text_padding=3,

@@ -33,8 +33,8 @@ class Matching:
       objects: one row per ground truth object: `image` (index in the split), `name`, `difficult`,
         `crowd`, and the box in pixels: xmin, ymin, xmax, ymax.
       detections: one row per detection: `image`, `name`, `score`, the box as in `objects`, `object`
-        (the matching row of `objects`, -1 for none) and `ignored` (inside a crowd, so neither
-        correct nor false).
+        (the matching row of `objects`, -1 for none) and `ignored` (inside a crowd, or not
+        among the 100 best of its class in the image, so neither correct nor false).
       classes: class names, in the order of the data set.
       images: number of images.
     """
@@ -125,7 +125,8 @@ def matching_from(
 ) -> Matching:
     """Extracts the matches at IoU 0.5 from the `coco_evaluation` of these tables."""
     matched_object = np.full(len(detections), -1)
-    ignored = np.zeros(len(detections), bool)
+    # pycocotools skips all but the 100 best detections of a class in an image.
+    ignored = np.ones(len(detections), bool)
     iou_index = int(np.flatnonzero(np.isclose(evaluation.params.iouThrs, IOU))[0])
     all_areas = evaluation.params.areaRng[0]
     for result in evaluation.evalImgs:  # one per class, area range and image

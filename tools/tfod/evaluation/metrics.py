@@ -48,10 +48,11 @@ class Metrics:
       voc_ap50: mean over the classes of PASCAL VOC's AP at IoU 0.5 (area under the curve, as since
         2010; without difficult objects); None without objects.
       per_class: class name to AP (mean over IoU 0.50:0.95), AP50, VOC_AP50, and at the class's own
-        best threshold: threshold, precision, recall, f1. None without objects or without
-        detections.
+        best threshold: threshold, precision, recall, f1. The APs are None without objects,
+        the other values if no object of the class is identified.
       images, objects: number of images and of objects, without crowds.
-      threshold: the threshold with the best F1 over all classes, or the requested one.
+      threshold: the threshold with the best F1 over all classes, or the requested one; 0.5 if no
+        object is identified.
       identified, missed, false: objects detected with the right class and IoU >= 0.5, objects not
         detected, and detections that match no object, at that threshold.
     """

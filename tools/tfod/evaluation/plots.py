@@ -92,8 +92,8 @@ def confusion(table: pd.DataFrame) -> Figure:
     axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(counts):
         if value:
-            colour = "white" if fractions[row, column] > 0.5 else "black"
-            axes.text(column, row, value, ha="center", va="center", color=colour)
+            color = "white" if fractions[row, column] > 0.5 else "black"
+            axes.text(column, row, value, ha="center", va="center", color=color)
     axes.set_xticks(range(len(table)), table.columns, rotation=30, ha="right")
     axes.set_yticks(range(len(table)), table.index)
     axes.set(title="Confusion matrix", xlabel="detected class", ylabel="true class")

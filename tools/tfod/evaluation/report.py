@@ -6,6 +6,7 @@ import html
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,7 @@ from tfod.evaluation.metrics import Metrics
 from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.model.run_folder import METRICS_NAME, RunFolder
+from tfod.text import percent, share
 
 PAGE, DETECTIONS = "report.html", "detections.json"
 RESULT_IMAGES = {KO: 24, SO_SO: 24, OK: 12}  # on the page; the folders contain all images
@@ -103,11 +105,11 @@ def _summary(source: Path, data: Dataset, split: str, metrics: Metrics) -> Itera
         "</p>"
     )
     headline = (
-        (_percent(metrics.identified, metrics.objects), f"{metrics.identified} objects identified"),
-        (_percent(metrics.missed, metrics.objects), f"{metrics.missed} missed"),
-        (_percent(metrics.false, metrics.objects), f"{metrics.false} false detections"),
-        (_number(metrics.coco["AP"]), "AP (COCO)"),
-        (_number(metrics.coco["AP50"]), "AP50 (COCO)"),
+        (percent(metrics.identified, metrics.objects), f"{metrics.identified} objects identified"),
+        (percent(metrics.missed, metrics.objects), f"{metrics.missed} missed"),
+        (percent(metrics.false, metrics.objects), f"{metrics.false} false detections"),
+        (share(metrics.coco["AP"]), "AP (COCO)"),
+        (share(metrics.coco["AP50"]), "AP50 (COCO)"),
     )
     blocks = "".join(f"<div><b>{value}</b>{text}</div>" for value, text in headline)
     yield f'<div class="figures">{blocks}</div>'
@@ -195,15 +197,7 @@ def _result_sections(
             result = results[image]
             caption = f"{result.identified} of {result.objects} identified, {result.false} false"
             figures.append(
-                f'<figure><a href="{html.escape(file)}">{thumbnail}</a>'
+                f'<figure><a href="{quote(file)}">{thumbnail}</a>'
                 f"<figcaption>{caption}</figcaption></figure>"
             )
         yield f'<div class="images">{"".join(figures)}</div>'
-
-
-def _percent(count: int, total: int) -> str:
-    return f"{count / total:.1%}" if total else "-"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -41,6 +41,7 @@ class RecordFiles:
 
     Attributes:
       splits: files by name of the split.
+      label_map: the label map file.
       classes: class names by id.
       image_count: number of images; None if no manifest states it.
     """

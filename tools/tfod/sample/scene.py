@@ -1,7 +1,7 @@
 """Synthetic street scenes with road signs, drawn with Pillow.
 
-A scene is a small 3D world in metres: x to the right of the camera, y up from the ground, z away
-from the camera. It is drawn at twice the final resolution. Next to the colours, a glow map marks
+A scene is a small 3D world in meters: x to the right of the camera, y up from the ground, z away
+from the camera. It is drawn at twice the final resolution. Next to the colors, a glow map marks
 the surfaces that emit light or reflect the headlights, so that one last step can turn the day into
 dusk or night.
 """
@@ -31,10 +31,10 @@ from tfod.sample.signs import (
     WHITE,
     YELLOW,
     Canvas,
-    Colour,
+    Color,
     Point,
     Rect,
-    map_colour,
+    map_color,
 )
 
 SIGN_COUNT_FRACTIONS = (0.05, 0.47, 0.27, 0.14, 0.07)  # of scenes with 0, 1, 2, 3, 4 signs
@@ -44,7 +44,7 @@ DISTRACTOR_PIXELS = (14, 70)
 MIN_VISIBLE = 0.6  # fraction of a sign that must be inside the image
 SUPERSAMPLE = 2  # canvas pixels per image pixel
 FACE_PIXELS = 384  # longer side of a sign face before it is resized and warped
-CAMERA_HEIGHT = 1.5  # metres
+CAMERA_HEIGHT = 1.5  # meters
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Lighting:
 
     Attributes:
       fraction: of the scenes.
-      zenith, skyline: colours of the sky.
+      zenith, skyline: colors of the sky.
       gain: range of the brightness of everything that does not glow.
       tint: factors of red, green and blue.
       lit_windows: fraction of the windows.
@@ -61,8 +61,8 @@ class Lighting:
     """
 
     fraction: float
-    zenith: Colour
-    skyline: Colour
+    zenith: Color
+    skyline: Color
     gain: tuple[float, float]
     tint: tuple[float, float, float]
     lit_windows: float
@@ -83,7 +83,7 @@ class Scene:
     """A canvas and its pinhole camera. Lengths are in pixels of the final image.
 
     Attributes:
-      centre: x of the vanishing point of the road.
+      center: x of the vanishing point of the road.
       horizon: y of the horizon.
       focal: focal length.
     """
@@ -93,41 +93,41 @@ class Scene:
     lighting: Lighting
     width: int
     height: int
-    centre: float
+    center: float
     horizon: float
     focal: float
 
     def project(self, x: float, y: float, z: float) -> Point:
-        """Projects a point in metres to the image."""
+        """Projects a point in meters to the image."""
         scale = self.focal / z
-        return self.centre + x * scale, self.horizon - (y - CAMERA_HEIGHT) * scale
+        return self.center + x * scale, self.horizon - (y - CAMERA_HEIGHT) * scale
 
-    def haze(self, colour: Colour, z: float) -> Colour:
-        """Returns `colour` as seen through z metres of air."""
+    def haze(self, color: Color, z: float) -> Color:
+        """Returns `color` as seen through z meters of air."""
         clear = math.exp(-z / 90)
         red, green, blue = (
             round(near * clear + far * (1 - clear))
-            for near, far in zip(colour, self.lighting.skyline, strict=True)
+            for near, far in zip(color, self.lighting.skyline, strict=True)
         )
         return red, green, blue
 
 
-def _vary(rng: np.random.Generator, colour: Colour, spread: float = 18) -> Colour:
-    """Varies the brightness of a colour, and its channels by a third as much."""
+def _vary(rng: np.random.Generator, color: Color, spread: float = 18) -> Color:
+    """Varies the brightness of a color, and its channels by a third as much."""
     brightness, *offsets = rng.standard_normal(4) * (spread, spread / 3, spread / 3, spread / 3)
     red, green, blue = (
         round(min(255, max(0, value + brightness + offset)))
-        for value, offset in zip(colour, offsets, strict=True)
+        for value, offset in zip(color, offsets, strict=True)
     )
     return red, green, blue
 
 
-def _pick(rng: np.random.Generator, *colours: Colour) -> Colour:
-    return _vary(rng, colours[rng.integers(len(colours))])
+def _pick(rng: np.random.Generator, *colors: Color) -> Color:
+    return _vary(rng, colors[rng.integers(len(colors))])
 
 
-def _scale(colour: Colour, factor: float) -> Colour:
-    return map_colour(colour, lambda value: round(value * factor))
+def _scale(color: Color, factor: float) -> Color:
+    return map_color(color, lambda value: round(value * factor))
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], columns: int, rows: int) -> np.ndarray:
@@ -169,14 +169,14 @@ def _draw_road(scene: Scene, half_width: float) -> None:
     """Draws a straight road with pavements and lane markings, sometimes with a zebra crossing.
 
     Args:
-      half_width: in metres.
+      half_width: in meters.
     """
     rng, near, far = scene.rng, 0.6, 400.0
     white = _vary(rng, (222, 220, 212), 8)
 
-    def strip(x0: float, x1: float, z0: float, z1: float, colour: Colour) -> None:
+    def strip(x0: float, x1: float, z0: float, z1: float, color: Color) -> None:
         corners = ((x0, 0, z0), (x1, 0, z0), (x1, 0, z1), (x0, 0, z1))
-        scene.canvas.polygon([scene.project(*corner) for corner in corners], colour)
+        scene.canvas.polygon([scene.project(*corner) for corner in corners], color)
 
     strip(-half_width - 2.2, half_width + 2.2, near, far, _vary(rng, (158, 154, 148), 10))
     strip(-half_width - 0.15, half_width + 0.15, near, far, _vary(rng, (186, 184, 178), 6))
@@ -193,20 +193,20 @@ def _draw_road(scene: Scene, half_width: float) -> None:
             strip(x, x + 0.5, z, z + 3, white)
 
 
-def _draw_wall(scene: Scene, start: Point, end: Point, height: float, colour: Colour) -> None:
-    """Draws a wall with windows between two ground points, each (x, z) in metres."""
+def _draw_wall(scene: Scene, start: Point, end: Point, height: float, color: Color) -> None:
+    """Draws a wall with windows between two ground points, each (x, z) in meters."""
     rng, length = scene.rng, math.dist(start, end)
 
-    def patch(rect: Rect, colour: Colour, glow: int = 0) -> None:
-        """Draws a part of the wall: u0, y0, u1, y1 in metres, u from `start`, y from the ground."""
+    def patch(rect: Rect, color: Color, glow: int = 0) -> None:
+        """Draws a part of the wall: u0, y0, u1, y1 in meters, u from `start`, y from the ground."""
         u0, y0, u1, y1 = rect
         x0, x1 = (start[0] + (end[0] - start[0]) * u / length for u in (u0, u1))
         z0, z1 = (start[1] + (end[1] - start[1]) * u / length for u in (u0, u1))
         corners = ((x0, y0, z0), (x1, y0, z1), (x1, y1, z1), (x0, y1, z0))
         outline = [scene.project(*corner) for corner in corners]
-        scene.canvas.polygon(outline, scene.haze(colour, min(z0, z1)), glow)
+        scene.canvas.polygon(outline, scene.haze(color, min(z0, z1)), glow)
 
-    patch((0, 0, length, height), colour)
+    patch((0, 0, length, height), color)
     window_distance, storey = rng.uniform(2.2, 3.4), rng.uniform(2.8, 3.3)
     for y in np.arange(storey, height - 2, storey):
         for u in np.arange(0.6, length - 1.3, window_distance):
@@ -226,26 +226,26 @@ def _draw_building(scene: Scene, x: float, near: float, far: float) -> None:
     """Draws a house beside the road.
 
     Args:
-      x: position of the wall along the road, in metres.
-      near, far: distances of the start and the end of this wall from the camera, in metres.
+      x: position of the wall along the road, in meters.
+      near, far: distances of the start and the end of this wall from the camera, in meters.
     """
     walls = ((176, 150, 126), (150, 104, 84), (198, 190, 176), (132, 136, 142), (182, 170, 132))
-    colour, height = _pick(scene.rng, *walls), scene.rng.uniform(4.5, 15)
-    _draw_wall(scene, (x, near), (x, far), height, _scale(colour, 0.82))
-    _draw_wall(scene, (x, near), (x + math.copysign(11, x), near), height, colour)
+    color, height = _pick(scene.rng, *walls), scene.rng.uniform(4.5, 15)
+    _draw_wall(scene, (x, near), (x, far), height, _scale(color, 0.82))
+    _draw_wall(scene, (x, near), (x + math.copysign(11, x), near), height, color)
 
 
 def _draw_tree(scene: Scene, x: float, z: float) -> None:
     rng, size = scene.rng, scene.rng.uniform(0.7, 1.5)
-    metre = size * scene.focal / z
+    meter = size * scene.focal / z
     trunk = [scene.project(x, y, z) for y in (0, 2.4 * size)]
-    scene.canvas.line(trunk, 0.3 * metre, scene.haze(_vary(rng, (88, 70, 54), 10), z))
+    scene.canvas.line(trunk, 0.3 * meter, scene.haze(_vary(rng, (88, 70, 54), 10), z))
     leaf = _pick(rng, (70, 104, 48), (92, 118, 58), (54, 86, 50), (146, 112, 50))
     for brightness in (0.65 + index / 70 for index in range(30)):  # sunlit leaves last, on top
-        colour = _vary(rng, _scale(leaf, brightness), 8)
+        color = _vary(rng, _scale(leaf, brightness), 8)
         u, v = size * rng.normal(0, (0.62, 0.56))
-        centre = scene.project(x + u, 3.3 * size + v, z)
-        scene.canvas.disc(centre, rng.uniform(0.15, 0.45) * metre, scene.haze(colour, z))
+        center = scene.project(x + u, 3.3 * size + v, z)
+        scene.canvas.disc(center, rng.uniform(0.15, 0.45) * meter, scene.haze(color, z))
 
 
 def _draw_car(scene: Scene, x: float, z: float) -> None:
@@ -253,13 +253,13 @@ def _draw_car(scene: Scene, x: float, z: float) -> None:
     rng = scene.rng
     body = _pick(rng, RED, BLUE, WHITE, (40, 42, 46), (150, 154, 160), (60, 90, 70))
 
-    def part(outline: Sequence[Point], colour: Colour, glow: int = 0) -> None:
+    def part(outline: Sequence[Point], color: Color, glow: int = 0) -> None:
         corners = [scene.project(x + u, y, z) for u, y in outline]
-        scene.canvas.polygon(corners, scene.haze(colour, z), glow)
+        scene.canvas.polygon(corners, scene.haze(color, z), glow)
 
-    def block(rect: Rect, colour: Colour, glow: int = 0) -> None:
+    def block(rect: Rect, color: Color, glow: int = 0) -> None:
         u0, y0, u1, y1 = rect
-        part([(u0, y0), (u1, y0), (u1, y1), (u0, y1)], colour, glow)
+        part([(u0, y0), (u1, y0), (u1, y1), (u0, y1)], color, glow)
 
     shadow = (34, 34, 36)
     block((-0.95, 0, 0.95, 0.22), shadow)
@@ -268,7 +268,7 @@ def _draw_car(scene: Scene, x: float, z: float) -> None:
     part([(-0.9, 0.3), (0.9, 0.3), (0.92, 0.8), (0.82, 0.97), (-0.82, 0.97), (-0.92, 0.8)], body)
     part([(-0.82, 0.9), (-0.6, 1.45), (0.6, 1.45), (0.82, 0.9)], body)
     part([(-0.68, 0.95), (-0.53, 1.38), (0.53, 1.38), (0.68, 0.95)], _vary(rng, GLASS))
-    block((-0.9, 0.28, 0.9, 0.42), map_colour(body, lambda value: value // 2))
+    block((-0.9, 0.28, 0.9, 0.42), map_color(body, lambda value: value // 2))
     block((-0.26, 0.5, 0.26, 0.62), WHITE)
     lamp, glow = ((206, 24, 26), 170) if rng.random() < 0.6 else ((250, 246, 226), 255)
     for side in (-0.72, 0.72):
@@ -281,7 +281,7 @@ def _draw_billboard(scene: Scene, x: float, z: float) -> None:
     for u in (-0.7 * half_width, 0.7 * half_width):
         leg = [scene.project(x + u, y, z) for y in (0, foot)]
         scene.canvas.line(leg, 0.1 * scene.focal / z, scene.haze(STEEL, z))
-    colour = _pick(rng, RED, BLUE, YELLOW, WHITE, GREEN, (120, 60, 140))
+    color = _pick(rng, RED, BLUE, YELLOW, WHITE, GREEN, (120, 60, 140))
     left, top = scene.project(x - half_width, foot + height, z)
     right, bottom = scene.project(x + half_width, foot, z)
     frame = 0.08 * scene.focal / z
@@ -290,9 +290,9 @@ def _draw_billboard(scene: Scene, x: float, z: float) -> None:
         return left + margin, top + margin, right - margin, bottom - margin
 
     scene.canvas.rectangle(inset(0), scene.haze(WHITE, z), 60)
-    scene.canvas.rectangle(inset(frame), scene.haze(colour, z), 60)
+    scene.canvas.rectangle(inset(frame), scene.haze(color, z), 60)
     word = rng.choice(("SALE", "CAFE", "HOTEL", "24h", "OPEN", "Pizza", "TAXI", "-50%"))
-    scene.canvas.text(word, inset(2 * frame), WHITE if sum(colour) < 400 else BLACK, 0.04)
+    scene.canvas.text(word, inset(2 * frame), WHITE if sum(color) < 400 else BLACK, 0.04)
 
 
 def _draw_lamp_post(scene: Scene, x: float, z: float) -> None:
@@ -300,8 +300,8 @@ def _draw_lamp_post(scene: Scene, x: float, z: float) -> None:
     path = [scene.project(x, 0, z), scene.project(x, 6, z), scene.project(x + arm, 6.3, z)]
     scene.canvas.line(path, width, scene.haze(STEEL, z))
     is_on = scene.lighting.lit_windows > 0.2
-    colour, glow = ((255, 226, 170), 255) if is_on else ((190, 190, 186), 0)
-    scene.canvas.disc(scene.project(x + arm, 6.25, z), 1.6 * width, colour, glow)
+    color, glow = ((255, 226, 170), 255) if is_on else ((190, 190, 186), 0)
+    scene.canvas.disc(scene.project(x + arm, 6.25, z), 1.6 * width, color, glow)
 
 
 def _draw_street(scene: Scene) -> None:
@@ -337,9 +337,9 @@ class Sign:
 
     Attributes:
       name: class name; None for a distractor.
-      depth: distance from the camera in metres.
+      depth: distance from the camera in meters.
       side: longer side of the face before perspective.
-      centre: of the face.
+      center: of the face.
       image, glow: the warped face, in canvas resolution.
       corner: top left corner of `image` on the canvas, in canvas pixels.
       box: xmin, ymin, xmax, ymax of the face, clipped to the image.
@@ -350,7 +350,7 @@ class Sign:
     name: str | None
     depth: float
     side: float
-    centre: Point
+    center: Point
     image: Image.Image
     glow: Image.Image
     corner: tuple[int, int]
@@ -432,7 +432,7 @@ def _place_sign(scene: Scene, name: str | None, placed: Sequence[Sign]) -> Sign 
         upper = placed[-1] if placed and not is_light and rng.random() < 0.15 else None
         if upper:  # on the pole of the previous sign, below it
             side, depth = upper.side * rng.uniform(0.85, 1.05), upper.depth
-            x, y = upper.centre[0], upper.centre[1] + 0.56 * (upper.side + side)
+            x, y = upper.center[0], upper.center[1] + 0.56 * (upper.side + side)
         image, glow = _warp_face(face, side, rng)
         corner = (
             round(x * SUPERSAMPLE - image.width / 2),
@@ -462,7 +462,7 @@ def _place_sign(scene: Scene, name: str | None, placed: Sequence[Sign]) -> Sign 
 
 
 def _weather(face: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Fades the colours of a sign face and shades it. The image is RGBA."""
+    """Fades the colors of a sign face and shades it. The image is RGBA."""
     fade, shade = rng.uniform(0, 0.22), rng.uniform(0.72, 1.06) * rng.uniform(0.88, 1.08, 2)
     pixels = np.asarray(face).astype(np.float32)
     pixels[..., :3] = pixels[..., :3] * (1 - fade) + 128 * fade
@@ -551,7 +551,7 @@ def make_scene(seed: int, index: int) -> tuple[Image.Image, list[Box]]:
         ],
         width=width,
         height=height,
-        centre=width * rng.uniform(0.25, 0.75),
+        center=width * rng.uniform(0.25, 0.75),
         horizon=height * rng.uniform(0.42, 0.78),
         focal=max(width, height) * rng.uniform(0.8, 1.3),
     )

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 LIGHT_ASPECT = 0.42  # width / height of the housing of a traffic light
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 Point = tuple[float, float]
 Rect = tuple[float, float, float, float]  # xmin, ymin, xmax, ymax
 DrawFace = Callable[["Canvas", np.random.Generator], None]
@@ -33,27 +33,27 @@ class Canvas:
         self._draws = ImageDraw.Draw(self.image), ImageDraw.Draw(self.glow)
 
     def _draw(
-        self, shape: str, points: Sequence[Point], colour: Colour, glow: int, **options: float
+        self, shape: str, points: Sequence[Point], color: Color, glow: int, **options: float
     ) -> None:
         scaled = [(x * self.scale, y * self.scale) for x, y in points]
-        for draw, fill in zip(self._draws, (colour, glow), strict=True):
+        for draw, fill in zip(self._draws, (color, glow), strict=True):
             getattr(draw, shape)(scaled, fill=fill, **options)
 
-    def polygon(self, points: Sequence[Point], colour: Colour, glow: int = 0) -> None:
-        self._draw("polygon", points, colour, glow)
+    def polygon(self, points: Sequence[Point], color: Color, glow: int = 0) -> None:
+        self._draw("polygon", points, color, glow)
 
-    def rectangle(self, rect: Rect, colour: Colour, glow: int = 0, radius: float = 0) -> None:
+    def rectangle(self, rect: Rect, color: Color, glow: int = 0, radius: float = 0) -> None:
         corners = (rect[:2], rect[2:])
-        self._draw("rounded_rectangle", corners, colour, glow, radius=radius * self.scale)
+        self._draw("rounded_rectangle", corners, color, glow, radius=radius * self.scale)
 
-    def disc(self, centre: Point, radius: float, colour: Colour, glow: int = 0) -> None:
-        corners = [(centre[0] + side * radius, centre[1] + side * radius) for side in (-1, 1)]
-        self._draw("ellipse", corners, colour, glow)
+    def disc(self, center: Point, radius: float, color: Color, glow: int = 0) -> None:
+        corners = [(center[0] + side * radius, center[1] + side * radius) for side in (-1, 1)]
+        self._draw("ellipse", corners, color, glow)
 
-    def line(self, points: Sequence[Point], width: float, colour: Colour, glow: int = 0) -> None:
-        self._draw("line", points, colour, glow, width=max(1, round(width * self.scale)))
+    def line(self, points: Sequence[Point], width: float, color: Color, glow: int = 0) -> None:
+        self._draw("line", points, color, glow, width=max(1, round(width * self.scale)))
 
-    def text(self, text: str, rect: Rect, colour: Colour, weight: float) -> None:
+    def text(self, text: str, rect: Rect, color: Color, weight: float) -> None:
         """Draws `text` in the middle of `rect`, as large as possible.
 
         Args:
@@ -69,12 +69,12 @@ class Canvas:
         width, height = (max(1, round(side * factor)) for side in mask.size)
         mask = mask.resize((width, height))
         x, y = (left + right - width) / 2, (top + bottom - height) / 2
-        self.image.paste(colour, (round(x), round(y)), mask)
+        self.image.paste(color, (round(x), round(y)), mask)
 
 
-def map_colour(colour: Colour, function: Callable[[int], int]) -> Colour:
+def map_color(color: Color, function: Callable[[int], int]) -> Color:
     """Applies `function` to each channel."""
-    red, green, blue = colour
+    red, green, blue = color
     return function(red), function(green), function(blue)
 
 
@@ -129,12 +129,12 @@ def _trafficlight(canvas: Canvas, rng: np.random.Generator) -> None:
         canvas.disc((x, y - 0.02), 0.145, visor)
         if index == lit:
             canvas.disc((x, y), 0.125, lamp, 255)
-            canvas.disc((x, y), 0.06, map_colour(lamp, lambda value: min(255, value + 70)), 255)
+            canvas.disc((x, y), 0.06, map_color(lamp, lambda value: min(255, value + 70)), 255)
         else:
-            canvas.disc((x, y), 0.125, map_colour(lamp, lambda value: 28 + value // 9))
+            canvas.disc((x, y), 0.125, map_color(lamp, lambda value: 28 + value // 9))
 
 
-# Distractors: faces of no class, so that colour and outline alone do not identify a sign.
+# Distractors: faces of no class, so that color and outline alone do not identify a sign.
 
 
 def _no_entry(canvas: Canvas, rng: np.random.Generator) -> None:

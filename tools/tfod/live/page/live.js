@@ -1,7 +1,7 @@
 import { FilesetResolver, ObjectDetector } from "./vision/vision_bundle.mjs";
 
-// The colour-blind safe palette of Okabe and Ito.
-const COLOURS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2"];
+// The color-blind safe palette of Okabe and Ito.
+const COLORS = ["#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#CC79A7", "#0072B2"];
 const MIN_SCORE = 0.01; // the lower end of the slider
 
 const $ = (id) => document.getElementById(id);
@@ -76,8 +76,8 @@ function resizeStage(width, height) {
   }
 }
 
-function colour(name) {
-  return COLOURS[Math.max(site.classes.indexOf(name), 0) % COLOURS.length];
+function color(name) {
+  return COLORS[Math.max(site.classes.indexOf(name), 0) % COLORS.length];
 }
 
 function draw() {
@@ -92,7 +92,7 @@ function draw() {
   context.font = `600 ${fontSize}px system-ui, sans-serif`;
   context.textBaseline = "top";
   for (const { box, categoryName, score } of visible) {
-    context.strokeStyle = context.fillStyle = colour(categoryName);
+    context.strokeStyle = context.fillStyle = color(categoryName);
     context.strokeRect(box.originX, box.originY, box.width, box.height);
     const text = `${categoryName} ${Math.round(100 * score)} %`;
     const width = context.measureText(text).width + fontSize / 2;
@@ -123,8 +123,9 @@ function showSpeed(milliseconds) {
     (mode === "VIDEO" ? `, ${rate.toFixed(1)} images per second` : "");
 }
 
-function detectFrame() {
-  if (!stream) return;
+// Detects on the frames of one camera stream, until another one or none is shown.
+function detectFrame(current) {
+  if (stream !== current) return;
   if (video.readyState >= 2 && video.videoWidth) {
     resizeStage(video.videoWidth, video.videoHeight);
     const started = performance.now();
@@ -132,8 +133,9 @@ function detectFrame() {
     showSpeed(performance.now() - started);
     draw();
   }
-  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(detectFrame);
-  else requestAnimationFrame(detectFrame);
+  const next = () => detectFrame(current);
+  if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(next);
+  else requestAnimationFrame(next);
 }
 
 function stopCamera() {
@@ -169,7 +171,7 @@ async function startCamera() {
   );
   $("switch").hidden = cameras.length < 2;
   setStatus("Detecting");
-  detectFrame();
+  detectFrame(stream);
 }
 
 async function openImage(file) {
@@ -213,7 +215,11 @@ for (const type of ["dragenter", "dragover", "dragleave", "drop"]) {
     if (type === "drop") openImage(event.dataTransfer.files[0]);
   });
 }
+// A new worker means a new model or page: load it instead of the cached one.
+if (navigator.serviceWorker?.controller) {
+  navigator.serviceWorker.addEventListener("controllerchange", () => location.reload(), { once: true });
+}
 start()
   .then(() => new URLSearchParams(location.search).has("camera") && startCamera())
-  .then(cacheFiles)
+  .then(() => cacheFiles().catch(() => {})) // without the cache, the page works online only
   .catch((error) => setStatus(`This browser cannot run the detector: ${error.message}`, true));
