@@ -160,9 +160,9 @@ def voc_folder(folder, name="a", image="a.png", box=(10, 10, 50, 50), text=None)
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ({"text": "<annotation><object>"}, "not well-formed XML"),
+        ({"text": "<annotation><object>"}, "is not well-formed XML"),
         ({"image": "b.png"}, "no image 'b.png'"),
-        ({"box": (10, 10, 150, 50)}, "10, 10, 150, 50 is outside the image of 100 x 80"),
+        ({"box": (10, 10, 150, 50)}, "10, 10, 150, 50 extends outside the image of 100 x 80"),
         ({"box": (10, 10, 10, 50)}, "extends from x 10 to 10"),
     ],
 )

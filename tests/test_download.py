@@ -40,7 +40,7 @@ def test_file_is_downloaded_once(server, tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["file.bin"]
 
 
-@pytest.mark.parametrize("failure", ["drops", "stalls"])
+@pytest.mark.parametrize("failure", ["drops", "broken chunks", "stalls"])
 def test_download_resumes_after_an_interruption(failure, server, tmp_path):
     server.failures = [failure, failure]
     target = download(server.url, tmp_path / "file.bin", DIGEST)
@@ -85,6 +85,24 @@ def test_permanent_failures_are_reported_and_leave_no_files(failures, message, s
         download(server.url, tmp_path / "file.bin", DIGEST, alternatives="Use another file")
     assert str(caught.value) == f"{server.url}: {message}. Use another file."
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        ("drops", "the connection was closed before the end of the file"),
+        ("broken chunks", "the connection was closed before the end of the file"),
+        ("stalls", "the server sent nothing for "),
+    ],
+)
+def test_reason_of_an_incomplete_download_is_reported(
+    failure, reason, server, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    server.failures = [failure]
+    with pytest.raises(UserError, match=f"cannot be downloaded: {reason}"):
+        download(server.url, tmp_path / "file.bin")
+    assert [path.name for path in tmp_path.iterdir()] == ["file.bin.partial"]
 
 
 def test_file_shorter_than_its_content_length_is_refused(server, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from helpers.png_files import png_file
 from tfod.errors import FileFault
 from tfod.images import check_image, encode_for_training, load_rgb
 
@@ -23,16 +24,10 @@ ALPHA = RNG.integers(0, 256, (HEIGHT, WIDTH), np.uint8)
 
 def png(pixels: np.ndarray, color_type: int, *chunks: tuple[bytes, bytes]) -> bytes:
     """Returns a PNG of uint8 or uint16 `[H, W(, C)]`, because Pillow cannot write 16-bit RGB."""
-
-    def chunk(name: bytes, body: bytes) -> bytes:
-        checksum = zlib.crc32(name + body)
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
-
     bits = 8 * pixels.itemsize
     rows = b"".join(b"\0" + row.tobytes() for row in pixels.astype(f">u{pixels.itemsize}"))
     header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], bits, color_type, 0, 0, 0)
-    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+    return png_file((b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
 
 
 def encoded(image: Image.Image | np.ndarray, format_name: str, **options) -> bytes:

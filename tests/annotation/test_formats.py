@@ -57,6 +57,12 @@ def test_coco_ids_may_be_numbers_or_text(tmp_path, boxes):
     assert boxes()["a.jpg"] == (Box("stop", 1, 2, 11, 12.5),)
 
 
+def test_coco_category_may_be_repeated(tmp_path, boxes):
+    categories = [{"id": 5, "name": "stop"}, {"id": 5, "name": " stop"}, {"id": 9, "name": "tram"}]
+    coco(tmp_path / "notes/instances.json", categories=categories)
+    assert [box.name for box in boxes()["a.jpg"]] == ["stop", "tram"]
+
+
 def test_coco_file_in_a_subfolder_belongs_to_the_images_of_that_subfolder(tmp_path, boxes):
     for part in ("train", "valid"):
         write_image(tmp_path / f"images/{part}/same.jpg")
@@ -77,10 +83,20 @@ def test_coco_file_in_a_subfolder_belongs_to_the_images_of_that_subfolder(tmp_pa
         ({"categories": ["stop"]}, "has no list 'categories'"),
         ({"annotations": [{"image_id": 8}]}, "1 annotation has an image_id that is not in "),
         ({"images": [{"id": 1}, {"id": 2, "file_name": "b.jpg"}]}, "'': image 1 has no file_name"),
+        ({"images": [{"id": "\x1b\n"}], "annotations": []},
+         "'': image '\\x1b\\n' has no file_name"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": "1", "file_name": "c.jpg"}]},
+         "has 2 images with the id '1'. Give each image its own id."),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "a.jpg"}]},
+         "/images/a.jpg twice. Remove one of the two."),
+        ({"categories": [{"id": 5, "name": "stop"}, {"id": 5, "name": "tram"}]},
+         "has 2 categories with the id '5'. Give each category its own id."),
         ({"categories": [{"id": 5, "name": "stop"}]},
          "'a.jpg': annotation 3 has the category '9', which has no name. Add it to the"),
         ({"categories": [{"id": [], "name": "stop"}]},
          "'a.jpg': annotation 1 has the category '5', which has no name."),
+        ({"annotations": [{"id": "\x1b\n", "image_id": 1, "category_id": 5}]},
+         "the bbox of annotation '\\x1b\\n' 'stop' is 'None'"),
         ({"annotations": [{"id": 7, "image_id": 1, "category_id": {}}]},
          "'a.jpg': annotation 7 has the category '{}', which has no name."),
         ({"images": [{"id": n, "file_name": "x.jpg"} for n in (1, 2)]}, "no image 'x.jpg' in "),
@@ -98,7 +114,7 @@ def test_coco_file_in_a_subfolder_belongs_to_the_images_of_that_subfolder(tmp_pa
                 ([1, 2, 3, 10**400], "the bbox of annotation 7 'stop' is '[1, 2, 3, 1000"),
                 (None, "the bbox of annotation 7 'stop' is 'None'"),
                 ([1, 2, -3, 4], "'a.jpg': annotation 7 'stop' extends from x 1 to -2"),
-                ([1, 2, 30, 90], "'a.jpg': annotation 7 'stop' at 1, 2, 31, 92 is outside the"),
+                ([1, 2, 30, 90], "'a.jpg': annotation 7 'stop' at 1, 2, 31, 92 extends outside"),
             )
         ),
     ],
@@ -168,6 +184,15 @@ def test_yolo_labels_folder_matches_images_folder(tmp_path):
         ]
 
 
+def test_yolo_labels_without_subfolders_belong_to_the_images_folder(tmp_path):
+    (tmp_path / "data.yaml").write_text("names: [stop]")
+    for folder in ("copies", "images"):
+        write_image(tmp_path / f"set/{folder}/1.jpg")
+    yolo(tmp_path / "labels", "1", "0 0.5 0.5 0.5 0.5")
+    (annotation,) = read_folder(tmp_path / "labels", tmp_path / "set").annotations
+    assert annotation.source_id == "images/1.jpg"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -181,8 +206,8 @@ def test_yolo_labels_folder_matches_images_folder(tmp_path):
         ("0 0.5 0.5 0.1 0.1 0.99", "line 1 has 6 values"),
         ("\n0 0.5 0.5 inf 0.1", "line 2 is '0 0.5 0.5 inf 0.1'. Draw the box again"),
         ("0 0.5 0.5 0 0.1", "line 1 'cross walk' extends from x 0.5 to 0.5"),
-        ("0 20 15 10 10", "line 1 'cross walk' at 600, 300, 1000, 600 is outside the image"),
-        ("0 " * (3 << 20), "larger than 4 MiB"),
+        ("0 20 15 10 10", "line 1 'cross walk' at 600, 300, 1000, 600 extends outside the image"),
+        ("0 " * (3 << 20), "is larger than 4 MiB"),
     ],
 )
 def test_yolo_fault_is_reported(tmp_path, faults, text, message):
@@ -237,7 +262,7 @@ def test_csv_is_read(tmp_path, boxes):
         (HEADER + "a.jpg,4 0,30,stop,1,2,11,12\n", "line 2: its size is '4 0' x '30'"),
         (HEADER + "a.jpg,40,30,stop,1,2,11,12\na.jpg,30,40,stop,1,2,11,12\n",
          "'a.jpg': its size is 30 x 40 and 40 x 30. Keep the correct one"),
-        (HEADER + "a.jpg,40,30,stop,1,2,51,12\n", "'a.jpg': line 2 'stop' at 1, 2, 51, 12 is"),
+        (HEADER + "a.jpg,40,30,stop,1,2,51,12\n", "'a.jpg': line 2 'stop' at 1, 2, 51, 12 ex"),
         (HEADER + "x.jpg,40,30,stop,1,2,11,12\n", "no image 'x.jpg' in "),
     ],
 )  # fmt: skip
@@ -248,6 +273,15 @@ def test_csv_fault_is_reported(tmp_path, boxes, faults, text, message):
         assert boxes() == {"a.jpg": ()}
     else:
         assert any(fault.startswith(f"{path}: ") and message in fault for fault in faults())
+
+
+def test_table_without_images_is_reported(tmp_path, faults):
+    coco(tmp_path / "notes/a.json", images=[], annotations=[])
+    (tmp_path / "a.csv").write_text(HEADER)
+    for name in ("notes", "a.csv"):
+        assert faults(name) == [
+            f"{tmp_path}/{name}: lists no images. Give annotations with at least one image."
+        ]
 
 
 def test_xml_takes_precedence_and_an_empty_folder_is_reported(tmp_path, boxes, faults):

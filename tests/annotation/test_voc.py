@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
-from pathlib import Path
+from contextlib import contextmanager
 
 import pytest
 from PIL import Image
 
 from helpers.limits import scaled
-from helpers.voc_files import voc_object, write_image, write_xml
+from helpers.voc_files import LAUGHS, voc_object, write_image, write_xml
 from tfod.annotation import Box
 from tfod.annotation.raw_annotation import check_annotation
 from tfod.annotation.voc import read_xml
@@ -174,9 +175,9 @@ BOX = "object 1 'stop'"
     ("objects", "size", "kind", "what"),
     [
         ([voc_object(box=(1, 2, 42, 12))], (40, 30), "box outside",
-         f"{BOX} at 1, 2, 42, 12 is outside the image of 40 x 30"),
+         f"{BOX} at 1, 2, 42, 12 extends outside the image of 40 x 30"),
         ([voc_object(box=(-2, 2, 9, 12))], (40, 30), "box outside",
-         f"{BOX} at -2, 2, 9, 12 is outside the image of 40 x 30"),
+         f"{BOX} at -2, 2, 9, 12 extends outside the image of 40 x 30"),
         ([voc_object(box=(40, 2, 41, 12))], (40, 30), "box without area",
          f"{BOX} at 40, 2, 41, 12 is beyond the edge of the image of 40 x 30"),
         ([voc_object(box=(11, 2, 1, 12))], (40, 30), "box without area",
@@ -244,10 +245,6 @@ def test_file_that_is_not_voc_is_reported(tmp_path, faults, content, kind):
     assert [kind for kind, _ in faults()] == [kind]
 
 
-# The "billion laughs" attack: nested entities that expand to gigabytes.
-LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
-
-
 @pytest.mark.parametrize(
     "doctype",
     [
@@ -255,7 +252,7 @@ LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
         '<!DOCTYPE annotation SYSTEM "http://127.0.0.1:9/voc.dtd">',
         '<!DOCTYPE annotation [<!ENTITY x SYSTEM "{secret}">]>',
         '<!DOCTYPE annotation [<!ENTITY % x SYSTEM "{secret}"> %x;]>',
-        f'<!DOCTYPE annotation [<!ENTITY l0 "ha">{LAUGHS}<!ENTITY x "&l11;">]>',
+        f'<!DOCTYPE annotation [{LAUGHS}<!ENTITY x "&l11;">]>',
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -316,6 +313,12 @@ def test_files_are_listed_in_a_fixed_order_without_hidden_ones(tmp_path, monkeyp
         (tmp_path / name).touch()
     listed = list_files(tmp_path, (".xml",))
     assert [str(path.relative_to(tmp_path)) for path in listed] == ["a/z.XML", "a.xml", "b.xml"]
-    backwards = reversed(list(tmp_path.rglob("*")))
-    monkeypatch.setattr(Path, "rglob", lambda self, pattern: backwards)
+    scandir = os.scandir
+
+    @contextmanager
+    def backwards(folder):
+        with scandir(folder) as entries:
+            yield reversed(list(entries))
+
+    monkeypatch.setattr("tfod.image_files.os.scandir", backwards)
     assert list_files(tmp_path, (".xml",)) == listed

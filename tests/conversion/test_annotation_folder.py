@@ -59,8 +59,8 @@ def test_skip_bad_uses_the_files_without_faults(voc, workers, monkeypatch):
 def test_missing_and_empty_folders_are_reported(voc):
     (voc / "empty").mkdir()
     for xml, images, message in (
-        ("none", "images", "none: is not a folder or file"),
-        ("xml", "none", "none: is not a folder"),
+        ("none", "images", "none: does not exist"),
+        ("xml", "none", "none: is not a folder. Give the folder of the images"),
         ("empty", "images", "empty: contains no annotations"),
     ):
         with pytest.raises(UserError, match=message):

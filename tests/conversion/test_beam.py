@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.conversion import contents
+from helpers.files import contents
 from helpers.voc_files import voc_object, write_image, write_xml
 
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
-from helpers.conversion import run
+from helpers.annotations import annotation
+from helpers.conversion import run, split_of
 from helpers.voc_files import voc_object, write_image, write_xml
-from tfod.conversion.checks import typing_errors
+from tfod.conversion.checks import spellings, typing_errors
 from tfod.dataset.manifest import load_dataset
 from tfod.dataset.records import read_records
 from tfod.errors import BadFilesError
@@ -61,14 +63,10 @@ def test_equal_images_are_in_the_same_split(voc, seed):
         shutil.copy(source, copy)
         write_xml(voc / f"annotations/copy{number}.xml", voc_object("stop"), filename=copy.name)
     data = run(voc, seed=seed)
-    split_of = {
-        record.annotation.source_id: name
-        for name, split in data.splits.items()
-        for record in read_records(split.shards)
-    }
-    assert len(split_of) == 35
-    for name, split in split_of.items():
-        assert split == split_of[name.removeprefix("copy")]
+    splits = split_of(data)
+    assert len(splits) == 35
+    for name, split in splits.items():
+        assert split == splits[name.removeprefix("copy")]
     count, what = remarks(data)["image repeated"]
     assert count == 5
     assert "copy0.jpg = 0.jpg, copy1.png = 1.png, copy2.png = 2.png, …" in what
@@ -84,6 +82,10 @@ def test_class_names_that_differ_in_spelling_are_a_fault(voc, tmp_path):
         "its classes 'STOP' (1), 'Stop' (1), 'stop' (20) differ only in spelling",
         "its classes 'cross walk' (1), 'cross-walk' (1) differ only in spelling",
     ]
+    # Nothing can be skipped.
+    assert str(caught.value) == (
+        f"{voc}/annotations: 1 unusable file (2 class spelled twice). Fix them."
+    )
     assert not (tmp_path / "data").exists()
     # A label map with all names shows that the user knows about them.
     from tfod.dataset.label_map import write_label_map
@@ -91,6 +93,11 @@ def test_class_names_that_differ_in_spelling_are_a_fault(voc, tmp_path):
     names = ("STOP", "Stop", "stop", "cross walk", "cross-walk", "tram")
     write_label_map(tmp_path / "map.pbtxt", dict(enumerate(names, 1)))
     assert len(run(voc, label_map=tmp_path / "map.pbtxt").classes) == 6
+
+
+def test_class_names_that_differ_in_another_character_are_different_classes():
+    annotations = [annotation("a", "C", "C#", "C++", "A+", "A*", "°")]
+    assert spellings(Path("xml"), annotations) == []
 
 
 def test_rare_name_similar_to_a_frequent_one_gets_a_remark(voc):

@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from helpers.conversion import contents, run
+from helpers.conversion import run
+from helpers.files import contents
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.conversion.converter import convert
 from tfod.dataset.manifest import load_dataset
@@ -301,10 +302,13 @@ def test_image_deleted_after_the_check_is_reported_and_nothing_is_written(voc):
     assert sorted(voc.parent.iterdir()) == before
 
 
-def test_image_changed_after_the_check_is_reported_and_nothing_is_written(voc):
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])  # stored unchanged, and re-encoded
+def test_image_changed_after_the_check_is_reported_and_nothing_is_written(voc, mode):
+    write_image(voc / "images/4.png", mode=mode)
+
     def change(stage: str, done: int, total: int) -> None:
         if (stage, done) == ("check", total):
-            write_image(voc / "images/4.png", color=(1, 2, 3))
+            write_image(voc / "images/4.png", color=(1, 2, 3), mode=mode)
 
     with pytest.raises(UserError, match=r"4.png: changed after it was checked"):
         run(voc, progress=change, shards=1)

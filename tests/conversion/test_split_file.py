@@ -6,19 +6,11 @@ import shutil
 
 import pytest
 
-from helpers.conversion import run
+from helpers.conversion import run, split_of
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.conversion.converter import convert
-from tfod.dataset.records import read_records
+from tfod.conversion.split_file import read_split
 from tfod.errors import BadFilesError, UserError
-
-
-def split_of(data) -> dict[str, str]:
-    return {
-        record.annotation.source_id: name
-        for name, split in data.splits.items()
-        for record in read_records(split.shards)
-    }
 
 
 def test_annotations_csv_of_a_data_set_repeats_its_split(voc):
@@ -38,6 +30,13 @@ def test_voc_image_sets_are_used(voc):
     assert split_of(data)["0.jpg"] == "train" and split_of(data)["27.jpg"] == "val"
 
 
+def test_names_in_image_sets_may_contain_spaces(tmp_path):
+    (tmp_path / "train.txt").write_text("my  tram.jpg\nmy stop  1\n1\n\n")
+    (tmp_path / "val.txt").write_text("\ufeff a b -1 \n", encoding="utf-8")
+    names = {"my  tram.jpg": "train", "my stop": "train", "1": "train", "a b": "val"}
+    assert read_split(tmp_path) == names
+
+
 def test_unlisted_images_and_equal_images_in_two_splits_are_reported(voc):
     shutil.copy(voc / "images/1.png", voc / "images/30.png")
     write_xml(voc / "annotations/30.xml", voc_object("stop"), filename="30.png")
@@ -55,7 +54,7 @@ def test_unlisted_images_and_equal_images_in_two_splits_are_reported(voc):
     ("text", "message"),
     [
         ("image,part\n1,train\n", "has no columns filename and split"),
-        ("filename,split\n1,training\n", "puts '1' into 'training'. Name one of train, val, test"),
+        ("filename,split\n1,training\n", "puts '1' into 'training'. Give one of train, val, test"),
         ("filename,split\n1,train\n1,val\n", "puts '1' into train and into val"),
         ("filename,split\n", "lists no images"),
         ("", "has no columns filename and split"),

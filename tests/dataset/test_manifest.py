@@ -40,7 +40,7 @@ def test_label_map_with_display_names_is_read(tmp_path):
         ("person\nbicycle\n", "is not a label map: "),
         ("", "contains no classes"),
         ("item { name: 'a' }", "class 'a' has the id 0"),
-        ("item { id: 1 }", "class '' has the id 1"),
+        ("item { id: 1 }", "the class with the id 1 has no name. Give an OD API label map such as"),
         ("item { id: 1 name: 'a' } item { id: 1 name: 'b' }", "class 'b' or its id 1 occurs twice"),
         ("item { id: 1 name: 'a' } item { id: 2 name: 'a' }", "class 'a' or its id 2 occurs twice"),
     ],
@@ -64,7 +64,7 @@ def converted(tmp_path) -> Path:
     split = describe_split(
         annotations, ["stop", "tram"], [folder / "train-00000-of-00001.tfrecord"]
     )
-    fault = FileFault("c.xml", "broken XML", "not well-formed XML", "Export it again")
+    fault = FileFault("c.xml", "broken XML", "is not well-formed XML", "Export it again")
     write_label_map(folder / "label_map.pbtxt", {1: "stop", 2: "tram"})
     write_manifest(
         folder,
@@ -90,7 +90,7 @@ def test_data_set_is_read_back(converted):
     assert (manifest["seed"], manifest["split"]) == (3, {"train": 1.0})
     assert manifest["images_without_annotation"] == 5
     assert manifest["skipped"] == [
-        {"file": "c.xml", "kind": "broken XML", "reason": "not well-formed XML"}
+        {"file": "c.xml", "kind": "broken XML", "reason": "is not well-formed XML"}
     ]
 
 
@@ -124,5 +124,5 @@ def test_damaged_data_set_is_reported(converted, damage, message):
 
 
 def test_missing_data_set_is_reported(tmp_path):
-    with pytest.raises(UserError, match=r"none: is not a folder\. Name a folder that tfod convert"):
+    with pytest.raises(UserError, match=r"none: is not a folder\. Give a folder that tfod convert"):
         load_dataset(tmp_path / "none")

@@ -13,7 +13,7 @@ from tfod.annotation import Annotation, Box
 from tfod.annotation.raw_annotation import check_annotation
 from tfod.annotation.voc import read_xml
 from tfod.dataset.label_map import write_label_map
-from tfod.dataset.records import make_example, read_records, write_shard
+from tfod.dataset.records import make_example, read_example, read_records, write_shard
 from tfod.errors import UserError
 from tfod.image_files import list_images
 from tfod.images import encode_for_training
@@ -126,6 +126,16 @@ def test_tensorflow_and_read_records_read_a_shard(tmp_path, image):
     assert [record.annotation.source_id for record in records] == ids * 2
     assert records[0].image == encode_for_training(image)
     assert records[0].annotation.objects == BOXES
+
+
+def test_example_without_optional_features_is_read(image):
+    example = example_of(image, *BOXES)
+    for name in ("difficult", "truncated", "view"):  # `create_coco_tf_record.py` omits them
+        del example.features.feature[f"image/object/{name}"]
+    record = read_example(example.SerializeToString(), image)
+    assert record.annotation.objects == tuple(
+        Box(box.name, *box.corners, crowd=box.crowd) for box in BOXES
+    )
 
 
 def test_shard_is_identical_to_that_of_tensorflow(tmp_path, image):

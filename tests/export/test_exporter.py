@@ -103,13 +103,14 @@ def test_parity_compares_each_model_with_the_checkpoint(exported):
         *("checkpoint", "saved_model", "model.tflite", "model_float16.tflite"),
         *("model_dynamic.tflite", "model_int8.tflite"),
     ]
-    assert table.loc["saved_model", "box_difference"] == 0 == table.loc["saved_model", "unlike"]
+    assert table.loc["saved_model", "box_error"] == 0 == table.loc["saved_model", "unmatched"]
     assert table.loc["saved_model", "AP50"] == table.loc["checkpoint", "AP50"]
-    assert table.loc["model.tflite", "box_difference"] < 1e-5
+    assert table.loc["model.tflite", "box_error"] < 1e-5
     size = (exported / "model.tflite").stat().st_size
     assert table.loc["model.tflite", "MB"] == pytest.approx(size / 1e6)
     tflite = [ExportFolder(exported).tflite(name).name for name in VARIANTS]
-    assert (table.loc[tflite, ["ms_1", "ms_2"]] > 0).all(axis=None)
+    assert (table.loc[tflite, "ms_1"] > 0).all()
+    assert table["ms_2"].isna().all()  # with `regular`, the files run on one thread
 
 
 def test_selected_variants_without_the_data_set(run, tmp_path):

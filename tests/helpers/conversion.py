@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tfod.conversion import convert
 from tfod.dataset.manifest import Dataset
+from tfod.dataset.records import read_records
 
 
 def run(voc: Path, output: str = "data", **options) -> Dataset:
@@ -13,6 +14,10 @@ def run(voc: Path, output: str = "data", **options) -> Dataset:
     return convert(voc / "annotations", voc / "images", voc.parent / output, **options)
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """Returns the content of each file by name."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+def split_of(data: Dataset) -> dict[str, str]:
+    """Returns the split of each image by its `source_id`."""
+    return {
+        record.annotation.source_id: name
+        for name, split in data.splits.items()
+        for record in read_records(split.shards)
+    }

@@ -6,6 +6,8 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from helpers.limits import scaled
+
 CONTENT = bytes(range(256)) * 2000
 
 
@@ -14,7 +16,8 @@ class Server(ThreadingHTTPServer):
 
     Attributes:
       failures: how the next requests fail, one entry per request: an HTTP status, "drops",
-        "stalls", "wrong", "no length" or "length too large". Later requests succeed.
+        "broken chunks", "stalls", "wrong", "no length" or "length too large". Later requests
+        succeed.
       ranges: the Range header of each request so far.
       accepts_ranges: False ignores Range headers.
     """
@@ -50,15 +53,20 @@ class Handler(BaseHTTPRequestHandler):
         body = content[start:]
         self.send_response(206 if start else 200)
         length = len(body) + (1000 if failure == "length too large" else 0)
-        if failure != "no length":
+        if failure == "broken chunks":
+            self.send_header("Transfer-Encoding", "chunked")
+        elif failure != "no length":
             self.send_header("Content-Length", str(length))
         self.end_headers()
+        if failure == "broken chunks":
+            self.wfile.write(b"%x\r\n" % len(body) + body[: len(body) // 2])
+            return
         if failure == "drops":
             self.wfile.write(body[: len(body) // 2])
             return
         if failure == "stalls":
             self.wfile.write(body[:5000])
-            time.sleep(1)
+            time.sleep(scaled(1))
             return
         self.wfile.write(b"other" + body[5:] if failure == "wrong" else body)
 

@@ -20,7 +20,7 @@ class StubLearner:
     def __init__(self, loss: Callable[[int], float], pipeline, seed, resumes, precision, strategy):
         checkpoint = pipeline.train_config.fine_tune_checkpoint
         assert resumes or not checkpoint or Path(f"{checkpoint}.index").is_file()
-        self.loss, self.strategy = loss, strategy
+        self.loss, self.strategy, self.read_errors = loss, strategy, []
         self.last_step = pipeline.train_config.num_steps
         self.step = tf.Variable(0, dtype=tf.int64)
         self.model = tf.Module()

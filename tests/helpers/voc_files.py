@@ -9,6 +9,9 @@ from PIL import Image
 OBJECT = """<object><name>{name}</name>{tags}<bndbox>
 <xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax>
 </bndbox></object>"""
+# The "billion laughs" attack: nested entities, of which `&l11;` expands to gigabytes.
+LAUGHS = '<!ENTITY l0 "ha">'
+LAUGHS += "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 12))
 
 
 def write_image(path: Path, size=(40, 30), color=(200, 30, 60), mode="RGB", **options) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -102,7 +103,9 @@ def test_without_options_the_template_is_unchanged(data):
     ("text", "message"),
     [
         ("model { ssd { num_clases: 3 } }", "num_clases"),
-        ("\xff\xfe not text", "is not text"),
+        ("\xff\xfe not text", "it is not text"),
+        ("", "contains no model"),
+        ("train_config { batch_size: 4 }", "contains no model"),
     ],
 )
 def test_an_invalid_config_is_reported_in_one_line(tmp_path, text, message):
@@ -133,9 +136,23 @@ def test_options_that_do_not_fit_the_schedule_are_reported(data, tmp_path):
     start, end = text.index("cosine_decay_learning_rate"), text.index("momentum_optimizer_value")
     constant = "constant_learning_rate { learning_rate: 0.01 } }\n"
     path.write_text(text[:start] + constant + text[end:])
-    with pytest.raises(UserError, match="ConstantLearningRate"):
+    with pytest.raises(UserError, match="its schedule ConstantLearningRate cannot be changed"):
         configure(path, data, Options(steps=5))
     assert configure(path, data, Options()).train_config.num_steps == 3000
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan])
+def test_a_learning_rate_of_0_or_less_is_reported(rate, data):
+    with pytest.raises(UserError, match=f"--learning-rate: is {rate}. Give a rate above 0"):
+        configure(find_template(ZOO[0]), data, Options(learning_rate=rate))
+
+
+@pytest.mark.parametrize("optimizer", ["", "optimizer { adam_optimizer { } }"])
+def test_a_config_without_a_learning_rate_is_reported(optimizer, data, tmp_path):
+    path = tmp_path / "pipeline.config"
+    path.write_text(f"model {{ ssd {{ }} }} train_config {{ {optimizer} }}")
+    with pytest.raises(UserError, match="contains no optimizer with a learning rate"):
+        configure(path, data, Options())
 
 
 def test_a_label_map_with_gaps_is_reported(data):

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from helpers.file_server import Server
 from tfod import download
 from tfod.cli import main
+from tfod.commands.train import _initial_checkpoint
 from tfod.errors import UserError
 from tfod.model import zoo
 from tfod.model.templates import template_names
@@ -98,6 +99,17 @@ def test_all_models_of_the_zoo_are_listed(shared):
 )
 def test_a_template_starts_from_the_model_of_the_same_kind(template, archive):
     assert zoo.archive_for(template).name == archive
+
+
+def test_a_template_in_the_current_folder_starts_from_the_model_of_the_folder(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / "ssd_mobilenet_v2_320x320"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(zoo, "fetch_checkpoint", lambda archive, progress: Path(archive.name))
+    checkpoint = _initial_checkpoint("zoo", Path("pipeline.config"), None)
+    assert checkpoint == Path("ssd_mobilenet_v2_320x320_coco17_tpu-8")
 
 
 def test_all_templates_but_that_of_the_demo_have_a_checkpoint():

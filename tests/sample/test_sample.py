@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfod.annotation import Box
+from helpers.files import contents
+from tfod.annotation import CORNERS, Box
 from tfod.errors import UserError
 from tfod.sample import sample
 from tfod.sample import scene as sample_scene
@@ -31,19 +32,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return output
 
 
-def file_contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
 def test_same_seed_gives_identical_files(folder: Path, tmp_path: Path) -> None:
     sample.write_sample(tmp_path / "again", count=6, seed=3)
-    assert file_contents(tmp_path / "again") == file_contents(folder)
+    assert contents(tmp_path / "again") == contents(folder)
 
 
 def test_smaller_count_gives_the_first_images(folder: Path, tmp_path: Path) -> None:
     sample.write_sample(tmp_path / "few", count=2, seed=3)
-    assert file_contents(tmp_path / "few").items() < file_contents(folder).items()
+    assert contents(tmp_path / "few").items() < contents(folder).items()
 
 
 def test_seed_and_index_change_the_image(scenes) -> None:
@@ -141,7 +137,7 @@ def test_xml_contains_the_boxes_of_the_scene(folder: Path) -> None:
         objects = [
             Box(
                 entry.findtext("name", ""),
-                *(int(entry.findtext(f"bndbox/{e}", "")) for e in ("xmin", "ymin", "xmax", "ymax")),
+                *(int(entry.findtext(f"bndbox/{edge}", "")) for edge in CORNERS),
                 difficult=entry.findtext("difficult") == "1",
                 truncated=entry.findtext("truncated") == "1",
                 pose=entry.findtext("pose", ""),
@@ -156,7 +152,7 @@ def test_folder_with_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
     with pytest.raises(UserError, match="already exists"):
         sample.write_sample(tmp_path, count=1)
-    assert file_contents(tmp_path) == {"mine.txt": b"keep"}
+    assert contents(tmp_path) == {"mine.txt": b"keep"}
     with pytest.raises(UserError, match="already exists"):
         sample.write_sample(tmp_path / "mine.txt", count=1)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
@@ -168,7 +164,7 @@ def test_empty_folder_and_leftovers_of_a_killed_run_are_replaced(tmp_path: Path)
     (tmp_path / "voc.partial" / "images" / "scene9999.jpg").touch()
     sample.write_sample(tmp_path / "voc", count=1)
     assert [path.name for path in tmp_path.iterdir()] == ["voc"]
-    assert set(file_contents(tmp_path / "voc")) == {
+    assert set(contents(tmp_path / "voc")) == {
         "images/scene0000.jpg",
         "annotations/scene0000.xml",
     }

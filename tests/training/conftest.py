@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from helpers.stub_learner import StubLearner
 from tfod.model.pipeline import read_pipeline, write_pipeline
+from tfod.training import trainer
+
+
+@pytest.fixture
+def stub_learner(monkeypatch):
+    """Replaces model and optimizer: for tests of the loop alone."""
+
+    def use(loss=lambda step: 1.0) -> None:
+        monkeypatch.setattr(trainer, "Learner", partial(StubLearner, loss))
+
+    use()
+    return use
 
 
 @pytest.fixture(scope="session")

@@ -72,8 +72,8 @@ def test_balanced_epoch_repeats_images_of_rare_classes(data, tiny_template, mode
     assert size > len(classes)
     pipeline = configure(tiny_template, data, Options(steps=2 * size, batch_size=1))
     hashes = [
-        int(labels["hash"][0])
-        for labels, _ in training_batches(pipeline, model, seed=0, balance=True)
+        int(features["hash"][0])
+        for features, _ in training_batches(pipeline, model, seed=0, balance=True)
     ]
     for epoch in (hashes[:size], hashes[size:]):
         assert sorted(Counter(epoch).values()) == sorted(expected.values())

@@ -8,14 +8,16 @@ import tensorflow as tf
 from tfod.errors import UserError
 from tfod.model.pipeline import Options, configure
 from tfod.training import precision
+from tfod.training.events import TOTAL_LOSS
 from tfod.training.input import training_batches
-from tfod.training.learner import TOTAL_LOSS, Learner
+from tfod.training.learner import Learner
 from tfod.training.precision import BFLOAT16, FLOAT32, resolve_precision, safe_precision
 
 
 @pytest.fixture
 def cpu(tmp_path, monkeypatch):
-    """Replaces /proc/cpuinfo by that of a CPU with the given flag."""
+    """Replaces /proc/cpuinfo by that of a CPU with the given flag, and hides a GPU."""
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
 
     def with_flag(flag: str) -> None:
         path = tmp_path / "cpuinfo"
@@ -40,6 +42,17 @@ def test_auto_is_float32_on_other_cpus_and_bfloat16_is_refused(cpu):
     assert str(caught.value) == (
         "--precision bfloat16: needs a CPU with AVX512_BF16 or AMX, and this CPU has neither. "
         "Omit the option."
+    )
+
+
+def test_auto_is_float32_on_a_gpu_and_bfloat16_is_refused(cpu, monkeypatch):
+    cpu("amx_bf16")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
+    assert resolve_precision("auto") == "float32"
+    with pytest.raises(UserError) as caught:
+        resolve_precision("bfloat16")
+    assert str(caught.value) == (
+        "--precision bfloat16: is for CPUs, but this machine trains on its GPU. Omit the option."
     )
 
 

@@ -1,4 +1,4 @@
-"""Tests whole training runs. They take half an hour and more: `pytest -m slow`.
+"""Tests whole training runs. They take more than half an hour: `pytest -m slow`.
 
 A run that is killed ten times equals an uninterrupted one. Detectors overfit eight images, which
 is possible only if targets, losses and post-processing are consistent.

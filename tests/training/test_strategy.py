@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,7 +23,6 @@ from tfod.errors import UserError
 from tfod.model.pipeline import read_pipeline, write_pipeline
 from tfod.training import strategy
 
-pytestmark = pytest.mark.long
 TOOLS = Path(__file__).parents[2] / "tools"
 SLOT = ".OPTIMIZER_SLOT/optimizer/momentum"
 # The number of logical CPU devices has to be set before any other use of TensorFlow.
@@ -133,10 +133,12 @@ def runs(data, mobilenet_v1_template, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.long
 def test_two_devices_train_like_one(runs):
     assert_equivalent(runs / "devices", runs / "one_device")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_two_workers_train_like_one_device(data, mobilenet_v1_template, runs, tmp_path):
     finish(
@@ -148,6 +150,7 @@ def test_two_workers_train_like_one_device(data, mobilenet_v1_template, runs, tm
     assert_equivalent(tmp_path / "run", runs / "one_device")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_run_survives_a_killed_worker_that_restarts(data, shallow_template, tmp_path):
     """The other worker waits for it, and both resume from the checkpoint."""
@@ -177,12 +180,38 @@ def test_invalid_tf_config_is_reported(text, monkeypatch):
         strategy.make_strategy()
 
 
+@pytest.mark.parametrize(
+    ("jobs", "task", "workers", "is_chief"),
+    [
+        ({"worker": 3}, ("worker", 0), 3, True),
+        ({"worker": 3}, ("worker", 1), 3, False),
+        ({"chief": 1, "worker": 2}, ("chief", 0), 3, True),
+        ({"chief": 1, "worker": 2}, ("worker", 0), 3, False),
+        ({"chief": 1}, ("chief", 0), 1, True),
+    ],
+)
+def test_chief_of_tf_config_counts_as_a_worker_and_writes_the_run(
+    jobs, task, workers, is_chief, monkeypatch
+):
+    cluster = {job: [f"{job}{n}:2222" for n in range(count)] for job, count in jobs.items()}
+    config = {"cluster": cluster, "task": {"type": task[0], "index": task[1]}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    # The strategy itself would wait for the other workers.
+    monkeypatch.setattr(tf.distribute, "MultiWorkerMirroredStrategy", SimpleNamespace)
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    distribution = SimpleNamespace(cluster_resolver=resolver)
+    assert isinstance(strategy.make_strategy(), SimpleNamespace) == (workers > 1)
+    assert strategy.worker_count(distribution) == workers
+    assert strategy.is_chief(distribution) == is_chief
+
+
 def test_missing_tf_config_is_reported(monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(UserError, match="needs the environment variable TF_CONFIG"):
         strategy.make_strategy("multi_worker")
 
 
+@pytest.mark.long
 def test_batch_that_devices_cannot_share_is_reported(data, shallow_template, tmp_path):
     arguments = ("--steps", 6, "--strategy", "mirrored", "--batch-size", 3)
     process = start(data, shallow_template, tmp_path / "run", *arguments, code=ON_TWO_DEVICES)

@@ -11,9 +11,9 @@ Pixel coordinates are measured from the left and top edge of the image: x is 0 a
 the image width at the right edge. Normalized coordinates are fractions of width and height, from 0
 to 1.
 
-Functions with four coordinates as arguments work on numbers and, element by element, on arrays.
-They do not load NumPy, which `tfod convert` does not need. The other functions take arrays
-`[N, 4]`.
+Functions with four coordinates as arguments work on numbers and, element by element, on arrays;
+`clip_xyxy` takes numbers only. They do not load NumPy, which `tfod convert` does not need. The
+other functions take arrays `[N, 4]`.
 """
 
 from __future__ import annotations

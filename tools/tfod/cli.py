@@ -38,8 +38,8 @@ class _Commands(click.Group):
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo(
-                "\ntfod: interrupted. Repeat the command: training and downloads resume, other "
-                "commands start again.",
+                "\ntfod: interrupted. Repeat the command: training (without --overwrite) and "
+                "downloads resume, other commands start again.",
                 err=True,
             )
             sys.exit(130)

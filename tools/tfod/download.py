@@ -14,10 +14,11 @@ from tfod.progress import Progress, silent
 if TYPE_CHECKING:  # loaded only if there is something to download
     import requests
 
-ATTEMPTS = 5  # consecutive ones that receive no new data
+ATTEMPTS = 5  # consecutive attempts without new data
 TIMEOUT = 20.0  # seconds without data
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 CHUNK = 1 << 16
+CLOSED = "the connection was closed before the end of the file"
 
 
 def cache_folder() -> Path:
@@ -70,6 +71,7 @@ def download(
 
 def _download_with_retries(url: str, partial: Path, progress: Progress, alternatives: str) -> None:
     import requests
+    from urllib3 import exceptions as urllib3_errors
 
     failures, largest, reason = 0, 0, ""
     while failures < ATTEMPTS:
@@ -78,7 +80,7 @@ def _download_with_retries(url: str, partial: Path, progress: Progress, alternat
         try:
             if _download_rest(url, partial, progress):
                 return
-            reason = "the connection was closed before the end of the file"
+            reason = CLOSED
         except requests.HTTPError as error:
             response = error.response
             assert response is not None  # set by raise_for_status
@@ -88,12 +90,14 @@ def _download_with_retries(url: str, partial: Path, progress: Progress, alternat
                 break
             if code == 416:  # range not satisfiable: the partial file is not a part of this file
                 partial.unlink(missing_ok=True)
-        except requests.Timeout:
+        except (requests.Timeout, urllib3_errors.ReadTimeoutError):
             reason = f"the server sent nothing for {TIMEOUT:.0f} seconds"
         except requests.ConnectionError:
             reason = "no connection to the server"
         except requests.RequestException as error:
             reason = str(error)
+        except urllib3_errors.HTTPError:  # requests does not convert those of `response.raw`
+            reason = CLOSED
         size = partial.stat().st_size if partial.exists() else 0
         failures = 1 if size > largest else failures + 1
         largest = max(largest, size)
@@ -128,15 +132,10 @@ def _copy(
     progress: Progress,
 ) -> int:
     """Writes the response to the file. Returns `done` plus the number of bytes written."""
-    from urllib3.exceptions import HTTPError
-
-    try:
-        while chunk := response.raw.read1(CHUNK):  # returns the available bytes without waiting
-            file.write(chunk)
-            done += len(chunk)
-            progress(stage, done, total)
-    except HTTPError:
-        pass  # the caller compares the received bytes with `total`
+    while chunk := response.raw.read1(CHUNK):  # returns the available bytes without waiting
+        file.write(chunk)
+        done += len(chunk)
+        progress(stage, done, total)
     return done
 
 

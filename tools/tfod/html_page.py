@@ -79,6 +79,9 @@ def embed(data: bytes, kind: str, text: str) -> str:
 
 
 def table(frame: pd.DataFrame) -> str:
-    """Returns a table as HTML. Numbers have four digits, and missing values are dashes."""
+    """Returns a table as HTML.
+
+    Floats have four significant digits, and missing values are dashes.
+    """
     element = frame.to_html(border=0, float_format="{:.4g}".format, na_rep="-")
     return f'<div class="wide">{element}</div>'

@@ -95,7 +95,7 @@ def check_image(path: Path, decode: bool = True) -> Header:
     """Reads the header of an image file, and decodes the image to detect damage.
 
     Args:
-      decode: False reads the header only.
+      decode: False does not decode the pixels.
 
     Raises:
       FileFault: "image unreadable": the file is not an image, is damaged or truncated, or is so
@@ -161,7 +161,8 @@ def as_rgb(image: np.ndarray | Image.Image) -> np.ndarray:
         raise UserError(
             "image",
             f"is {image.dtype} {list(image.shape)}",
-            "Give uint8 or uint16: [height, width] gray, or [height, width, 3] RGB, or 4 for RGBA",
+            "Give uint8 or uint16: [height, width] gray, [height, width, 3] RGB, or "
+            "[height, width, 4] RGBA",
         )
     if image.dtype == np.uint16:
         image = (image >> 8).astype(np.uint8)
@@ -175,7 +176,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     A transparent image is blended with white. Of 16-bit channels the high byte is kept, as in
     TensorFlow and libpng. 32-bit integers count as 16-bit gray, because Pillow reads 16-bit PGM
-    files so. Floats are gray from 0 to 1; if the maximum is larger, from 0 to 255 or 65535.
+    files that way. Floats are gray from 0 to 1; if the maximum is larger, from 0 to 255 or 65535.
 
     Raises:
       ValueError: Pillow cannot convert the mode, such as LAB.
@@ -298,7 +299,7 @@ def _training_format(image: Image.Image, data: bytes) -> bytes | None:
     if image.format in ("JPEG", "MPO"):
         return b"jpeg" if image.mode in ("RGB", "L") and _is_complete_jpeg(data) else None
     if image.format == "PNG":
-        # Pillow's mode does not show 16-bit color, these two bytes of the IHDR chunk do.
+        # Pillow's mode does not show 16-bit color, but these two bytes of the IHDR chunk do.
         bits, color_type = data[24], data[25]
         plain = bits == 8 and color_type in (0, 2) and not image.has_transparency_data
         return b"png" if plain and _is_complete_png(data) else None
@@ -306,7 +307,10 @@ def _training_format(image: Image.Image, data: bytes) -> bytes | None:
 
 
 def _is_complete_jpeg(data: bytes) -> bool:
-    """Returns whether the segments of a JPEG lead to its end marker, without rare codings."""
+    """Returns whether the segments of a JPEG lead to its end marker.
+
+    Also requires that it uses no rare coding (`JPEG_RARE_FRAMES`).
+    """
     position = 2
     while marker := JPEG_MARKER.search(data, position):
         code = data[marker.end() - 1]

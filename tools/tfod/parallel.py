@@ -97,7 +97,8 @@ def counted_map(
 
     Args:
       function: calls `tick()` after each finished part of an item.
-      on_count: called a few times per second with the number of finished parts in all processes.
+      on_count: called with the number of finished parts: a few times per second, or after each
+        part if there is only one process.
       workers: number of processes; None for one per CPU.
     """
     workers = min(workers or os.cpu_count() or 1, len(items))
@@ -131,7 +132,7 @@ def prepare_processes(module: str) -> None:
 def process_pool(
     workers: int, initializer: Callable[..., None], arguments: tuple[Any, ...]
 ) -> Iterator[ProcessPoolExecutor]:
-    """Yields a pool of processes that ignore Ctrl-C and end with this process, even by kill -9.
+    """Yields a pool of processes that ignore Ctrl-C and end with this process, even after kill -9.
 
     They are not forked from this process: it may have threads, and a fork copies locks that they
     hold.

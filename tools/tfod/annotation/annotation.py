@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+CORNERS = ("xmin", "ymin", "xmax", "ymax")  # in VOC, CSV and the records
+
 
 @dataclass(frozen=True)
 class Box:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfod.annotation import Box
@@ -27,14 +27,17 @@ def read_json(path: Path, root: Path | None = None) -> list[RawAnnotation]:
       root: the annotation folder, see `voc.read_xml`.
 
     Raises:
-      UserError: the file cannot be read or is not COCO JSON. Faults of a single image are in its
-        `faults`: "bad value", "bad coordinate", "not COCO".
+      UserError: the file cannot be read, is not COCO JSON, or uses an id twice. Faults of a single
+        image are in its `faults`: "bad value", "bad coordinate", "not COCO".
     """
     content = _load(path)
-    names = {
-        _key(category.get("id")): " ".join(str(category.get("name") or "").split())
+    _check_ids(path, "image", "images", (_key(image.get("id")) for image in content["images"]))
+    categories = {
+        (_key(category.get("id")), " ".join(str(category.get("name") or "").split()))
         for category in content["categories"]
     }
+    _check_ids(path, "category", "categories", sorted(key for key, _ in categories))
+    names = dict(categories)
     by_image = defaultdict(list)
     for annotation in content["annotations"]:
         by_image[_key(annotation.get("image_id"))].append(annotation)
@@ -61,9 +64,22 @@ def _load(path: Path) -> dict:
     return content
 
 
+def _check_ids(path: Path, one: str, many: str, keys: Iterable[str]) -> None:
+    """Raises a UserError if an id occurs twice."""
+    for key, count in Counter(keys).items():
+        if count > 1:
+            what = f"has {count} {many} with the id {quoted(key)}"
+            raise UserError(path, what, f"Give each {one} its own id")
+
+
 def _key(value: object) -> str:
     """Makes ids comparable: some tools write the same id as a number here and as text there."""
     return str(value)
+
+
+def _shown(value: object) -> str:
+    """Returns an id for a message."""
+    return str(value) if isinstance(value, int) else quoted(str(value))
 
 
 def _read_image(
@@ -81,7 +97,7 @@ def _read_image(
         faults.append(FileFault(path, kind, message_prefix + what, remedy))
 
     if not filename:
-        report("not COCO", f"image {image.get('id')} has no file_name", REMEDY)
+        report("not COCO", f"image {_shown(image.get('id'))} has no file_name", REMEDY)
     width, height = image.get("width"), image.get("height")
     if not all(side is None or (_is_number(side) and side >= 0) for side in (width, height)):
         what = f"its size is {quoted(str(width))} x {quoted(str(height))}"
@@ -89,7 +105,7 @@ def _read_image(
         width = height = None
     objects = []
     for annotation in annotations:
-        label = f"annotation {annotation.get('id')}"
+        label = f"annotation {_shown(annotation.get('id'))}"
         category = _key(annotation.get("category_id"))
         name = names.get(category)
         if not name:

@@ -9,11 +9,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from tfod.annotation import Box
+from tfod.annotation import CORNERS, Box
 from tfod.annotation.raw_annotation import RawAnnotation, RawBox, number
 from tfod.errors import FileFault, UserError, quoted
 
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COLUMNS = ("filename", "width", "height", "class", *CORNERS)
 REMEDY = f"Give a CSV with the columns {', '.join(COLUMNS)}"
 

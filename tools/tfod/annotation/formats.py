@@ -31,7 +31,7 @@ def find_annotations(annotations: Path) -> AnnotationFiles:
 
     - PASCAL VOC: a folder with `.xml` files, subfolders included.
     - COCO: a `.json` file or a folder with `.json` files.
-    - The tutorials' CSV: a `.csv` file or a folder with `.csv` files.
+    - CSV of the OD API tutorials: a `.csv` file or a folder with `.csv` files.
     - YOLO: a folder with `.txt` files.
 
     Raises:
@@ -46,7 +46,7 @@ def find_annotations(annotations: Path) -> AnnotationFiles:
         for path in list_files(annotations, (".xml", ".json", ".csv", ".txt")):
             by_suffix.setdefault(path.suffix.lower(), []).append(path)
     else:
-        raise UserError(annotations, "is not a folder or file", remedy)
+        raise UserError(annotations, "does not exist", remedy)
     if annotations.is_dir() and ".xml" in by_suffix:
         return AnnotationFiles(by_suffix[".xml"], partial(voc.read_xml, root=root))
     if ".json" in by_suffix:

@@ -81,7 +81,7 @@ def check_annotation(
     Args:
       folder: the images to search.
       classes: allowed class names; None allows all.
-      decode: decodes the complete image; False reads the header only.
+      decode: decodes the complete image; False does not decode the pixels.
 
     Raises:
       BadFilesError: all faults, including those of `raw`, each a `FileFault` of one of the kinds
@@ -153,7 +153,7 @@ def _check_boxes(
                 box = _with_corners(box, normalized_to_pixel_xyxy(*box.corners, *size))
             excess = max(-box.xmin, -box.ymin, box.xmax - size[0], box.ymax - size[1])
             if excess > EDGE_SLACK:
-                what = f"{label} at {_text(box)} is outside the image of {size[0]} x {size[1]}"
+                what = f"{label} at {_text(box)} extends outside the image of {size[0]} x {size[1]}"
                 report("box outside", what, "Draw it again, or remove it")
             if excess > 0:
                 fixes += ["box clipped"] * (excess > ROUNDING)

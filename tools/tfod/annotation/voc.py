@@ -1,7 +1,7 @@
 """Reads PASCAL VOC XML: one file per image.
 
-Files with a DTD are refused, so that no entity is expanded or fetched. File size, nesting depth
-and numbers are limited.
+Files with a DTD are refused, so that no entity is expanded or fetched. File size and nesting depth
+are limited, and numbers must be finite.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from pathlib import Path
 
 from lxml import etree
 
-from tfod.annotation import Box
+from tfod.annotation import CORNERS, Box
 from tfod.annotation.raw_annotation import RawAnnotation, RawBox, Report, number
 from tfod.errors import BadFilesError, FileFault, quoted
 from tfod.files import read_bytes
 
 MAX_XML_BYTES = 4 << 20  # about 10,000 objects; typical files have a few KB
-CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
@@ -32,8 +31,8 @@ def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
 
     Raises:
       BadFilesError: the file is not a VOC file: "broken XML" or "not VOC". Faults of single values
-        ("bad value", "bad coordinate", also "not VOC") are in the result's `faults`, with
-        everything else read.
+        ("bad value", "bad coordinate", also "not VOC") are in the result's `faults`; the rest of
+        the file is still read.
     """
     faults: list[FileFault] = []
 
@@ -63,14 +62,15 @@ def _parse(xml: Path, report: Report) -> etree._Element | None:
     """Returns the `annotation` element; reports the fault and returns None if it fails."""
     try:
         if xml.stat().st_size > MAX_XML_BYTES:
-            report("broken XML", f"larger than {MAX_XML_BYTES >> 20} MiB", "Give one VOC file")
+            what = f"is larger than {MAX_XML_BYTES >> 20} MiB"
+            report("broken XML", what, "Check that it is a VOC file")
             return None
         root = etree.fromstring(read_bytes(xml), _parser())
     except OSError as error:
         report("broken XML", f"cannot be read: {error.strerror}", "Check its permissions")
     except (etree.LxmlError, LookupError, ValueError) as error:
         reason = " ".join(str(getattr(error, "msg", None) or error).split())
-        report("broken XML", f"not well-formed XML: {reason}", "Export the annotation again")
+        report("broken XML", f"is not well-formed XML: {reason}", "Export the annotation again")
     else:
         if root.getroottree().docinfo.doctype:
             report(

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from pathlib import Path
 
-from tfod.annotation import Box
+from tfod.annotation import CORNERS, Box
 
 
 def write_voc(path: Path, image: Path, size: tuple[int, int], boxes: Iterable[Box]) -> None:
@@ -31,7 +31,7 @@ def write_voc(path: Path, image: Path, size: tuple[int, int], boxes: Iterable[Bo
         entry = ET.SubElement(root, "object")
         add(entry, name=box.name, pose=box.pose, truncated=int(box.truncated))
         add(entry, occluded=int(box.occluded), difficult=int(box.difficult))
-        edges = {edge: round(getattr(box, edge)) for edge in ("xmin", "ymin", "xmax", "ymax")}
+        edges = {edge: round(getattr(box, edge)) for edge in CORNERS}
         add(ET.SubElement(entry, "bndbox"), **edges)
     ET.indent(root, "    ")
     path.write_bytes(ET.tostring(root, encoding="utf-8") + b"\n")

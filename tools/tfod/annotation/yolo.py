@@ -101,7 +101,7 @@ def read_labels(names: Mapping[int, str], root: Path, path: Path) -> RawAnnotati
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
         if len(data) > MAX_BYTES:
-            report("broken labels", f"larger than {MAX_BYTES >> 20} MiB", "Give one label file")
+            report("broken labels", f"is larger than {MAX_BYTES >> 20} MiB", "Give one label file")
         text = data.decode("utf-8-sig")
     except OSError as error:
         report("broken labels", f"cannot be read: {error.strerror}", "Check its permissions")
@@ -139,7 +139,7 @@ def read_labels(names: Mapping[int, str], root: Path, path: Path) -> RawAnnotati
         filename="",
         objects=tuple(objects),
         other_stem=path.stem,
-        likely_folders=(subfolder, image_subfolder, f"images/{subfolder}"),
+        likely_folders=(subfolder, image_subfolder, f"images/{subfolder}".rstrip("/")),
         normalized=True,
         faults=tuple(faults),
     )

@@ -54,7 +54,7 @@ from tfod.progress import progress_bars
     type=click.Choice(["decode", "headers"]),
     default="decode",
     show_default=True,
-    help="Decode every image to check it, or read headers only.",
+    help="Decode every image to check it, or check only its header.",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and order."

@@ -83,7 +83,7 @@ def _print_parity(path: Path) -> None:
     def cell(column: str, value: float) -> str:
         return "-" if pd.isna(value) else f"{value:{formats.get(column, '.1f')}}"
 
-    formats = {"MB": ".2f", "AP50": ".3f", "box_difference": ".5f", "unlike": ".1%"}
+    formats = {"MB": ".2f", "AP50": ".3f", "box_error": ".5f", "unmatched": ".1%"}
     table(
         ["model", "MB", "AP50", "box error", "unmatched", "ms, 1 thread", "ms, 2 threads"],
         [

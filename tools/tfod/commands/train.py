@@ -127,7 +127,7 @@ def train(
     from tfod.model.run_folder import RunFolder
     from tfod.model.templates import find_template
     from tfod.training import Evaluation, RunSettings, Step, train
-    from tfod.training.events import WorkerLostError
+    from tfod.training.events import TOTAL_LOSS, WorkerLostError
 
     dataset, template = load_dataset(data), find_template(pipeline)
     options = Options(
@@ -191,7 +191,7 @@ def train(
                 [
                     evaluation.step,
                     *(share(evaluation.metrics[name]) for name in ("AP", "AP50", "AP_small")),
-                    f"{evaluation.losses['Loss/total_loss']:.3f}",
+                    f"{evaluation.losses[TOTAL_LOSS]:.3f}",
                     "*" if evaluation.best else "",
                 ]
                 for evaluation in evaluations
@@ -213,7 +213,11 @@ def _initial_checkpoint(init: str, template: Path, run: RunFolder | None) -> Pat
 
     if init == "scratch":
         return None
-    archive = zoo.archive_for(template.parent.name) if init == "zoo" else zoo.find_archive(init)
+    archive = (
+        zoo.archive_for(template.absolute().parent.name)
+        if init == "zoo"
+        else zoo.find_archive(init)
+    )
     if archive is None:
         return Path(init)
     if run is not None and run.is_run:

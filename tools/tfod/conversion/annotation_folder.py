@@ -51,7 +51,7 @@ def read_folder(
       images: folder of the images, searched with its subfolders.
       classes: allowed class names; None allows all.
       skip_bad: continues without the files that have a fault.
-      decode: decodes every image; False reads headers only.
+      decode: decodes every image; False does not decode the pixels.
       map_function: runs the checks, like `parallel.ordered_map`.
 
     Raises:
@@ -60,8 +60,11 @@ def read_folder(
       UserError: a folder is missing, or there is no annotation, or every annotation has a fault.
     """
     if not images.is_dir():
-        raise UserError(images, "is not a folder", "Name the folder of the images")
+        raise UserError(images, "is not a folder", "Give the folder of the images")
     source = formats.find_annotations(annotations)
+    if not source.items:
+        remedy = "Give annotations with at least one image"
+        raise UserError(annotations, "lists no images", remedy)
     image_folder = image_files.list_images(images)
 
     class_names = None if classes is None else frozenset(classes)
@@ -76,7 +79,11 @@ def read_folder(
             bad_stems.add(result.stem)
         elif result.source_id in good:
             other = good[result.source_id].source
-            what = f"its image {result.image} already belongs to {other}"
+            what = (
+                f"lists its image {result.image} twice"
+                if other == result.source
+                else f"its image {result.image} already belongs to {other}"
+            )
             fault = FileFault(result.source, "image shared", what, "Remove one of the two")
             faults.append(fault)
         else:
@@ -84,7 +91,10 @@ def read_folder(
         progress("check", done, total)
     spellings = [] if classes else checks.spellings(annotations, good.values())
     if spellings or (faults and not skip_bad):
-        raise BadFilesError(annotations, [*faults, *spellings])
+        # Class names are faults of the whole folder, which --skip-bad does not skip.
+        raise BadFilesError(
+            annotations, [*faults, *spellings], *(["Fix them"] if spellings else [])
+        )
     if not good:
         raise UserError(
             annotations,

@@ -58,7 +58,7 @@ def beam_map(
             pipeline = beam.Pipeline(options=PipelineOptions([*QUIET, *options]))
         except ValueError as error:
             reason = " ".join(str(error).split()).rstrip(".")
-            raise UserError("--runner", reason, "Name a runner of Apache Beam") from error
+            raise UserError("--runner", reason, "Give a runner of Apache Beam") from error
         with pipeline:
             (
                 pipeline

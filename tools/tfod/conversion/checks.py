@@ -20,7 +20,7 @@ from tfod.errors import FileFault
 ALIKE = 0.75
 # Typing errors are rare: at most this fraction of the objects with the correct name.
 RARE = 0.05
-TINY = 4  # pixels: a narrower or lower object has no shape left to learn
+TINY = 4  # pixels; smaller objects have no shape left to learn
 
 
 def spellings(folder: Path, annotations: Iterable[Annotation]) -> list[FileFault]:
@@ -28,7 +28,7 @@ def spellings(folder: Path, annotations: Iterable[Annotation]) -> list[FileFault
     counts = Counter(box.name for annotation in annotations for box in annotation.objects)
     groups = defaultdict(list)
     for name in sorted(counts):
-        groups[re.sub(r"[\W_]+", "", name).casefold() or name].append(name)
+        groups[re.sub(r"[\s_-]+", "", name).casefold() or name].append(name)
     faults = []
     for group in groups.values():
         if len(group) > 1:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tfod.annotation import Annotation
+from tfod.annotation import Annotation, csv_table
 from tfod.conversion import checks
 from tfod.conversion.annotation_folder import MapFunction, read_folder
 from tfod.conversion.beam import beam_map
@@ -23,7 +23,7 @@ from tfod.dataset.label_map import LABEL_MAP, read_label_map, write_label_map
 from tfod.dataset.manifest import Dataset
 from tfod.dataset.tf_example import Example
 from tfod.errors import UserError
-from tfod.files import read_bytes, refuse_existing, replacing_folder
+from tfod.files import read_bytes, refuse_existing, refuse_to_replace, replacing_folder
 from tfod.images import EncodedImage, encode_for_training
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent
@@ -32,7 +32,7 @@ TABLE = "annotations.csv"
 FEW_IMAGES = 1000  # writing this many takes less time than starting processes
 CHANGED = "Convert again while no other program changes the images"
 Parts = dict[str, list[Annotation]]  # annotations by split
-COLUMNS = ["filename", "width", "height", "class", "xmin", "ymin", "xmax", "ymax", "split"]
+COLUMNS = [*csv_table.COLUMNS, "split"]
 
 
 def convert(
@@ -63,6 +63,7 @@ def convert(
       annotations: PASCAL VOC, COCO, YOLO or CSV, see `formats.find_annotations`.
       images: folder of the images, searched with its subfolders.
       split: fractions of train, val and test, which sum to 1. A fraction of 0 omits the split.
+        Ignored if `split_by` is given.
       split_by: a file or folder that assigns each image to a split, see `split_file.read_split`.
       group_by: a regular expression. Images go to the same split if it matches the same text in
         their relative paths (its first group, if it has one). An image without a match is a group
@@ -72,7 +73,7 @@ def convert(
       shards: files per split; None for one per 128 MiB of images.
       seed: determines the split and the order of the training records.
       skip_bad: leaves out annotations with a fault and lists them in `dataset.json`.
-      decode: decodes every image to check it; False reads headers only.
+      decode: decodes every image to check it; False does not decode the pixels.
       workers: number of processes; None for one per CPU. The processes import the main
         module, so a script that calls `convert` needs `if __name__ == "__main__":`.
       beam: options of an Apache Beam pipeline that does the work instead of local processes, see
@@ -111,7 +112,7 @@ def convert(
         )
     names = sorted({box.name for annotation in checked.annotations for box in annotation.objects})
     if not names:
-        raise UserError(annotations, "no annotation contains an object", "Draw some boxes")
+        raise UserError(annotations, "no annotation contains an object", "Annotate some objects")
     classes = fixed_classes or dict(enumerate(names, 1))
     parts, fractions = assign_splits(checked.annotations)
     class_ids = {name: class_id for class_id, name in classes.items()}
@@ -197,8 +198,6 @@ def _load_image(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
 
     The bytes of the file are used unchanged if the OD API's decoder can read them.
     """
-    if annotation.rotate or not annotation.training_format:
-        return encode_for_training(annotation.image, annotation.rotate), None
     try:
         data = read_bytes(annotation.image)
     except OSError as error:
@@ -206,6 +205,8 @@ def _load_image(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
     digest = hashlib.sha256(data).digest()
     if digest != annotation.digest:
         raise UserError(annotation.image, "changed after it was checked", CHANGED)
+    if annotation.rotate or not annotation.training_format:
+        return encode_for_training(annotation.image, annotation.rotate), None
     size = (annotation.width, annotation.height)
     return EncodedImage(data, annotation.training_format, *size), digest
 
@@ -231,13 +232,11 @@ def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> Non
     """Raises a UserError if the output exists, or if replacing it would delete other files."""
     refuse_existing(output, overwrite)
     if output.name in ("", ".."):
-        raise UserError(output, "is not a folder name", "Name a new folder")
+        raise UserError(output, "is not a folder name", "Give a new folder")
     if output.is_dir() and any(output.iterdir()) and not (output / manifest.MANIFEST).is_file():
         what = f"contains other files and no {manifest.MANIFEST}, so it is not overwritten"
         raise UserError(output, what, "Choose another --output")
-    for source in sources:
-        if source.resolve().is_relative_to(output.resolve()):
-            raise UserError(output, f"would replace {source}", "Choose another --output")
+    refuse_to_replace(output, sources)
 
 
 def _shard_count(part: Sequence[Annotation]) -> int:

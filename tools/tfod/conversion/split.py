@@ -107,9 +107,8 @@ def stratify(
     """Iterative stratification (Sechidis, Tsoumakas, Vlahavas 2011, algorithm 1).
 
     The rarest label is assigned first, while there is most choice: each of its examples goes to the
-    subset that lacks most examples of this label, then to the one that lacks most images. Unlike
-    the paper, a label whose examples are more than twice the number of other subsets (5 examples
-    for 3 subsets) reaches all subsets.
+    subset that lacks most examples of this label, and in a tie, to the one that lacks most images.
+    Unlike the paper, a label with enough examples (5 for 3 subsets) reaches all subsets.
 
     Args:
       labels: the set of labels of each example; an empty set counts as a label of its own.
@@ -161,9 +160,9 @@ def _fill_gaps(
 ) -> None:
     """Moves single examples to subsets that lack a frequent label.
 
-    This is needed for about one in some hundred labels, if its examples were assigned because of
-    rarer labels. Examples are moved from the largest subset, and only if it keeps other examples of
-    all their labels.
+    About one label in several hundred needs this, because its examples were assigned by rarer
+    labels. Examples are moved from the largest subset, and only if it keeps other examples of all
+    their labels.
     """
     largest = fractions.index(max(fractions))
     counts = Counter(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def read_split(path: Path) -> dict[str, str]:
     for image, split in pairs:
         if split not in SPLITS:
             what = f"puts {image!r} into {split!r}"
-            raise UserError(path, what, f"Name one of {', '.join(SPLITS)}")
+            raise UserError(path, what, f"Give one of {', '.join(SPLITS)}")
         if split_of.setdefault(image, split) != split:
             what = f"puts {image!r} into {split_of[image]} and into {split}"
             raise UserError(path, what, "Keep one of the two")
@@ -50,7 +51,8 @@ def _from_folder(path: Path) -> list[tuple[str, str]]:
         if file.is_file():
             lines = file.read_text(encoding="utf-8-sig").splitlines()
             # VOC's lists of a single class have a second column with 1, 0 or -1.
-            pairs += [(words[0], split) for line in lines if (words := line.split())]
+            names = (re.sub(r"\s+(-1|0|1)$", "", line.strip()) for line in lines)
+            pairs += [(name, split) for name in names if name]
     return pairs
 
 

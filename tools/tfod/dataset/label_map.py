@@ -17,7 +17,8 @@ def read_label_map(path: Path) -> dict[int, str]:
     skipped.
 
     Raises:
-      UserError: the file is missing or is not a label map, or a name or an id occurs twice.
+      UserError: the file is missing or is not a label map, a class has no name or no id, or a name
+        or an id occurs twice.
     """
     from google.protobuf import text_format
     from object_detection.protos import string_int_label_map_pb2
@@ -35,7 +36,9 @@ def read_label_map(path: Path) -> dict[int, str]:
         name = item.display_name or item.name
         if item.id == 0 and name == "background":
             continue
-        if item.id < 1 or not name:
+        if not name:
+            raise UserError(path, f"the class with the id {item.id} has no name", remedy)
+        if item.id < 1:
             what = f"class {name!r} has the id {item.id}"
             raise UserError(path, what, "Number the classes from 1")
         if item.id in classes or name in classes.values():

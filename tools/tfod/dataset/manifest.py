@@ -96,7 +96,7 @@ def load_dataset(folder: Path) -> Dataset:
       UserError: the folder, its manifest, its label map or a shard is missing or damaged.
     """
     folder = Path(folder)
-    convert_again, other_folder = "Run tfod convert again", "Name a folder that tfod convert wrote"
+    convert_again, other_folder = "Run tfod convert again", "Give a folder that tfod convert wrote"
     manifest = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(folder, "is not a folder", other_folder)

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfod.annotation import Annotation, Box
+from tfod.annotation import CORNERS, Annotation, Box
 from tfod.boxes import normalized_to_pixel_xyxy, pixel_to_normalized_xyxy
 from tfod.dataset import tfrecord
 from tfod.dataset.tf_example import Example
 from tfod.images import EncodedImage
 
-EDGES = ("xmin", "ymin", "xmax", "ymax")
 SHARD_BYTES = 128 << 20  # large enough for fast reading, small enough for shuffling shards
 
 
@@ -85,7 +84,7 @@ def make_example(
     normalized = [
         pixel_to_normalized_xyxy(*box.corners, image.width, image.height) for box in boxes
     ]
-    for index, edge in enumerate(EDGES):
+    for index, edge in enumerate(CORNERS):
         floats(f"object/bbox/{edge}", *(corners[index] for corners in normalized))
     texts("object/class/text", *(box.name for box in boxes))
     ints("object/class/label", *(class_ids[box.name] for box in boxes))
@@ -115,7 +114,7 @@ def read_example(serialized: bytes, shard: Path) -> Record:
         return features[key].bytes_list.value
 
     (width,), (height,) = ints("image/width"), ints("image/height")
-    columns = [features[f"image/object/bbox/{edge}"].float_list.value for edge in EDGES]
+    columns = [features[f"image/object/bbox/{edge}"].float_list.value for edge in CORNERS]
     corners_in_pixels = [
         normalized_to_pixel_xyxy(xmin, ymin, xmax, ymax, width, height)
         for xmin, ymin, xmax, ymax in zip(*columns, strict=True)
@@ -142,7 +141,7 @@ def read_example(serialized: bytes, shard: Path) -> Record:
         for name, (xmin, ymin, xmax, ymax), pose, difficult, truncated, occluded, crowd in zip(
             names,
             corners_in_pixels,
-            texts("image/object/view"),
+            texts("image/object/view") or [b"Unspecified"] * len(names),
             flags("difficult"),
             flags("truncated"),
             flags("occluded"),

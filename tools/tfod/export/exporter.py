@@ -24,7 +24,7 @@ from tfod.export.tflite_converter import (
     needs_one_thread,
 )
 from tfod.export.tflite_metadata import pack_tflite
-from tfod.files import refuse_existing, replacing_folder
+from tfod.files import refuse_existing, refuse_to_replace, replacing_folder
 from tfod.images import load_rgb
 from tfod.model.checkpoint import restore_for_inference
 from tfod.model.detection_function import detection_function
@@ -54,7 +54,8 @@ def export(
     progress: Progress = silent,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Path:
-    """Exports the best checkpoint of a run on the val split, or the newest if none was evaluated.
+    """Exports the checkpoint of a run with the best AP on the val split; the newest if none was
+    evaluated.
 
     The folder has the layout of a model zoo archive, plus files for TFLite:
       checkpoint/ckpt-0, pipeline.config: to continue training.
@@ -62,7 +63,8 @@ def export(
         Outputs: `detection_boxes` (ymin, xmin, ymax, xmax, normalized), `detection_scores`,
         `detection_classes`, `num_detections` and more.
       label_map.pbtxt, labels.txt: class names; line N of labels.txt is class id N.
-      metrics.json: the metrics of the run, if it was evaluated.
+      metrics.json: the metrics of `tfod evaluate`, if it evaluated the run and `input_size` is
+        None.
       model.tflite (float32), model_float16.tflite, model_dynamic.tflite, and for SSD models
         model_int8.tflite: each contains its metadata.
       parity.csv: difference from the checkpoint, size and speed of each model on 50 images of the
@@ -88,13 +90,14 @@ def export(
       `output`.
 
     Raises:
-      UserError: `run` is not a run folder or has no checkpoint; `output` exists; or a variant in
-        `tflite` is not possible.
+      UserError: `run` is not a run folder or has no checkpoint; `output` exists, or contains
+        `run`; or a variant in `tflite` is not possible.
     """
     source = RunFolder(run)
-    if not source.config.is_file():
+    if not source.is_run:
         raise UserError(run, "is not a run folder", "Give a folder written by `tfod train`")
     refuse_existing(output, overwrite)
+    refuse_to_replace(output, [run])
     pipeline = read_pipeline(source.config)
     labels = read_label_map(source.label_map)
     if input_size is not None:

@@ -16,6 +16,7 @@ import pandas as pd
 from tfod.dataset.records import Record, read_records
 from tfod.detection.detections import Detections, detections_from_outputs, detections_in
 from tfod.detection.detector import Detector
+from tfod.detection.tflite_file import read_tflite
 from tfod.evaluation.error_analysis import iou
 from tfod.evaluation.metrics import evaluate
 from tfod.model.export_folder import ExportFolder
@@ -136,10 +137,11 @@ def measure_parity(
 
     Returns:
       One row per model, `checkpoint` first: `model`; `MB`; `AP50`, NaN without objects;
-      `box_difference`, the mean distance of box edges from those of the checkpoint, as a fraction
-      of the image's height or width; `unlike`, the fraction of the checkpoint's boxes without a box
+      `box_error`, the mean distance of box edges from those of the checkpoint, as a fraction of
+      the image's height or width; `unmatched`, the fraction of the checkpoint's boxes without a box
       of the same class at IoU >= 0.5; for `.tflite` files `ms_1` and `ms_2`, the median time per
-      image from pixels to boxes on 1 and 2 threads. Unknown values are NaN.
+      image from pixels to boxes on 1 and 2 threads. Unknown values are NaN, and so is `ms_2` of a
+      file that must run on one thread.
     """
     rows = [_row("checkpoint", reference, reference.detections, threshold)]
     for path in tracked(exports, progress, "comparing", len(exports)):
@@ -147,12 +149,13 @@ def measure_parity(
         detections = [detector.predict(pixels) for pixels in reference.pixels]
         row = _row(path.name, reference, detections, threshold)
         if path.suffix == ".tflite":
-            row |= {f"ms_{threads}": _latency(path, threads, reference) for threads in (1, 2)}
+            counts = (1,) if read_tflite(path).one_thread else (1, 2)
+            row |= {f"ms_{threads}": _latency(path, threads, reference) for threads in counts}
             rows.append({**row, "MB": path.stat().st_size / 1e6})
         else:
             size = ExportFolder(path).saved_model_bytes()
             rows.append({**row, "model": "saved_model", "MB": size / 1e6})
-    columns = ["model", "MB", "AP50", "box_difference", "unlike", "ms_1", "ms_2"]
+    columns = ["model", "MB", "AP50", "box_error", "unmatched", "ms_1", "ms_2"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -163,8 +166,8 @@ def _row(
     return {
         "model": name,
         "AP50": reference.ap50(detections),
-        "box_difference": box_error,
-        "unlike": unmatched,
+        "box_error": box_error,
+        "unmatched": unmatched,
     }
 
 

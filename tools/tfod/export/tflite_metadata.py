@@ -58,9 +58,8 @@ def pack_tflite(
     for output in output_metadata(writer):
         # Without a tensor name, the writer relies on the order of the post-processing outputs.
         output.tensor_name = tensors[OUTPUT_NAMES[output.name]]["name"]
-        if (
-            output.name == "score"
-        ):  # the writer for detectors, unlike that for classifiers, has none
+        # The writer for detectors, unlike that for classifiers, has no score threshold.
+        if output.name == "score":
             output.score_thresholding_md = metadata_info.ScoreThresholdingMd(threshold)
     content, _ = writer.populate()
     # The writer deletes its temporary files when it is collected, and fails at interpreter exit.

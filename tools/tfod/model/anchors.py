@@ -131,8 +131,9 @@ def suggest_anchors(
     """Returns a copy of the pipeline whose anchors fit the boxes better, and their fit.
 
     The aspect ratios, and the scales of a grid generator, are the centers of k-means clusters over
-    the logarithms of the boxes' values. The scale of the other generators is searched. The number
-    of anchors per location does not change, so checkpoints of the template still fit.
+    the logarithms of the boxes' values. The scale of a multiscale generator is searched. The scales
+    of an SSD generator are the 5th and 95th percentiles of the box sizes. The number of anchors per
+    location does not change, so checkpoints of the template still fit.
     """
     suggested = type(pipeline)()
     suggested.CopyFrom(pipeline)

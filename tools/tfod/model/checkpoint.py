@@ -37,7 +37,8 @@ def find_checkpoint(path: Path) -> Path:
         if len(indexes) == 1:
             return indexes[0].with_suffix("")
     prefix = path.with_suffix("") if path.suffix == ".index" else path
-    if prefix.with_name(f"{prefix.name}.index").is_file():
+    # A path such as `.` has no name.
+    if prefix.name and prefix.with_name(f"{prefix.name}.index").is_file():
         return prefix
     raise UserError(
         path,
@@ -91,7 +92,7 @@ def restore_fine_tune_checkpoint(model: DetectionModel, prefix: Path, kind: str)
       kind: the `fine_tune_checkpoint_type`: `detection`, `full` or `classification`.
 
     Raises:
-      UserError: the checkpoint has another architecture or number of classes.
+      UserError: the checkpoint cannot be read, or has another architecture or number of classes.
     """
     import tensorflow as tf
 
@@ -100,7 +101,9 @@ def restore_fine_tune_checkpoint(model: DetectionModel, prefix: Path, kind: str)
         # restore() would also need the save counter, which some checkpoints do not have.
         status = tf.train.Checkpoint(**parts).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (tf.errors.OpError, IndexError) as error:  # IndexError: the file is truncated
+        raise _unreadable(prefix) from error
+    except (AssertionError, ValueError) as error:
         reason = "other classes, or another" if kind == "full" else "another"
         raise UserError(
             prefix,
@@ -126,13 +129,15 @@ def build_variables(model: DetectionModel) -> None:
 
 
 def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig) -> DetectionModel:
-    """Builds the OD API model of a run, set to inference, from the best or else newest checkpoint.
+    """Builds the OD API model of a run, set to inference, and restores its best checkpoint, or the
+    newest if none was evaluated.
 
     Args:
       pipeline: the run's configuration; its input size may differ.
 
     Raises:
-      UserError: there is no checkpoint yet, or it belongs to another configuration.
+      UserError: there is no checkpoint yet, it cannot be read, or it belongs to another
+        configuration.
     """
     import tensorflow as tf
     from object_detection.builders import model_builder
@@ -144,8 +149,15 @@ def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig) -> Detec
     try:
         status = tf.train.Checkpoint(model=model).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
-    except (AssertionError, ValueError, tf.errors.OpError) as error:
+    except (tf.errors.OpError, IndexError) as error:  # IndexError: the file is truncated
+        raise _unreadable(prefix) from error
+    except (AssertionError, ValueError) as error:
         raise UserError(
             prefix, f"does not belong to {folder.config}", "Train again into a new folder"
         ) from error
     return model
+
+
+def _unreadable(prefix: Path) -> UserError:
+    what = "cannot be read: a file is missing or damaged"
+    return UserError(prefix, what, "Copy or download the checkpoint again")

@@ -1,4 +1,7 @@
-"""The layout of an export folder, which `tfod export` writes. It equals a model zoo archive's."""
+"""The layout of an export folder, which `tfod export` writes.
+
+It is that of a model zoo archive, with more files.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ class ExportFolder:
 
     @property
     def metrics(self) -> Path:
-        """The metrics of the run on the val split, see `evaluation.Metrics`."""
+        """The metrics that `tfod evaluate` measured for the run, or for the SavedModel."""
         return self.path / METRICS_NAME
 
     @property

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from tfod.dataset.manifest import Dataset
 
 CONFIG_NAME = "pipeline.config"
-CHECKPOINT_TYPES = ("detection", "full", "classification")
 
 
 @dataclass(frozen=True)
 class Options:
-    """Options of `tfod train` that override the template. None keeps the template's value.
+    """Options of `tfod train` that override the template.
+
+    None keeps the template's value, except for `init`.
 
     Attributes:
       steps: number of optimizer steps; the learning-rate schedule ends with the last one.
@@ -49,20 +50,23 @@ def read_pipeline(path: Path) -> TrainEvalPipelineConfig:
     Source: `object_detection.utils.config_util.get_configs_from_pipeline_file`, same proto.
 
     Raises:
-      UserError: the file does not exist or is not a pipeline.config.
+      UserError: the file does not exist, is not a pipeline.config, or contains no model.
     """
     from object_detection.protos import pipeline_pb2
 
     try:
         text = path.read_text(encoding="utf-8")
-        return text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig())
+        pipeline = text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig())
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not text"
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise UserError(path, f"cannot be read: {reason}", "Give a pipeline.config file") from error
     except text_format.ParseError as error:
         raise UserError(
             path, f"is not a valid pipeline.config: {error}", "Correct that line"
         ) from error
+    if pipeline.model.WhichOneof("model") is None:
+        raise UserError(path, "contains no model", "Give a complete pipeline.config")
+    return pipeline
 
 
 def write_pipeline(pipeline: TrainEvalPipelineConfig, path: Path) -> None:
@@ -119,10 +123,17 @@ def set_input_size(pipeline: TrainEvalPipelineConfig, size: int) -> None:
 
 
 def learning_rate_schedule(train_config):
-    """Returns the optimizer's schedule message, such as `CosineDecayLearningRate`."""
+    """Returns the optimizer's schedule message, such as `CosineDecayLearningRate`.
+
+    None if there is no optimizer, or no schedule.
+    """
     optimizer = train_config.optimizer
-    rate = getattr(optimizer, optimizer.WhichOneof("optimizer")).learning_rate
-    return getattr(rate, rate.WhichOneof("learning_rate"))
+    if (kind := optimizer.WhichOneof("optimizer")) is None:
+        return None
+    rate = getattr(optimizer, kind).learning_rate
+    if (kind := rate.WhichOneof("learning_rate")) is None:
+        return None
+    return getattr(rate, kind)
 
 
 def _eval_reader(pipeline: TrainEvalPipelineConfig):
@@ -140,17 +151,21 @@ def _check_label_ids(data: Dataset) -> None:
 
 
 def _override_training(train_config, options: Options, template: Path) -> None:
-    for field, minimum in (("steps", 1), ("batch_size", 1), ("learning_rate", 0)):
-        value = getattr(options, field)
-        if value is not None and not value >= minimum:
-            option = f"--{field.replace('_', '-')}"
-            raise UserError(option, f"is {value}", f"Give {minimum} or more")
+    for option, value in (("--steps", options.steps), ("--batch-size", options.batch_size)):
+        if value is not None and value < 1:
+            raise UserError(option, f"is {value}", "Give 1 or more")
+    rate = options.learning_rate
+    if rate is not None and not rate > 0:  # also true for NaN
+        raise UserError("--learning-rate", f"is {rate}", "Give a rate above 0")
     schedule = learning_rate_schedule(train_config)
-    overrides = options.steps or options.learning_rate or options.batch_size
+    if schedule is None:
+        what = "contains no optimizer with a learning rate"
+        raise UserError(template, what, "Give a complete pipeline.config")
+    overrides = any(value is not None for value in (options.steps, options.batch_size, rate))
     if overrides and not hasattr(schedule, "learning_rate_base"):
         raise UserError(
             template,
-            f"options cannot change its schedule {schedule.DESCRIPTOR.name}",
+            f"its schedule {schedule.DESCRIPTOR.name} cannot be changed by options",
             "Use cosine_decay_learning_rate, or edit the file and leave out --steps, "
             "--batch-size and --learning-rate",
         )
@@ -159,9 +174,9 @@ def _override_training(train_config, options: Options, template: Path) -> None:
         train_config.batch_size = options.batch_size
         schedule.learning_rate_base *= ratio
         schedule.warmup_learning_rate *= ratio
-    if options.learning_rate is not None:
-        schedule.learning_rate_base = options.learning_rate
-        schedule.warmup_learning_rate = options.learning_rate / 10
+    if rate is not None:
+        schedule.learning_rate_base = rate
+        schedule.warmup_learning_rate = rate / 10
     if options.steps:
         train_config.num_steps = schedule.total_steps = options.steps
         # A long warm-up would leave a short run no time at the full rate.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from tfod.errors import UserError
 
+TOTAL_LOSS = "Loss/total_loss"
+
 
 class WorkerLostError(UserError):
     """Another worker of the run has stopped, and this one cannot continue alone.
@@ -16,7 +18,10 @@ class WorkerLostError(UserError):
 
     def __init__(self, made_progress: bool) -> None:
         self.made_progress = made_progress
-        remedy = "Restart all workers with the same command: they resume from the last checkpoint"
+        remedy = (
+            "Restart all workers with the same command, without --overwrite: they resume from the "
+            "last checkpoint"
+        )
         super().__init__("TF_CONFIG", "names a worker that has stopped", remedy)
 
 
@@ -29,7 +34,8 @@ class Step:
       last: number of the last step of the run.
       losses: by OD API name, such as `Loss/localization_loss`.
       learning_rate: the rate of this step.
-      images_per_second: batch size divided by the time since the previous step.
+      images_per_second: batch size divided by the time since the previous step, without
+        evaluations and checkpoints.
     """
 
     number: int
@@ -40,7 +46,7 @@ class Step:
 
     @property
     def total_loss(self) -> float:
-        return self.losses["Loss/total_loss"]
+        return self.losses[TOTAL_LOSS]
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import numpy as np
 
 from tfod.dataset import tfrecord
 from tfod.dataset.records import read_records
+from tfod.errors import UserError
 from tfod.training.class_balance import balanced_epoch
 from tfod.upstream.internals import assign_targets, input_transformation
 from tfod.upstream.stateless_random import seeded, stateful_operations
@@ -41,6 +42,7 @@ def training_batches(
     first_step: int = 0,
     balance: bool = False,
     context: tf.distribute.InputContext | None = None,
+    on_error: Callable[[UserError], None] = lambda error: None,
 ) -> tf.data.Dataset:
     """Returns the batches of a run, up to its last step.
 
@@ -54,6 +56,8 @@ def training_batches(
       balance: repeats images of rare classes.
       context: from a `tf.distribute` strategy. The result is then the part of each batch for the
         replicas of this input pipeline, one replica after another.
+      on_error: called, on another thread, with the error of a record that cannot be read, before
+        TensorFlow raises its own.
 
     Returns:
       (features, labels) as from `inputs.train_input`, with a leading batch dimension. The labels
@@ -62,7 +66,7 @@ def training_batches(
     import tensorflow as tf
 
     config = pipeline.train_config
-    records = _Records(pipeline.train_input_reader.tf_record_input_reader.input_path)
+    records = _Records(pipeline.train_input_reader.tf_record_input_reader.input_path, on_error)
     epoch = balanced_epoch(records.classes()) if balance else np.arange(len(records))
     size = len(epoch)
 
@@ -92,18 +96,22 @@ def training_batches(
     return examples.batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def validation_batches(pipeline: TrainEvalPipelineConfig, model) -> tf.data.Dataset:
+def validation_batches(
+    pipeline: TrainEvalPipelineConfig,
+    model,
+    on_error: Callable[[UserError], None] = lambda error: None,
+) -> tf.data.Dataset:
     """Returns the images of the evaluation reader, in file order and without augmentation.
 
     All batches have the size of training batches, or that of a smaller split. The last one is
-    filled up with the first images.
+    filled up with the first images. For `on_error` see `training_batches`.
     """
     import tensorflow as tf
 
     evaluation = deepcopy(pipeline)
     del evaluation.train_config.data_augmentation_options[:]
     evaluation.train_input_reader.CopyFrom(pipeline.eval_input_reader[0])
-    records = _Records(evaluation.train_input_reader.tf_record_input_reader.input_path)
+    records = _Records(evaluation.train_input_reader.tf_record_input_reader.input_path, on_error)
     batch_size = min(len(records), pipeline.train_config.batch_size)
     positions = tf.data.Dataset.range(-(-len(records) // batch_size) * batch_size)
 
@@ -134,10 +142,14 @@ def assigns_targets(pipeline: TrainEvalPipelineConfig) -> bool:
 
 
 class _Records:
-    """Records of TFRecord files, accessed by index."""
+    """Records of TFRecord files, accessed by index.
 
-    def __init__(self, shards: Sequence[str]) -> None:
-        self.shards = [Path(shard) for shard in shards]
+    Args:
+      on_error: called with an error of `read` before it is raised.
+    """
+
+    def __init__(self, shards: Sequence[str], on_error: Callable[[UserError], None]) -> None:
+        self.shards, self.on_error = [Path(shard) for shard in shards], on_error
         self.places = [
             (number, offset, length)
             for number, shard in enumerate(self.shards)
@@ -156,7 +168,11 @@ class _Records:
     def read(self, index: np.int64) -> bytes:
         """Returns the serialized `tf.train.Example`."""
         shard, offset, length = self.places[index]
-        return tfrecord.read_record(self.shards[shard], offset, length)
+        try:
+            return tfrecord.read_record(self.shards[shard], offset, length)
+        except UserError as error:
+            self.on_error(error)
+            raise
 
 
 def _examples(

@@ -10,8 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfod.errors import UserError
 from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
 from tfod.quiet import hide_native_logs
+from tfod.training.events import TOTAL_LOSS
 from tfod.training.input import assigns_targets, training_batches, validation_batches
 from tfod.training.precision import FLOAT32, convolutions_in, safe_precision
 from tfod.upstream import internals
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, tf.Tensor]
     Outputs = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-TOTAL_LOSS = "Loss/total_loss"
 
 
 class Learner:
@@ -55,6 +55,8 @@ class Learner:
       step: int64 variable: the number of completed optimizer steps.
       strategy: the `tf.distribute` strategy.
       learning_rate: a function that returns the rate of the next step.
+      read_errors: of records that cannot be read. Iterating over the batches then raises an error
+        of TensorFlow, which does not name the file.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Learner:
             self._build(resumes)
         self._precision = precision
         self._traced = False
+        self.read_errors: list[UserError] = []
         self._traced_step = tf.function(self._train_on_replicas, autograph=False)
         self._traced_evaluation = tf.function(self._evaluate, autograph=False)
 
@@ -83,9 +86,8 @@ class Learner:
         import tensorflow as tf
         from object_detection.builders import model_builder, optimizer_builder
 
-        only_first = (
-            tf.VariableAggregation.ONLY_FIRST_REPLICA
-        )  # all replicas compute the same value
+        # All replicas compute the same value.
+        only_first = tf.VariableAggregation.ONLY_FIRST_REPLICA
         self._targets_in_labels = assigns_targets(self._pipeline)
         with internals.sync_batch_norm() if self._replicas > 1 else nullcontext():
             self.model = model_builder.build(
@@ -152,7 +154,9 @@ class Learner:
     def training_batches(self, seed: int, balance: bool) -> Iterable[tuple[Tensors, Tensors]]:
         """Returns the batches from the next step on, see `input.training_batches`."""
         batches = partial(
-            training_batches, self._pipeline, self.model, seed, self.steps_done, balance
+            training_batches,
+            *(self._pipeline, self.model, seed, self.steps_done, balance),
+            on_error=self.read_errors.append,
         )
         if self._replicas > 1:
             return self.strategy.distribute_datasets_from_function(batches)
@@ -160,7 +164,7 @@ class Learner:
 
     def validation_batches(self) -> Iterable[tuple[Tensors, Tensors]]:
         """Returns the batches of the val split, see `input.validation_batches`."""
-        return validation_batches(self._pipeline, self.model)
+        return validation_batches(self._pipeline, self.model, self.read_errors.append)
 
     def train(self, features: Tensors, labels: Tensors) -> Tensors:
         """Runs one optimizer step on a batch.

@@ -48,7 +48,7 @@ def read_settings(run: RunFolder) -> RunSettings:
         return RunSettings(**json.loads(run.settings.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise UserError(
-            run.path, "is not a run folder", "Give a folder written by `tfod train --output`"
+            run.path, "exists and is not a run folder", "Choose another --output"
         ) from error
 
 

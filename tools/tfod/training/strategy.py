@@ -75,8 +75,12 @@ def has_unused_gpu() -> bool:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes the run folder."""
-    return not worker_count(strategy) or strategy.cluster_resolver.task_id == 0
+    """Whether this process writes the run folder: the chief, or else the first worker."""
+    if not worker_count(strategy):
+        return True
+    resolver = strategy.cluster_resolver
+    has_chief = "chief" in resolver.cluster_spec().jobs
+    return resolver.task_type == "chief" or (not has_chief and resolver.task_id == 0)
 
 
 def worker_count(strategy: tf.distribute.Strategy) -> int:
@@ -85,7 +89,22 @@ def worker_count(strategy: tf.distribute.Strategy) -> int:
 
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         return 0
-    return len(strategy.cluster_resolver.cluster_spec().as_dict().get("worker", ()))
+    return _count_workers(strategy.cluster_resolver.cluster_spec().as_dict())
+
+
+def is_lost_worker(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -> bool:
+    """Whether an error means that another process of the run has stopped."""
+    import tensorflow as tf
+
+    lost = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+        tf.errors.FailedPreconditionError,  # the other process has already started again
+    )
+    return isinstance(error, lost) and worker_count(strategy) > 0
 
 
 def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
@@ -104,16 +123,19 @@ def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
 
 
 def _configured_workers() -> int:
-    """Returns the number of workers in `TF_CONFIG`; 0 if it is not set."""
+    """Returns the number of workers in `TF_CONFIG`, with the chief; 0 if it is not set."""
     try:
-        cluster = json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {})
-        return len(cluster.get("worker", ()))
+        return _count_workers(json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}))
     except (ValueError, AttributeError, TypeError) as error:
         raise UserError(
             "TF_CONFIG",
             f"is not a valid cluster description: {error}",
             'Set it to JSON such as {"cluster": {"worker": ["HOST:PORT"]}, …}, or unset it',
         ) from error
+
+
+def _count_workers(cluster: dict) -> int:
+    return sum(len(cluster.get(job, ())) for job in ("chief", "worker"))
 
 
 def _logical_cpus() -> list[str]:

@@ -20,7 +20,7 @@ from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_outputs
 from tfod.errors import UserError
 from tfod.evaluation.metrics import Metrics, evaluate
-from tfod.files import replacing_folder
+from tfod.files import refuse_to_replace, replacing_folder
 from tfod.images import load_rgb
 from tfod.model import pipeline as pipelines
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
@@ -85,7 +85,8 @@ def train(
 
     Raises:
       UserError: an argument, the template, the initial checkpoint or the run folder is not valid;
-        the loss exploded; the batch does not fit into memory; or the disk is full.
+        a record is damaged; the loss exploded; the batch does not fit into memory; or the disk is
+        full.
       WorkerLostError: another worker has stopped.
     """
     import tensorflow as tf
@@ -97,13 +98,16 @@ def train(
             "libraries with tools/setup.sh or: pip install 'tensorflow[and-cuda]'"
         )
     options, settings = options or pipelines.Options(), settings or RunSettings()
-    resume = output.exists() and not overwrite
+    resume = _is_used(output) and not overwrite
+    if not resume:
+        _check_output(output, data, options)
     options = _resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
     if "train" not in data.splits:
-        raise UserError(data.folder, "has no train split", "Convert it with a train fraction")
+        remedy = "Run tfod convert again with a train fraction above 0"
+        raise UserError(data.folder, "has no train split", remedy)
     if not data.splits["train"].objects:
-        raise UserError(data.folder, "its train split contains no object", "Draw some boxes")
+        raise UserError(data.folder, "its train split contains no object", "Annotate some objects")
     replicas, batch_size = distribution.num_replicas_in_sync, pipeline.train_config.batch_size
     if batch_size % replicas:
         raise UserError(
@@ -127,6 +131,21 @@ def train(
     with tempfile.TemporaryDirectory() as scratch:
         _Run(Path(scratch), output, pipeline, settings, data, learner).run(on_step, on_evaluation)
     return RunFolder(output).checkpoint()
+
+
+def _is_used(output: Path) -> bool:
+    """Whether a path exists and is not an empty folder."""
+    return output.exists() and not (output.is_dir() and not any(output.iterdir()))
+
+
+def _check_output(output: Path, data: Dataset, options: pipelines.Options) -> None:
+    """Raises a UserError if a new run would replace its own input, or a folder without a run."""
+    if output.name in ("", ".."):
+        raise UserError(output, "is not a folder name", "Give a new folder")
+    initial = [] if options.init is None else [options.init]
+    refuse_to_replace(output, [data.folder, *initial])
+    if _is_used(output) and not RunFolder(output).is_run:
+        raise UserError(output, "is not a run folder", "Choose another --output")
 
 
 def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pipelines.Options:
@@ -248,7 +267,9 @@ class _Run:
                     "Give a smaller batch size, or choose a smaller model",
                 ) from error
             except tf.errors.OpError as error:
-                if strategies.worker_count(self.learner.strategy):
+                if self.learner.read_errors:
+                    raise self.learner.read_errors[0] from error
+                if strategies.is_lost_worker(error, self.learner.strategy):
                     raise WorkerLostError(self.learner.steps_done > done) from error
                 raise
             except OSError as error:
@@ -299,10 +320,15 @@ class _Run:
         try:
             manager.save(checkpoint_number=number)
         except tf.errors.OpError as error:
+            if strategies.is_lost_worker(error, self.learner.strategy):
+                raise  # `run` reports it
             raise self._write_error(error.message.splitlines()[0]) from error
 
     def _write_error(self, reason: str) -> UserError:
-        remedy = "Free disk space or change the permissions, then repeat the command to resume"
+        remedy = (
+            "Free disk space or change the permissions, then repeat the command to resume, without "
+            "--overwrite"
+        )
         return UserError(self.folder, f"cannot be written: {reason}", remedy)
 
     def _is_stale(self) -> bool:
@@ -315,8 +341,8 @@ class _Run:
             raise UserError(
                 self.folder,
                 f"the loss of step {step.number} is {step.total_loss:g}",
-                f"Restart with --overwrite and a --learning-rate below {step.learning_rate:g}"
-                + (f"; {earlier} is from before" if earlier else ""),
+                f"Train into another --output with a --learning-rate below {step.learning_rate:g}"
+                + (f"; {earlier} was saved before this step" if earlier else ""),
             )
 
     def _evaluate(self, run_log: RunLog) -> Evaluation:
@@ -326,10 +352,11 @@ class _Run:
             ap = metrics.coco["AP"] or 0.0
             best = ap > float(self.best_ap)
             if best:
-                self.best_ap.assign(ap)
-                self.stale.assign(0)
                 self._save(self.best, self.learner.steps_done)
                 metrics.write(RunFolder(self.folder).best_metrics)
+                # Last: after Ctrl-C in between, the evaluation that is repeated is the best again.
+                self.best_ap.assign(ap)
+                self.stale.assign(0)
             else:
                 self.stale.assign_add(1)
         evaluation = Evaluation(self.learner.steps_done, losses, metrics.coco, best)

@@ -1,4 +1,4 @@
-"""Code that depends on the age or the private symbols of `object_detection` and its libraries.
+"""Code that repairs old releases or uses private symbols of `object_detection` and its libraries.
 
 `repairs` makes the OD API work with current releases of its dependencies. `internals` and
 `mediapipe_metadata` wrap private symbols. `stateless_random` replaces random number generators.

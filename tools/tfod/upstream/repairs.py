@@ -2,7 +2,7 @@
 
 The last release of the OD API is from 2022. The repairs run while Python imports the modules
 concerned. `install()` adds a finder to `sys.meta_path`; it is fast and does not import TensorFlow.
-No file of another package is changed. A repair does nothing if its module still works.
+No file of another package is changed. A repair does not change what already works.
 
 The repairs, each with what broke the upstream symbol, and the test in
 `tests/upstream/test_repairs.py` that covers it:

@@ -1,7 +1,7 @@
 """Makes augmentation depend on the seed and the position of an image in the run only.
 
 The OD API's augmentations draw from TensorFlow's stateful generators. Their values depend on the
-number of values drawn before, and with several threads on chance. Here each random operation is
+number of values drawn before, and, with several threads, on timing. Here each random operation is
 replaced by a stateless one. Its seed combines the seed of the run, the number of the operation in
 the graph, and the position of the image. So the training data does not depend on the number of
 threads, and a resumed run continues with the same data order and augmentation.

@@ -1,0 +1,187 @@
+"""Tests `training.trainer`: errors, Ctrl-C, and which folders it writes; without a model."""
+
+from __future__ import annotations
+
+import math
+import resource
+import shutil
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from helpers.checkpoints import tf_latest, variables
+from helpers.stub_learner import StubLearner
+from tfod.dataset.manifest import load_dataset
+from tfod.errors import UserError
+from tfod.evaluation.metrics import Metrics
+from tfod.model.pipeline import Options
+from tfod.training import strategy
+from tfod.training.events import WorkerLostError
+from tfod.training.input import _Records
+from tfod.training.trainer import RunSettings, train
+
+pytestmark = pytest.mark.usefixtures("stub_learner")
+OPTIONS = Options(steps=2, batch_size=2)
+
+
+@pytest.fixture
+def own_data(data, tmp_path):
+    """A copy of the data set, which a test may damage."""
+    return load_dataset(Path(shutil.copytree(data.folder, tmp_path / "data" / "signs")))
+
+
+@pytest.mark.parametrize("output", ["data/signs", "data"])
+def test_overwrite_does_not_replace_the_data_set(output, own_data, tiny_template, tmp_path):
+    message = f"would replace {own_data.folder}. Choose another --output"
+    with pytest.raises(UserError, match=message):
+        train(own_data, str(tiny_template), tmp_path / output, OPTIONS, overwrite=True)
+    assert load_dataset(own_data.folder) == own_data
+
+
+def test_overwrite_replaces_only_runs_and_not_the_initial_checkpoint(data, tiny_template, tmp_path):
+    run, other = tmp_path / "run", tmp_path / "other"
+    train(data, str(tiny_template), run, OPTIONS)
+    train(data, str(tiny_template), run, replace(OPTIONS, steps=3), overwrite=True)
+    checkpoint = Path(tf_latest(run))
+    with pytest.raises(UserError, match=f"run: would replace {checkpoint}"):
+        options = replace(OPTIONS, init=checkpoint)
+        train(data, str(tiny_template), run, options, overwrite=True)
+    assert tf_latest(run) == str(checkpoint)
+    other.mkdir()
+    (other / "notes.txt").touch()
+    for overwrite, message in ((True, "is not a run folder"), (False, "exists and is not a run")):
+        with pytest.raises(UserError, match=f"other: {message}.* Choose another --output"):
+            train(data, str(tiny_template), other, OPTIONS, overwrite=overwrite)
+    assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+def test_run_can_start_in_an_empty_folder(data, tiny_template, tmp_path, monkeypatch):
+    output = tmp_path / "run"
+    output.mkdir()
+    assert train(data, str(tiny_template), output, OPTIONS) == output / "best" / "ckpt-1"
+    (tmp_path / "current").mkdir()
+    monkeypatch.chdir(tmp_path / "current")
+    with pytest.raises(UserError, match=r"\.: is not a folder name"):  # it could not be renamed
+        train(data, str(tiny_template), Path(), OPTIONS)
+
+
+def test_best_step_stays_the_best_if_ctrl_c_interrupts_saving_it(
+    data, tiny_template, tmp_path, monkeypatch
+):
+    def interrupt(metrics, path):
+        raise KeyboardInterrupt
+
+    output, evaluations = tmp_path / "run", []
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Metrics, "write", interrupt)
+        train(data, str(tiny_template), output, OPTIONS)
+    train(data, str(tiny_template), output, OPTIONS, on_evaluation=evaluations.append)
+    assert [(evaluation.step, evaluation.best) for evaluation in evaluations] == [
+        (1, True),
+        (2, False),
+    ]
+    assert (output / "best" / "metrics.json").is_file()
+
+
+def test_damaged_record_is_reported(own_data, tiny_template, tmp_path, monkeypatch):
+    shard = own_data.splits["train"].shards[0]
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+
+    def read_all(learner, seed, balance):
+        records = _Records([str(shard)], learner.read_errors.append)
+        return tf.data.Dataset.range(len(records)).map(
+            lambda index: (tf.numpy_function(records.read, [index], tf.string), 0)
+        )
+
+    monkeypatch.setattr(StubLearner, "training_batches", read_all)
+    with pytest.raises(UserError, match=f"{shard}: is damaged: a checksum does not match"):
+        train(own_data, str(tiny_template), tmp_path / "run", OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("raised", "reported"),
+    [
+        (tf.errors.UnavailableError, WorkerLostError),
+        (tf.errors.FailedPreconditionError, WorkerLostError),
+        (tf.errors.InvalidArgumentError, tf.errors.InvalidArgumentError),
+    ],
+)
+@pytest.mark.parametrize("saving", [False, True])
+def test_only_the_errors_of_a_lost_worker_are_reported_as_such(
+    raised, reported, saving, data, tiny_template, tmp_path, monkeypatch
+):
+    def raise_error(*arguments, **options):
+        raise raised(None, None, "message of TensorFlow")
+
+    def lose_worker(step):
+        monkeypatch.setattr(strategy, "worker_count", lambda strategy: 2)
+        if saving:
+            monkeypatch.setattr(tf.train.CheckpointManager, "save", raise_error)
+        else:
+            raise_error()
+
+    if saving and reported is not WorkerLostError:
+        reported = UserError  # cannot be written
+    with pytest.raises(reported) as caught:
+        train(data, str(tiny_template), tmp_path / "run", OPTIONS, on_step=lose_worker)
+    assert caught.type is reported
+    assert reported is not WorkerLostError or caught.value.made_progress
+
+
+@pytest.mark.parametrize("loss", [1e12, math.inf, math.nan])
+def test_exploding_loss_is_reported_and_the_last_checkpoint_is_kept(
+    loss, data, tiny_template, tmp_path, stub_learner
+):
+    stub_learner(lambda step: loss if step == 3 else 1.0)
+    output = tmp_path / "run"
+    with pytest.raises(UserError) as caught:
+        settings = RunSettings(checkpoint_every=1, eval_every=30)
+        train(data, str(tiny_template), output, Options(steps=30, batch_size=2), settings)
+    line = str(caught.value)
+    assert line.startswith(f"{output}: the loss of step 3 is {loss:g}. ")
+    assert "Train into another --output with a --learning-rate below 0.1" in line
+    checkpoint = Path(tf_latest(output))
+    assert f"{checkpoint} was saved before this step" in line
+    assert 1 <= variables(checkpoint)["step/.ATTRIBUTES/VARIABLE_VALUE"] < 30
+
+
+@pytest.mark.parametrize(
+    ("reason", "line"),
+    [
+        ("OOM when allocating tensor", "--batch-size: is 3, and a batch of 3 images does not fit"),
+        ("events; No space left on device", "run: cannot be written: events; No space left"),
+    ],
+)
+def test_exhausted_memory_and_disk_are_reported(data, tiny_template, tmp_path, reason, line):
+    def raise_error(step):  # TensorFlow's messages for GPU memory and for a disk
+        raise tf.errors.ResourceExhaustedError(None, None, reason)
+
+    with pytest.raises(UserError, match=line):
+        train(
+            data, str(tiny_template), tmp_path / "run", Options(batch_size=3), on_step=raise_error
+        )
+
+
+def test_full_disk_is_reported(data, tiny_template, tmp_path):
+    output, limits = tmp_path / "run", resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    def fill_up(step):
+        if step.number == 2:  # from here on no file can exceed 100 kB, less than a checkpoint
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+
+    settings = RunSettings(checkpoint_every=2, eval_every=5)
+    try:
+        with pytest.raises(UserError) as caught:
+            options = Options(steps=5, batch_size=2)
+            train(data, str(tiny_template), output, options, settings, on_step=fill_up)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert str(caught.value).startswith(f"{output}: cannot be written: ")
+    assert "then repeat the command to resume, without --overwrite" in str(caught.value)
