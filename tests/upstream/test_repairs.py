@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import platform
 import subprocess
 import sys
 import textwrap
@@ -136,6 +137,13 @@ def test_keras_2_is_used_whichever_package_is_imported_first(first, flag):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("tf_keras.")
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is for x86-64")
+def test_tensorflow_computes_with_onednn():
+    from tensorflow.python.util import _pywrap_util_port
+
+    assert _pywrap_util_port.IsMklEnabled()
 
 
 def test_installing_twice_adds_one_finder():
