@@ -96,7 +96,8 @@ def test_workflow_from_images_to_predictions(tiny_template, tmp_path, capfd):
         output = result.output + capfd.readouterr().err
         assert "WARNING" not in output and "deprecated" not in output, output
     assert "images" in result.stderr  # the progress bar
-    assert len(list(drawn.iterdir())) == 21 and len(list((tmp_path / "corrected").iterdir())) == 20
+    assert len(list(drawn.glob("*.jpg"))) == 21
+    assert len(list((tmp_path / "corrected").glob("*.xml"))) == 20
     assert json.loads((tmp_path / "detections.json").read_text()) == []
     assert len((tmp_path / "detections.csv").read_text().splitlines()) == 1
     assert len(list(exported.glob("*.tflite"))) == 2
@@ -125,6 +126,63 @@ def test_damaged_image_is_reported_and_the_others_are_processed(exported, sample
     )
     assert len(table.read_text().splitlines()) == 101
     assert f"{good}: " in result.stdout
+
+
+EVALUATE = ["evaluate", "--detections", "{tmp}/a.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        (["export", "--run", "{tmp}/run"], "an export"),
+        ([*EVALUATE, "--data", "{data}"], "a report"),
+        (["compare", "--data", "{data}", "{tmp}/a.tflite"], "a comparison"),
+        (["inspect", "{data}"], "a page of tfod inspect"),
+        (["live", "--model", "{tmp}/a.tflite"], "a page of tfod live"),
+        (["predict", "--model", "{tmp}/a.tflite", "{tmp}/a.png"], "marked as an output of tfod"),
+        (["convert", "--annotations", "{tmp}/xml", "--images", "{tmp}"], "a data set"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_overwrite_replaces_only_outputs_of_the_same_command(
+    arguments, kind, data, tmp_path, monkeypatch
+):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "pipeline.config").write_text("model { ssd { } }")
+    for name in ("a.tflite", "a.png"):
+        (tmp_path / name).touch()
+    output = tmp_path / "my_photos"
+    output.mkdir()
+    (output / "photo.jpg").write_text("precious")
+    if arguments[0] == "convert":
+        arguments = ["convert", "--annotations", "{tmp}/xml", "--images", "{tmp}/run"]
+    command = [part.format(tmp=tmp_path, data=data.folder) for part in arguments]
+    assert only_line(tfod(*command, "--output", output, "--overwrite")).startswith(
+        f"tfod: {output}: exists and is not {kind}"
+    )
+    assert (output / "photo.jpg").read_text() == "precious"
+    assert not list(tmp_path.glob("*.partial"))
+    monkeypatch.chdir(output)
+    for current in (".", ".."):
+        assert only_line(tfod(*command, "--output", current, "--overwrite")).startswith(
+            f"tfod: {current}: "
+        )
+    assert (output / "photo.jpg").exists()
+
+
+def test_outputs_of_predict_do_not_replace_each_other_or_the_input(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    command = ["predict", "--model", tmp_path / "a.tflite", tmp_path / "a.png"]
+    out = tmp_path / "out"
+    for outputs, replaced in (
+        (["--output", out, "--voc", out], out),
+        (["--output", out, "--save-crops", out / "crops"], out / "crops"),
+        (["--voc", out, "--json", out / "a.json"], out / "a.json"),
+        (["--save-crops", tmp_path], tmp_path / "a.tflite"),
+    ):
+        line = only_line(tfod(*command, *outputs, "--overwrite"))
+        assert f"would replace {replaced}" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
 
 
 def test_unknown_tflite_variant_is_reported(tmp_path):

@@ -1,10 +1,14 @@
-"""Tests `files`: outputs are complete or absent, and errors name the file that caused them."""
+"""Tests `files`: outputs are complete or absent, and nothing that tfod did not make is deleted."""
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,23 +27,241 @@ def folder(tmp_path) -> Path:
     return folder
 
 
-def test_folder_is_replaced_although_a_killed_run_left_files(folder, tmp_path):
-    for name in ("data.partial", "data.replaced.partial"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "leftover").touch()
-    with replacing_folder(folder) as partial:
+def replace(folder: Path, **options):
+    """Writes an output over one that contains the file `old`."""
+    return replacing_folder(
+        folder, overwrite=True, kind="mine", is_kind=lambda path: (path / "old").exists(), **options
+    )
+
+
+def only_error(folder: Path, **options) -> str:
+    """Returns the message of an output that is refused before anything is written."""
+    with pytest.raises(UserError) as caught, replace(folder, **options):
+        raise AssertionError("not refused")
+    return str(caught.value)
+
+
+def test_folder_has_its_name_while_it_is_written_and_then_replaces_the_old_one(folder, tmp_path):
+    with replace(folder) as partial:
         (partial / "new").touch()
+        assert partial.name == "data"
+        assert (folder / "old").exists()
     assert contents(tmp_path) == {"data/new": b""}
 
 
-def test_output_of_a_run_killed_while_renaming_is_kept_until_there_is_a_new_one(folder, tmp_path):
-    folder.rename(tmp_path / "data.replaced.partial")
-    with pytest.raises(KeyboardInterrupt), replacing_folder(folder):
+def test_only_an_output_of_the_same_kind_is_replaced(folder, tmp_path):
+    with pytest.raises(UserError, match=r"data: already exists\. .* or add --overwrite"):
+        replacing_folder(folder).__enter__()
+    (folder / "old").rename(folder / "thesis.txt")
+    assert only_error(folder) == (
+        f"{folder}: exists and is not mine, so it is not overwritten. Choose another --output."
+    )
+    assert contents(tmp_path) == {"data/thesis.txt": b""}
+
+
+@pytest.mark.parametrize("name", ["data.partial", "data.replaced.partial", "data.replaced"])
+def test_folders_of_the_user_are_never_deleted(folder, tmp_path, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "photo.jpg").touch()
+    if name == "data.partial":
+        assert only_error(folder) == (
+            f"{tmp_path}/{name}: exists, and tfod needs this name. "
+            "Rename it, or choose another --output."
+        )
+    else:
+        with replace(folder):
+            pass
+    assert contents(tmp_path / name) == {"photo.jpg": b""}
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_something_else_with_the_temporary_name_is_kept(folder, tmp_path, kind):
+    partial = tmp_path / "data.partial"
+    partial.touch() if kind == "file" else partial.symlink_to(tmp_path)
+    assert "exists, and tfod needs this name" in only_error(folder)
+    assert partial.is_file() or partial.is_symlink()
+
+
+def test_inputs_are_not_replaced(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder / "old")
+    for source in (folder, folder / "old", tmp_path / "link"):
+        assert f"data: would replace {source}. Choose another" in only_error(
+            folder, inputs=[source]
+        )
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tfod.files import replacing_folder
+
+folder, moment = Path(sys.argv[1]), int(sys.argv[2])
+rename, renamed = Path.rename, []
+
+def kill_at(number):
+    if number == moment:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def rename_or_die(path, target):
+    rename(path, target)
+    renamed.append(path)
+    kill_at(len(renamed))
+
+Path.rename = rename_or_die
+with replacing_folder(folder, True, is_kind=lambda folder: True) as partial:
+    (partial / "new").touch()
+    kill_at(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "kept"), [(0, "old"), (1, "old"), (2, "new")], ids=["block", "between", "end"]
+)
+def test_after_kill_the_next_call_finds_the_old_folder_or_the_new_one(
+    folder, tmp_path, moment, kept
+):
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", KILLED, str(folder), str(moment)]
+    assert subprocess.run(command, env=env, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "data.partial").is_dir()
+    with pytest.raises(UserError, match="already exists"):
+        replacing_folder(folder).__enter__()
+    assert contents(folder) == {kept: b""}
+    with replacing_folder(folder, True, is_kind=lambda folder: True) as partial:
+        (partial / "newest").touch()
+    assert contents(tmp_path) == {"data/newest": b""}
+
+
+def test_ctrl_c_keeps_the_old_folder_and_leaves_no_new_one(folder, tmp_path, monkeypatch):
+    with pytest.raises(KeyboardInterrupt), replace(folder) as partial:
+        (partial / "new").touch()
         raise KeyboardInterrupt
-    assert contents(tmp_path) == {"data.replaced.partial/old": b""}
-    with replacing_folder(folder) as partial:
+    assert contents(tmp_path) == {"data/old": b""}
+    rename = Path.rename
+
+    def interrupt(path, target):
+        rename(path, target)
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), replace(folder):
+        monkeypatch.setattr(Path, "rename", interrupt)
+    assert contents(tmp_path) == {"data/old": b""}
+    with pytest.raises(KeyboardInterrupt), replacing_folder(tmp_path / "runs" / "a"):
+        raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_two_processes_do_not_write_the_same_folder(folder, tmp_path):
+    code = f"""if True:
+        import sys
+        from pathlib import Path
+        from tfod.files import replacing_folder
+        with replacing_folder(Path({str(tmp_path / "out")!r})) as partial:
+            (partial / "first").touch()
+            print("writing", flush=True)
+            sys.stdin.read()
+    """
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    first = subprocess.Popen(
+        [sys.executable, "-c", code], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert first.stdout.readline() == b"writing\n"
+    with pytest.raises(UserError) as caught, replacing_folder(tmp_path / "out"):
+        pass
+    assert str(caught.value) == (
+        f"{tmp_path}/out: is being written by another tfod. "
+        "Wait until it has ended, or choose another --output."
+    )
+    first.kill()
+    first.communicate()
+    with replacing_folder(tmp_path / "out") as partial:
+        (partial / "second").touch()
+    assert contents(tmp_path) == {"data/old": b"", "out/second": b""}
+
+
+def test_file_system_without_locks_is_written(folder, tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with replace(folder) as partial:
         (partial / "new").touch()
     assert contents(tmp_path) == {"data/new": b""}
+
+
+def test_folder_that_appears_while_another_is_written_is_kept(tmp_path):
+    with pytest.raises(UserError, match="out: already exists"), replacing_folder(tmp_path / "out"):
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "other").touch()
+    assert contents(tmp_path) == {"out/other": b""}
+
+
+def test_link_to_an_output_is_kept_and_its_folder_replaced(folder, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    folder.rename(disk / "data")
+    (disk / "other").touch()
+    folder.symlink_to(disk / "data")
+    with replace(folder) as partial:
+        (partial / "new").touch()
+    assert folder.readlink() == disk / "data"
+    assert contents(disk) == {"data/new": b"", "other": b""}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "disk"]
+
+
+def broken_link(tmp_path: Path) -> Path:
+    (tmp_path / "link").symlink_to(tmp_path / "missing")
+    return tmp_path / "link"
+
+
+def loop(tmp_path: Path) -> Path:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    return tmp_path / "loop"
+
+
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "file").touch()
+    return tmp_path / "file"
+
+
+CURRENT = "is the current folder, or contains it, so it cannot be replaced. Give a new folder."
+
+
+@pytest.mark.parametrize(
+    ("output", "line"),
+    [
+        (lambda tmp_path: Path(), f".: {CURRENT}"),
+        (lambda tmp_path: Path(".."), f"..: {CURRENT}"),
+        (lambda tmp_path: Path("/"), f"/: {CURRENT}"),
+        (lambda tmp_path: tmp_path / "here", f"{{tmp_path}}/here: {CURRENT}"),
+        (
+            lambda tmp_path: Path("/dev"),
+            "/dev: is a mount point, which cannot be replaced. "
+            "Give a new folder in it, such as /dev/NAME.",
+        ),
+        (broken_link, "{tmp_path}/link: is a broken link. Choose another --output."),
+        (loop, "{tmp_path}/loop: is a broken link. Choose another --output."),
+        (file, "{tmp_path}/file: is a file. Choose another --output."),
+        (
+            lambda tmp_path: file(tmp_path) / "data",
+            "{tmp_path}/file/data: cannot be written: Not a directory. "
+            "Free disk space, or choose another place.",
+        ),
+        (
+            lambda tmp_path: tmp_path / ("x" * 300),
+            f"{{tmp_path}}/{'x' * 300}: cannot be written: File name too long. "
+            "Free disk space, or choose another place.",
+        ),
+    ],
+)
+def test_place_that_cannot_be_an_output_is_one_line(output, line, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    folder = output(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert only_error(folder) == line.format(tmp_path=tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 FULL = (errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -76,7 +298,7 @@ def remove(partial: Path) -> None:
     ],
 )
 def test_write_errors_name_the_folder_and_keep_the_old_one(folder, tmp_path, fail, reason):
-    with pytest.raises(UserError) as caught, replacing_folder(folder) as partial:
+    with pytest.raises(UserError) as caught, replace(folder) as partial:
         (partial / "new").touch()
         fail(partial)
     assert str(caught.value) == (
@@ -102,3 +324,27 @@ def test_other_errors_are_not_reported_as_write_errors(tmp_path, replacing):
     with pytest.raises(BrokenPipeError), replacing(tmp_path / "new"):
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
     assert contents(tmp_path) == {}
+
+
+def test_file_is_replaced_when_it_is_complete_and_nothing_else_is_touched(tmp_path):
+    path, similar = tmp_path / "detections.csv", tmp_path / "detections.csv.partial"
+    path.write_text("old")
+    similar.write_text("of the user")
+    with pytest.raises(KeyboardInterrupt), replacing_file(path) as partial:
+        partial.write_text("new")
+        raise KeyboardInterrupt
+    assert contents(tmp_path) == {path.name: b"old", similar.name: b"of the user"}
+    with replacing_file(path) as partial:
+        partial.write_text("new")
+        assert path.read_text() == "old" and partial.name == path.name
+    assert contents(tmp_path) == {path.name: b"new", similar.name: b"of the user"}
+
+
+def test_file_that_cannot_be_written_is_one_line_before_the_work(tmp_path):
+    for path, line in (
+        (tmp_path, "is a folder. Give a file name."),
+        (tmp_path / "no" / "a.csv", "cannot be written: No such file or directory. Free disk"),
+    ):
+        with pytest.raises(UserError) as caught:
+            replacing_file(path).__enter__()
+        assert str(caught.value).startswith(f"{path}: {line}")

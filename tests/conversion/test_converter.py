@@ -218,7 +218,7 @@ def test_overwrite_deletes_only_data_sets(voc):
     thesis = voc.parent / "data/thesis.txt"
     thesis.parent.mkdir()
     thesis.touch()
-    with pytest.raises(UserError, match=r"no dataset\.json, so it is not overwritten"):
+    with pytest.raises(UserError, match=r"exists and is not a data set, so it is not overwritten"):
         run(voc, overwrite=True)
     assert thesis.exists()
 
@@ -226,6 +226,29 @@ def test_overwrite_deletes_only_data_sets(voc):
     with pytest.raises(UserError, match="would replace"):
         run(voc, "voc", overwrite=True)
     assert (voc / "annotations").is_dir()
+
+
+def test_images_in_a_folder_with_the_temporary_name_are_kept(voc):
+    images = (voc / "images").rename(voc.parent / "data.partial")
+    before = contents(images)
+    with pytest.raises(UserError, match=r"data\.partial: exists, and tfod needs this name"):
+        convert(voc / "annotations", images, voc.parent / "data")
+    assert contents(images) == before
+
+
+@pytest.mark.parametrize("stage", ["check", "write"])
+def test_second_conversion_into_the_same_folder_is_refused(voc, stage):
+    expected = contents(run(voc, "expected", seed=1).folder)
+    refused = []
+
+    def start_another(current: str, done: int, total: int) -> None:
+        if (current, done) == (stage, 20):
+            with pytest.raises(UserError, match="data: is being written by another tfod") as error:
+                run(voc, seed=2, overwrite=True)
+            refused.append(error)
+
+    assert contents(run(voc, seed=1, progress=start_another).folder) == expected
+    assert refused
 
 
 @pytest.mark.parametrize("stage", ["check", "write"])

@@ -69,7 +69,8 @@ def test_images_are_drawn_and_put_on_a_contact_sheet(detector, folder, tmp_path)
     with outputs.drawn_images(tmp_path / "out", overwrite=False) as write:
         write_predictions(detector, [folder], write)
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"bright.jpg", "bright_2.jpg", "dark.jpg", "contact_sheet.jpg"}
+    sheet, marker = "contact_sheet.jpg", outputs.MARKER
+    assert names == {"bright.jpg", "bright_2.jpg", "dark.jpg", sheet, marker}
     assert Image.open(tmp_path / "out" / "bright.jpg").size == (200, 100)
     assert Image.open(tmp_path / "out" / "contact_sheet.jpg").size == (3 * 320, 320)
 
@@ -139,7 +140,7 @@ def test_a_class_name_with_a_path_stays_in_the_output_folder(detector, folder, t
     path_named = Detector({1: "../../cat"}, detector.model)
     with outputs.crops(tmp_path / "crops", overwrite=False) as write:
         write_predictions(path_named, [folder / "bright.png"], write)
-    assert [path.name for path in (tmp_path / "crops").iterdir()] == ["_.._cat"]
+    assert [path.name for path in tmp_path.glob("crops/*/")] == ["_.._cat"]
 
 
 def test_a_video_is_written_with_boxes(detector, video, tmp_path):
@@ -220,7 +221,8 @@ def test_unreadable_images_are_reported_and_the_others_processed(detector, folde
 
 
 def test_an_interrupted_prediction_leaves_existing_outputs_unchanged(detector, folder, tmp_path):
-    (tmp_path / "out").mkdir()
+    with outputs.drawn_images(tmp_path / "out", overwrite=False):
+        pass
     (tmp_path / "out" / "precious").write_text("mine")
     (tmp_path / "detections.csv").write_text("old")
     with pytest.raises(UserError, match="already exists"):
@@ -235,8 +237,21 @@ def test_an_interrupted_prediction_leaves_existing_outputs_unchanged(detector, f
             write(prediction)
             raise KeyboardInterrupt
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out", "detections.csv"}
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["precious"]
+    assert (tmp_path / "out" / "precious").exists()
     assert (tmp_path / "detections.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize("write", [outputs.drawn_images, outputs.voc_folder, outputs.crops])
+def test_only_an_earlier_output_is_overwritten(write, tmp_path):
+    with write(tmp_path / "out", overwrite=False):
+        pass
+    with write(tmp_path / "out", overwrite=True):
+        pass
+    (tmp_path / "voc").mkdir()
+    (tmp_path / "voc" / "a.xml").touch()
+    with pytest.raises(UserError, match="voc: exists and is not marked as an output of tfod"):
+        write(tmp_path / "voc", overwrite=True).__enter__()
+    assert [path.name for path in (tmp_path / "voc").iterdir()] == ["a.xml"]
 
 
 def test_missing_and_invalid_inputs_are_errors(tmp_path):

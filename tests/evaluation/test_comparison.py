@@ -16,6 +16,7 @@ from tfod.evaluation.comparison import (
     Candidate,
     compare,
     find_candidates,
+    is_comparison,
     terminal_tables,
     write_comparison,
 )
@@ -94,7 +95,10 @@ def test_comparison_writes_table_and_plot_and_shows_nan_as_a_dash(tmp_path):
     assert models[1][1][3] == "-"
     assert accuracy[1][0] == ["a", "run", "0.250", "0.500", "87.5%", "0.0%", "0.50"]
     output = tmp_path / "compared"
+    output.mkdir()
+    assert not is_comparison(output)
     write_comparison(table, output)
+    assert is_comparison(output)
     read = pd.read_csv(output / "comparison.csv")
     pd.testing.assert_frame_equal(read, table, check_dtype=False)
     assert np.asarray(Image.open(output / "comparison.png")).std() > 10

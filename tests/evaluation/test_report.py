@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from lxml import html
 from PIL import Image
 
 from helpers.hand_made_detections import CAT, CLASSES, DOG, detected, truth
 from tfod.annotation import Box
+from tfod.cli import main
 from tfod.dataset.records import read_records
 from tfod.detection.coco_results import read_results
 from tfod.detection.detections import detections_from_outputs
@@ -123,7 +125,6 @@ def test_the_folder_has_every_image_once_and_a_self_contained_page(data, evaluat
     truths, detections, metrics, matching = evaluated
     output = tmp_path / "report"
     output.mkdir()
-    (output / "old.txt").touch()
     write_report(output, Path("runs/<b>"), data, "train", detections, metrics, matching)
     assert {path.name for path in output.iterdir()} == {
         *("ko", "so_so", "ok", "report.html", "metrics.json", "detections.json")
@@ -153,10 +154,19 @@ def test_the_folder_has_every_image_once_and_a_self_contained_page(data, evaluat
     assert (output / "report.html").stat().st_size < 5e6
 
 
-def test_a_failed_report_leaves_no_files(data, evaluated, tmp_path):
-    _, detections, metrics, matching = evaluated
-    with pytest.raises(ValueError, match="zip"):
-        write_report(
-            tmp_path / "report", Path("runs/a"), data, "train", detections[:-1], metrics, matching
-        )
-    assert not list(tmp_path.iterdir())
+def test_the_command_writes_a_report_and_overwrites_only_a_report(data, tmp_path):
+    detections, output = tmp_path / "detections.json", tmp_path / "report"
+    detections.write_text("[]")
+    options = ["evaluate", "--data", data.folder, "--split", "val", "--output", output]
+    command = [str(option) for option in (*options, "--detections", detections)]
+    assert CliRunner().invoke(main, command).exit_code == 0
+    (output / "ok" / "old.jpg").touch()
+    refused = CliRunner().invoke(main, command)
+    assert (refused.exit_code, "already exists" in refused.stderr) == (2, True)
+    own_input = [*map(str, options), "--overwrite", "--detections", f"{output}/detections.json"]
+    refused = CliRunner().invoke(main, own_input)
+    assert f"would replace {output}/detections.json" in refused.stderr
+    result = CliRunner().invoke(main, [*command, "--overwrite"])
+    assert result.exit_code == 0 and f"written: {output}/report.html" in result.stdout
+    assert not (output / "ok" / "old.jpg").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["detections.json", "report"]

@@ -100,8 +100,15 @@ def test_the_command_prints_tables_and_writes_a_page(data, tmp_path):
     for text in ("speedlimit", "box width", "boxes with an anchor", "note: fewer than 200"):
         assert text in result.output
     (page,) = (tmp_path / "page").iterdir()
+    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "page")])
+    assert (result.exit_code, "already exists" in result.output) == (2, True)
+    overwrite = [*arguments, "--overwrite", "--output"]
+    result = CliRunner().invoke(main, [*overwrite, str(tmp_path / "page")])
+    assert result.exit_code == 0, result.output
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("<p>caf\xe9</p>", encoding="latin-1")
+    result = CliRunner().invoke(main, [*overwrite, str(tmp_path / "site")])
+    assert "site: exists and is not a page of tfod inspect" in result.stderr
     text = page.read_text()
     assert text.count("<img alt=") == 5
     assert "<h2>Anchors</h2>" in text
-    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "page")])
-    assert (result.exit_code, "already exists" in result.output) == (2, True)

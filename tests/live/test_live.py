@@ -68,7 +68,9 @@ def model(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def site(model, mediapipe, tmp_path_factory):
-    return live.write_site(model, tmp_path_factory.mktemp("live") / "site", mediapipe)
+    folder = tmp_path_factory.mktemp("site")
+    live.write_site(model, folder, mediapipe)
+    return folder
 
 
 @pytest.fixture
@@ -131,7 +133,11 @@ def test_other_members_of_the_archive_are_not_written(model, tmp_path):
         link = tarfile.TarInfo("package/wasm/vision_wasm_link")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         content.addfile(link)
-    site = live.write_site(model, tmp_path / "site", archive)
+    site = tmp_path / "site"
+    site.mkdir()
+    assert not live.is_site(site)
+    live.write_site(model, site, archive)
+    assert live.is_site(site)
     written = {str(path.relative_to(site)) for path in (site / "vision").rglob("*")}
     assert written == {"vision/wasm", "vision/vision_bundle.mjs"}
     assert {path.name for path in tmp_path.iterdir()} == {"evil.tgz", "site"}

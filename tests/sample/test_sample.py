@@ -14,6 +14,7 @@ from PIL import Image
 from helpers.files import contents
 from tfod.annotation import CORNERS, Box
 from tfod.errors import UserError
+from tfod.files import LOCK
 from tfod.sample import sample
 from tfod.sample import scene as sample_scene
 
@@ -162,6 +163,7 @@ def test_empty_folder_and_leftovers_of_a_killed_run_are_replaced(tmp_path: Path)
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc.partial" / "images").mkdir(parents=True)
     (tmp_path / "voc.partial" / "images" / "scene9999.jpg").touch()
+    (tmp_path / "voc.partial" / LOCK).touch()
     sample.write_sample(tmp_path / "voc", count=1)
     assert [path.name for path in tmp_path.iterdir()] == ["voc"]
     assert set(contents(tmp_path / "voc")) == {

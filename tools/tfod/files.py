@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tfod.errors import UserError
 
-
-def refuse_existing(folder: Path, overwrite: bool = False, option: str = "--output") -> None:
-    """Checks that an output folder may be written.
-
-    Args:
-      option: that named the folder, for the remedy.
-
-    Raises:
-      UserError: `folder` is a file; or it is not empty, unless `overwrite` is set.
-    """
-    if folder.is_dir() and not overwrite and any(folder.iterdir()):
-        raise UserError(folder, "already exists", f"Choose another {option}, or add --overwrite")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(folder, "is a file", f"Choose another {option}")
+LOCK = ".tfod"  # in NAME.partial: says that tfod made the folder, and is locked by who writes there
+REMEDIES = {
+    errno.EACCES: "Check the permissions, or choose another place",
+    errno.EPERM: "Check the permissions, or choose another place",
+    errno.EROFS: "Choose another place",
+    errno.EBUSY: "If it is a mount point, give a folder in it",
+}
 
 
 def read_bytes(path: Path) -> bytes:
@@ -51,78 +47,201 @@ def load_json(path: Path, remedy: str) -> Any:
 
 
 @contextmanager
-def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yields a new folder `NAME.partial`, and renames it to `folder` if the block succeeds.
+def replacing_folder(
+    folder: Path,
+    overwrite: bool = False,
+    *,
+    kind: str = "",
+    is_kind: Callable[[Path], bool] = lambda folder: False,
+    inputs: Iterable[Path] = (),
+    option: str = "--output",
+) -> Iterator[Path]:
+    """Yields a new folder with the same name, and moves it to `folder` if the block succeeds.
 
-    An existing `folder` is kept until then, and replaced completely. After an exception,
-    including Ctrl-C, `NAME.partial` is deleted.
+    The new folder is in `NAME.partial`, next to `folder`. An existing `folder` is kept until the
+    block has succeeded, and is then replaced completely. If `folder` is a link, the folder that it
+    points to is replaced. After an exception, including Ctrl-C, `NAME.partial` is deleted. After
+    kill -9, the next call deletes it. No other folder is ever deleted.
+
+    Args:
+      overwrite: replaces a folder that is not empty.
+      kind: what the folder will contain, such as "a data set", for messages.
+      is_kind: whether an existing folder is of that kind. Others are not replaced.
+      inputs: files and folders that must not be replaced.
+      option: that named the folder, for messages.
 
     Raises:
-      UserError: the folder cannot be written, or the block cannot open another file.
+      UserError: `folder` exists and must not be replaced; another process writes it; it cannot be
+        written; or the block cannot open another file.
     """
-    partial = folder.with_name(f"{folder.name}.partial")
-    replaced = folder.with_name(f"{folder.name}.replaced.partial")
+    inputs = tuple(inputs)
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        if folder.exists():  # otherwise `replaced` is the only copy of what a killed run replaced
-            shutil.rmtree(replaced, ignore_errors=True)
+        target = Path(os.path.realpath(folder))
+        partial = target.parent / f"{target.name}.partial"
+        new, replaced = partial / target.name, partial / f"{target.name}.replaced"
+
+        def check() -> None:
+            _check_place(folder, target, option)
+            refuse_to_replace(folder, inputs)
+            if not target.is_dir() or not any(target.iterdir()):
+                return
+            if not overwrite:
+                remedy = f"Choose another {option}, or add --overwrite"
+                raise UserError(folder, "already exists", remedy)
+            if not is_kind(target):
+                what = f"exists and is not {kind}, so it is not overwritten"
+                raise UserError(folder, what, f"Choose another {option}")
+
+        check()
+        with _own_folder(partial, folder, option):
+            try:
+                _restore(replaced, target)  # a process was killed between the two renames below
+                _clear(partial)
+                check()
+                new.mkdir()
+                yield new
+                check()  # another program may have written there
+                if target.exists():
+                    target.rename(replaced)  # rename() cannot replace a folder that contains files
+                new.rename(target)
+            finally:
+                _restore(replaced, target)
     except OSError as error:
-        raise UserError(
-            folder, f"cannot be written: {error.strerror}", "Choose a writable --output"
-        ) from error
+        _raise_user_error(error, folder, target)
+
+
+def _check_place(folder: Path, target: Path, option: str) -> None:
+    """Raises a UserError if there can be no output folder at this place.
+
+    Args:
+      target: `folder` without links.
+    """
+    another = f"Choose another {option}"
+    if folder.is_symlink() and not folder.exists():
+        raise UserError(folder, "is a broken link", another)
+    if target.exists() and not target.is_dir():
+        raise UserError(folder, "is a file", another)
+    if Path.cwd().is_relative_to(target):
+        what = "is the current folder, or contains it, so it cannot be replaced"
+        raise UserError(folder, what, "Give a new folder")
+    if os.path.ismount(target):  # as a volume in a container
+        what = "is a mount point, which cannot be replaced"
+        raise UserError(folder, what, f"Give a new folder in it, such as {folder / 'NAME'}")
+
+
+def _restore(replaced: Path, target: Path) -> None:
+    if replaced.exists() and not target.exists():
+        replaced.rename(target)
+
+
+@contextmanager
+def _own_folder(partial: Path, folder: Path, option: str) -> Iterator[None]:
+    """Creates the folder `partial`, locks it for this process, and deletes it at the end.
+
+    A folder that a killed process left is used again, with its content.
+
+    Args:
+      folder, option: the output, for messages.
+
+    Raises:
+      UserError: another process uses the folder, or tfod did not create it.
+    """
+    new_parents = [parent for parent in partial.parents if not parent.exists()]
+    lock = _lock(partial, folder, option)
     try:
-        yield partial
-        if folder.exists():
-            # rename() cannot replace a folder that contains files.
-            folder.replace(replaced)
-        try:
-            partial.replace(folder)
-        except OSError:
-            if replaced.exists():
-                replaced.replace(folder)
-            raise
-    except OSError as error:
-        _raise_user_error(error, folder, partial)
+        yield
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
+        with suppress(OSError):
+            _clear(partial)
+            # Last: without the lock file, the next call does not know that tfod made the folder.
+            (partial / LOCK).unlink()
+            partial.rmdir()
+            for parent in new_parents:
+                parent.rmdir()  # fails if the output is in it
+        os.close(lock)
+
+
+def _clear(partial: Path) -> None:
+    for path in partial.iterdir():
+        if path.name != LOCK:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lock(partial: Path, folder: Path, option: str) -> int:
+    """Returns the descriptor of the locked file; the system unlocks it when the process ends."""
+    import fcntl  # not on Windows, where the detector works, but no command is supported
+
+    file = partial / LOCK
+    while True:
+        is_folder = partial.is_dir() and not partial.is_symlink()
+        is_ours = is_folder and (file.exists() or not any(partial.iterdir()))
+        if (partial.exists() or partial.is_symlink()) and not is_ours:
+            remedy = f"Rename it, or choose another {option}"
+            raise UserError(partial, "exists, and tfod needs this name", remedy)
+        partial.mkdir(parents=True, exist_ok=True)
+        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            remedy = f"Wait until it has ended, or choose another {option}"
+            raise UserError(folder, "is being written by another tfod", remedy) from error
+        except OSError:
+            pass  # some network file systems have no locks
+        if file.exists() and os.path.samestat(file.stat(), os.fstat(lock)):
+            return lock
+        os.close(lock)  # the other process has just ended and deleted the file
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yields a path `NAME.partial`, and renames that file to `path` if the block succeeds.
+    """Yields a path in a temporary folder, and moves that file to `path` if the block succeeds.
 
-    An existing file at `path` is kept until then. After an exception, including Ctrl-C,
-    `NAME.partial` is deleted.
+    The folder is next to `path`, and the file has the same name. An existing file at `path` is kept
+    until then.
 
     Raises:
-      UserError: the file cannot be written, or the block cannot open another file.
+      UserError: `path` is a folder or cannot be written, or the block cannot open another file.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    if path.is_dir():
+        raise UserError(path, "is a folder", "Give a file name")
     try:
-        yield partial
-        partial.replace(path)
+        with tempfile.TemporaryDirectory(
+            dir=path.parent, prefix=f"{path.name}.", suffix=".partial", ignore_cleanup_errors=True
+        ) as folder:
+            partial = Path(folder) / path.name
+            yield partial
+            partial.replace(path)
     except OSError as error:
-        _raise_user_error(error, path, partial)
-    finally:
-        with suppress(OSError):  # missing, or its folder is not a folder
-            partial.unlink()
+        _raise_user_error(error, path, path)
 
 
-def _raise_user_error(error: OSError, target: Path, partial: Path) -> NoReturn:
-    """Raises a UserError for an OSError that was raised while `partial` was written."""
+def _raise_user_error(error: OSError, path: Path, target: Path) -> NoReturn:
+    """Raises a UserError for an OSError that was raised while an output was written.
+
+    Args:
+      path: the output, for the message.
+      target: the same without links.
+    """
     if isinstance(error, BrokenPipeError):  # of the standard output, as in `tfod predict … | head`
         raise error
     reason = error.strerror or error
     # The error of a full disk has no file name, or both names of a copy.
     files = [Path(name) for name in (error.filename, error.filename2) if isinstance(name, str)]
-    if files and not any(file == target or file.is_relative_to(partial) for file in files):
+    if files and not any(_is_part(file, target) for file in files):
         remedy = "Check the path and its permissions"
         raise UserError(files[0], f"cannot be opened: {reason}", remedy) from error
-    remedy = "Free disk space, or choose another place"
-    raise UserError(target, f"cannot be written: {reason}", remedy) from error
+    remedy = REMEDIES.get(error.errno or 0, "Free disk space, or choose another place")
+    raise UserError(path, f"cannot be written: {reason}", remedy) from error
+
+
+def _is_part(file: Path, target: Path) -> bool:
+    """Whether a file is an output, in it, or in its `.partial` folder."""
+    if not file.is_relative_to(target.parent):
+        return False
+    first, *_ = file.relative_to(target.parent).parts or ("",)
+    is_partial = first.startswith(f"{target.name}.") and first.endswith(".partial")
+    return first == target.name or is_partial
 
 
 def refuse_to_replace(output: Path, sources: Iterable[Path]) -> None:
@@ -131,6 +250,7 @@ def refuse_to_replace(output: Path, sources: Iterable[Path]) -> None:
     Raises:
       UserError: one of the sources is `output`, or is inside.
     """
+    target = os.path.realpath(output)
     for source in sources:
-        if source.resolve().is_relative_to(output.resolve()):
+        if Path(os.path.realpath(source)).is_relative_to(target):
             raise UserError(output, f"would replace {source}", "Choose another --output")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import click
@@ -30,18 +31,27 @@ def compare(
     """
     from tfod.dataset.manifest import load_dataset
     from tfod.evaluation import comparison
-    from tfod.files import refuse_existing
+    from tfod.files import replacing_folder
 
     dataset = load_dataset(data)
     dataset.split(split)  # fails on a missing split before the models load
-    if output is not None:
-        refuse_existing(output, overwrite)
-
-    with progress_bars() as progress:
-        candidates = comparison.find_candidates(models)
-        results = comparison.compare(candidates, dataset, split, progress)
+    candidates = comparison.find_candidates(models)
+    with contextlib.ExitStack() as stack:
+        if output is not None:
+            folder = stack.enter_context(
+                replacing_folder(
+                    output,
+                    overwrite,
+                    kind="a comparison",
+                    is_kind=comparison.is_comparison,
+                    inputs=[data, *models],
+                )
+            )
+        with progress_bars() as progress:
+            results = comparison.compare(candidates, dataset, split, progress)
+        if output is not None:
+            comparison.write_comparison(results, folder)
     for header, rows in comparison.terminal_tables(results):
         table(header, rows)
     if output is not None:
-        comparison.write_comparison(results, output)
         click.echo(f"written: {output}")

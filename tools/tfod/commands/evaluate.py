@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ def evaluate(
     from tfod.detection.detector import Detector
     from tfod.detection.prediction import predict_records
     from tfod.evaluation.metrics import evaluate
-    from tfod.files import refuse_existing
+    from tfod.files import replacing_folder
 
     options = {"--run": run, "--model": model, "--detections": detections}
     sources = {option: path for option, path in options.items() if path is not None}
@@ -76,29 +77,40 @@ def evaluate(
         raise UserError("--input-size", "cannot be combined with --detections", "Remove it")
     dataset = load_dataset(data)
     part = dataset.split(split)
-    if output is not None:
-        refuse_existing(output, overwrite)
-    if detections is not None:
-        ground_truth = [record.annotation for record in read_records(part.shards)]
-        detected = read_results(detections, ground_truth, dataset.classes)
-    else:
-        ground_truth, detected = [], []
-        predictions = predict_records(Detector.load(source, input_size), part.shards)
-        with progress_bars() as progress:
-            for annotation, in_image in tracked(predictions, progress, "images", part.images):
-                ground_truth.append(annotation)
-                detected.append(in_image)
-    metrics, matching = evaluate(ground_truth, detected, dataset.classes.values(), threshold)
-    if output is not None:
-        from tfod.evaluation.report import write_report  # loads Matplotlib
+    with contextlib.ExitStack() as stack:
+        if output is not None:
+            from tfod.evaluation.report import PAGE, is_report, write_report  # loads Matplotlib
 
-        write_report(output, source, dataset, split, detected, metrics, matching)
-        written = output / "report.html"
-    else:
-        folder, stem = (source, "") if source.is_dir() else (source.parent, f"{source.stem}_")
-        metrics.write(written := folder / f"{stem}metrics.json")
+            report = replacing_folder(
+                output, overwrite, kind="a report", is_kind=is_report, inputs=[source, data]
+            )
+            folder = stack.enter_context(report)
+        if detections is not None:
+            ground_truth = [record.annotation for record in read_records(part.shards)]
+            detected = read_results(detections, ground_truth, dataset.classes)
+        else:
+            ground_truth, detected = [], []
+            predictions = predict_records(Detector.load(source, input_size), part.shards)
+            with progress_bars() as progress:
+                for annotation, in_image in tracked(predictions, progress, "images", part.images):
+                    ground_truth.append(annotation)
+                    detected.append(in_image)
+        metrics, matching = evaluate(ground_truth, detected, dataset.classes.values(), threshold)
+        if output is not None:
+            write_report(folder, source, dataset, split, detected, metrics, matching)
+            written = output / PAGE
+        else:
+            written = _metrics_file(source)
+            metrics.write(written)
     _print_metrics(metrics, split)
     click.echo(f"written: {written}")
+
+
+def _metrics_file(source: Path) -> Path:
+    """Returns the file for the metrics of a model: in its folder, or next to a single file."""
+    if source.is_dir():
+        return source / "metrics.json"
+    return source.with_name(f"{source.stem}_metrics.json")
 
 
 def _print_metrics(metrics: Metrics, split: str) -> None:

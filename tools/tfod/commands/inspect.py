@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import table
 from tfod.progress import progress_bars
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tfod.inspection.statistics import Inspection
 
 
 @click.command()
@@ -34,17 +41,42 @@ def inspect(
     Example:
       tfod inspect data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs_data
     """
-    from tfod.files import refuse_existing, replacing_folder
+    from tfod.files import replacing_folder
     from tfod.inspection import statistics
     from tfod.model.pipeline import read_pipeline
     from tfod.model.templates import find_template
 
-    if output is not None:
-        refuse_existing(output, overwrite)
     records = statistics.find_records(data, label_map)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
-    with progress_bars() as progress:
-        inspection = statistics.inspect(records, progress)
+    with contextlib.ExitStack() as stack:
+        if output is not None:
+            from tfod.inspection import page  # loads Matplotlib
+
+            folder = stack.enter_context(
+                replacing_folder(
+                    output,
+                    overwrite,
+                    kind="a page of tfod inspect",
+                    is_kind=page.is_page,
+                    inputs=[data],
+                )
+            )
+        with progress_bars() as progress:
+            inspection = statistics.inspect(records, progress)
+        warnings = statistics.warnings(inspection, config)
+        anchor_table = None if config is None else statistics.anchor_table(inspection, config)
+        if output is not None:
+            page.write_page(folder, data.resolve().name, inspection, warnings, anchor_table)
+    _print_tables(inspection, anchor_table)
+    for warning in warnings:
+        click.echo(f"note: {warning}")
+    if output is not None:
+        click.echo(f"written: {output / page.PAGE}")
+
+
+def _print_tables(inspection: Inspection, anchor_table: pd.DataFrame | None) -> None:
+    from tfod.inspection import statistics
+
     counts = statistics.class_counts(inspection)
     splits = list(dict.fromkeys(split for split, _ in counts.columns))
     table(
@@ -62,18 +94,6 @@ def inspect(
             for name, row in zip(sizes.index, sizes.to_numpy(), strict=True)
         ],
     )
-    anchor_table = None
-    if config is not None:
-        anchor_table = statistics.anchor_table(inspection, config)
+    if anchor_table is not None:
         rows = [[name, *column] for name, column in anchor_table.items()]
         table(["anchors", *anchor_table.index], rows)
-    warnings = statistics.warnings(inspection, config)
-    for warning in warnings:
-        click.echo(f"note: {warning}")
-    if output is not None:
-        from tfod.inspection.page import write_page
-
-        with replacing_folder(output) as partial:
-            title = data.resolve().name
-            write_page(partial / "index.html", title, inspection, warnings, anchor_table)
-        click.echo(f"written: {output / 'index.html'}")

@@ -28,19 +28,25 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
     Example:
       tfod live --model exported_models/signs/model.tflite
     """
+    import contextlib
     import tempfile
 
-    from tfod.files import refuse_existing
-    from tfod.live import fetch_mediapipe, serve, write_site
+    from tfod.files import replacing_folder
+    from tfod.live import fetch_mediapipe, is_site, serve, write_site
     from tfod.progress import progress_bars
 
-    if output is not None:
-        refuse_existing(output, overwrite)
-    with progress_bars("B") as progress:
-        mediapipe = fetch_mediapipe(progress)
-    if output is not None:
-        click.echo(f"written: {write_site(model, output, mediapipe)}")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        site = write_site(model, Path(folder) / "site", mediapipe)
-        serve(site, host, port, lambda address: click.echo(f"Open {address} (stop with Ctrl-C)"))
+    with contextlib.ExitStack() as stack:
+        if output is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        else:
+            site = replacing_folder(
+                output, overwrite, kind="a page of tfod live", is_kind=is_site, inputs=[model]
+            )
+            folder = stack.enter_context(site)
+        with progress_bars("B") as progress:
+            mediapipe = fetch_mediapipe(progress)
+        write_site(model, folder, mediapipe)
+        if output is None:
+            serve(folder, host, port, lambda url: click.echo(f"Open {url} (stop with Ctrl-C)"))
+            return
+    click.echo(f"written: {output}")

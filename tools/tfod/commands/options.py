@@ -7,7 +7,9 @@ from pathlib import Path
 import click
 
 PATH = click.Path(path_type=Path)
-OVERWRITE = click.option("--overwrite", is_flag=True, help="Replace existing output folders.")
+OVERWRITE = click.option(
+    "--overwrite", is_flag=True, help="Replace an output folder that this command wrote earlier."
+)
 INPUT_SIZE = click.option(
     "--input-size",
     type=click.IntRange(32),

@@ -65,9 +65,14 @@ def predict(
     from tfod.detection.detector import Detector
     from tfod.detection.media import find_media
     from tfod.detection.prediction import predict_media
+    from tfod.files import refuse_to_replace
 
     sources = find_media(inputs)
-    detector = Detector.load(model)
+    written = [path for path in (output, json_file, csv_file, voc, save_crops) if path is not None]
+    for folder in (output, voc, save_crops):
+        if folder is not None:
+            others = [path for path in written if path is not folder]
+            refuse_to_replace(folder, [model, *inputs, *others])
     faults: list[UserError] = []
     with contextlib.ExitStack() as stack:
         writers: list[Write] = []
@@ -81,6 +86,7 @@ def predict(
             writers.append(stack.enter_context(outputs.voc_folder(voc, overwrite)))
         if save_crops is not None:
             writers.append(stack.enter_context(outputs.crops(save_crops, overwrite)))
+        detector = Detector.load(model)
         predictions = predict_media(detector, sources, threshold, tiles, faults.append)
         total = sum(source.frames for source in sources)
         progress = stack.enter_context(progress_bars())
@@ -88,9 +94,8 @@ def predict(
             for write in writers:
                 write(prediction)
             click.echo(_line(prediction))
-    for path in (output, json_file, csv_file, voc, save_crops):
-        if path is not None:
-            click.echo(f"written: {path}")
+    for path in written:
+        click.echo(f"written: {path}")
     if faults:
         raise BadFilesError("images", faults, "Fix them; all other images were processed")
 

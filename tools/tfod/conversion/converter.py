@@ -20,10 +20,10 @@ from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
 from tfod.dataset import manifest, records
 from tfod.dataset.label_map import LABEL_MAP, read_label_map, write_label_map
-from tfod.dataset.manifest import Dataset
+from tfod.dataset.manifest import Dataset, Split
 from tfod.dataset.tf_example import Example
 from tfod.errors import UserError
-from tfod.files import read_bytes, refuse_existing, refuse_to_replace, replacing_folder
+from tfod.files import read_bytes, replacing_folder
 from tfod.images import EncodedImage, encode_for_training
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent
@@ -92,52 +92,37 @@ def convert(
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
     assign_splits = _split_function(split, split_by, group_by, seed)
-    _check_output(output, overwrite, (annotations, images))
-    map_function: MapFunction = functools.partial(ordered_map, workers=workers)
-    if beam:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        map_function = functools.partial(beam_map, options=beam, scratch=output.parent)
     fixed_classes = read_label_map(Path(label_map)) if label_map else None
-    with warnings.catch_warnings():
-        # Faults of an image are reported with its path; Pillow's warnings name no file.
-        warnings.filterwarnings("ignore", module="PIL")
-        checked = read_folder(
-            annotations,
-            images,
-            classes=fixed_classes.values() if fixed_classes else None,
-            skip_bad=skip_bad,
-            decode=decode,
-            map_function=map_function,
-            progress=progress,
-        )
-    names = sorted({box.name for annotation in checked.annotations for box in annotation.objects})
-    if not names:
-        raise UserError(annotations, "no annotation contains an object", "Annotate some objects")
-    classes = fixed_classes or dict(enumerate(names, 1))
-    parts, fractions = assign_splits(checked.annotations)
-    class_ids = {name: class_id for class_id, name in classes.items()}
-    total = len(checked.annotations)
-    with replacing_folder(output) as partial:
-        tasks: list[tuple[Path, Sequence[Annotation]]] = []
-        splits = {}
-        for name, part in parts.items():
-            if name == "train":  # training needs mixed classes, evaluation keeps the file order
-                random.Random(seed).shuffle(part)
-            count = min(shards or _shard_count(part), len(part))
-            paths = [partial / shard for shard in records.shard_names(name, count)]
-            ends = [len(part) * index // count for index in range(count + 1)]
-            tasks += zip(paths, (part[a:b] for a, b in itertools.pairwise(ends)), strict=True)
-            splits[name] = manifest.describe_split(part, class_ids, paths)
-        write = functools.partial(_write_shard, class_ids)
-
-        def report(done: int) -> None:
-            progress("write", done, total)
-
+    with replacing_folder(
+        output,
+        overwrite,
+        kind="a data set",
+        is_kind=manifest.is_dataset,
+        inputs=(annotations, images),
+    ) as partial:
+        map_function: MapFunction = functools.partial(ordered_map, workers=workers)
         if beam:
-            beam_map(functools.partial(write, tick=_ignore), tasks, beam, output.parent, chunk=1)
-            report(total)
-        else:
-            counted_map(write, tasks, report, workers if total > FEW_IMAGES else 1)
+            map_function = functools.partial(beam_map, options=beam, scratch=partial.parent)
+        with warnings.catch_warnings():
+            # Faults of an image are reported with its path; Pillow's warnings name no file.
+            warnings.filterwarnings("ignore", module="PIL")
+            checked = read_folder(
+                annotations,
+                images,
+                classes=fixed_classes.values() if fixed_classes else None,
+                skip_bad=skip_bad,
+                decode=decode,
+                map_function=map_function,
+                progress=progress,
+            )
+        annotated = checked.annotations
+        names = sorted({box.name for annotation in annotated for box in annotation.objects})
+        if not names:
+            what = "no annotation contains an object"
+            raise UserError(annotations, what, "Annotate some objects")
+        classes = fixed_classes or dict(enumerate(names, 1))
+        parts, fractions = assign_splits(annotated)
+        splits = _write_shards(partial, parts, classes, shards, seed, workers, beam, progress)
         write_label_map(partial / LABEL_MAP, classes)
         _write_table(partial / TABLE, parts)
         manifest.write_manifest(
@@ -145,7 +130,7 @@ def convert(
             splits,
             fractions,
             seed,
-            remarks=checks.remarks(checked.annotations),
+            remarks=checks.remarks(annotated),
             skipped=checked.skipped,
             unannotated=checked.unannotated,
         )
@@ -171,6 +156,42 @@ def _split_function(
         return parts, {name: round(len(part) / len(checked), 4) for name, part in parts.items()}
 
     return split_from_file
+
+
+def _write_shards(
+    folder: Path,
+    parts: Parts,
+    classes: Mapping[int, str],
+    shards: int | None,
+    seed: int,
+    workers: int | None,
+    beam: Sequence[str],
+    progress: Progress,
+) -> dict[str, Split]:
+    """Writes the TFRecord files of all splits, and returns the statistics of the splits."""
+    class_ids = {name: class_id for class_id, name in classes.items()}
+    tasks: list[tuple[Path, Sequence[Annotation]]] = []
+    splits = {}
+    for name, part in parts.items():
+        if name == "train":  # training needs mixed classes, evaluation keeps the file order
+            random.Random(seed).shuffle(part)
+        count = min(shards or _shard_count(part), len(part))
+        paths = [folder / shard for shard in records.shard_names(name, count)]
+        ends = [len(part) * index // count for index in range(count + 1)]
+        tasks += zip(paths, (part[a:b] for a, b in itertools.pairwise(ends)), strict=True)
+        splits[name] = manifest.describe_split(part, class_ids, paths)
+    write = functools.partial(_write_shard, class_ids)
+    total = sum(map(len, parts.values()))
+
+    def report(done: int) -> None:
+        progress("write", done, total)
+
+    if beam:
+        beam_map(functools.partial(write, tick=_ignore), tasks, beam, folder.parent, chunk=1)
+        report(total)
+    else:
+        counted_map(write, tasks, report, workers if total > FEW_IMAGES else 1)
+    return splits
 
 
 def _write_shard(
@@ -226,17 +247,6 @@ def _group_function(pattern: str) -> Callable[[Annotation], str]:
         return match.group(1 if compiled.groups else 0) or path
 
     return group_of
-
-
-def _check_output(output: Path, overwrite: bool, sources: Sequence[Path]) -> None:
-    """Raises a UserError if the output exists, or if replacing it would delete other files."""
-    refuse_existing(output, overwrite)
-    if output.name in ("", ".."):
-        raise UserError(output, "is not a folder name", "Give a new folder")
-    if output.is_dir() and any(output.iterdir()) and not (output / manifest.MANIFEST).is_file():
-        what = f"contains other files and no {manifest.MANIFEST}, so it is not overwritten"
-        raise UserError(output, what, "Choose another --output")
-    refuse_to_replace(output, sources)
 
 
 def _shard_count(part: Sequence[Annotation]) -> int:

@@ -89,6 +89,11 @@ class Dataset:
         return self.splits[name]
 
 
+def is_dataset(folder: Path) -> bool:
+    """Whether `tfod convert` wrote this folder."""
+    return (folder / MANIFEST).is_file()
+
+
 def load_dataset(folder: Path) -> Dataset:
     """Reads a data set that `tfod convert` wrote.
 
@@ -100,7 +105,7 @@ def load_dataset(folder: Path) -> Dataset:
     manifest = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(folder, "is not a folder", other_folder)
-    if not manifest.is_file():
+    if not is_dataset(folder):
         raise UserError(folder, f"is not a data set: it has no {MANIFEST}", other_folder)
     try:
         content = json.loads(manifest.read_text(encoding="utf-8"))

@@ -21,10 +21,11 @@ from tfod.annotation.voc_writer import write_voc
 from tfod.detection.coco_results import result_entries
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.detection.prediction import Prediction
-from tfod.files import refuse_existing, replacing_file, replacing_folder
+from tfod.files import replacing_file, replacing_folder
 
 CONTACT_SHEET = "contact_sheet.jpg"
 MAX_SHEET_IMAGES = 24
+MARKER = ".tfod-predict"  # in each folder: only such a folder is overwritten
 
 Write = Callable[[Prediction], None]
 
@@ -174,8 +175,14 @@ class _UniqueNames:
 
 @contextmanager
 def _folder(folder: Path, overwrite: bool, option: str) -> Iterator[Path]:
-    refuse_existing(folder, overwrite, option)
-    with replacing_folder(folder) as partial:
+    with replacing_folder(
+        folder,
+        overwrite,
+        kind="marked as an output of tfod predict",
+        is_kind=lambda folder: (folder / MARKER).is_file(),
+        option=option,
+    ) as partial:
+        (partial / MARKER).touch()
         yield partial
 
 

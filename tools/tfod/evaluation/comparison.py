@@ -18,7 +18,6 @@ from tfod.detection.detector import Detector
 from tfod.detection.tflite_file import read_tflite
 from tfod.errors import UserError
 from tfod.evaluation.metrics import evaluate
-from tfod.files import replacing_folder
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline
 from tfod.model.run_folder import RunFolder
@@ -199,11 +198,15 @@ def plot(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def write_comparison(table: pd.DataFrame, output: Path) -> None:
-    """Writes table and plot into a folder, which appears when complete."""
-    with replacing_folder(output) as folder:
-        table.to_csv(folder / TABLE, index=False, float_format="%.6g")
-        plot(table).savefig(folder / PLOT, dpi=120)
+def is_comparison(folder: Path) -> bool:
+    """Whether `write_comparison` wrote this folder."""
+    return (folder / TABLE).is_file() and (folder / PLOT).is_file()
+
+
+def write_comparison(table: pd.DataFrame, folder: Path) -> None:
+    """Writes table and plot into a folder."""
+    table.to_csv(folder / TABLE, index=False, float_format="%.6g")
+    plot(table).savefig(folder / PLOT, dpi=120)
 
 
 def terminal_tables(table: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:

@@ -30,7 +30,6 @@ from tfod.evaluation.image_results import (
 )
 from tfod.evaluation.matching import BOX, Matching
 from tfod.evaluation.metrics import Metrics
-from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.model.run_folder import METRICS_NAME, RunFolder
 from tfod.text import percent, share
@@ -47,8 +46,13 @@ TITLES = {
 }
 
 
+def is_report(folder: Path) -> bool:
+    """Whether `write_report` wrote this folder."""
+    return all((folder / name).is_file() for name in (PAGE, DETECTIONS, METRICS_NAME))
+
+
 def write_report(
-    output: Path,
+    folder: Path,
     source: Path,
     data: Dataset,
     split: str,
@@ -56,9 +60,10 @@ def write_report(
     metrics: Metrics,
     matching: Matching,
 ) -> None:
-    """Writes the report folder. It appears when complete, and replaces an existing folder.
+    """Writes the report.
 
     Args:
+      folder: an empty folder.
       source: the evaluated model, run or detections file. The page includes a run's training
         curves.
       detections: one per image of the split, in its order.
@@ -69,31 +74,30 @@ def write_report(
     for image, result in results.items():
         ranking[result.name].append(image)
     ground_truth, thumbnails = [], {}
-    with replacing_folder(output) as folder:
-        for name in RESULTS:
-            (folder / name).mkdir()
-        for image, record in enumerate(read_records(data.splits[split].shards)):
-            ground_truth.append(record.annotation)
-            name = results[image].name
-            rank = ranking[name].index(image)
-            stem = Path(record.annotation.source_id).stem or "image"
-            file = f"{name}/{rank + 1:04}_{stem}.jpg"
-            pixels = load_rgb(record.image.data)
-            drawn = Image.fromarray(draw_image_result(pixels, matching, image, threshold))
-            drawn.save(folder / file, quality=90)
-            if rank < RESULT_IMAGES[name]:
-                drawn.thumbnail((THUMBNAIL, THUMBNAIL))
-                thumbnails[image] = (file, html_page.photo(drawn, file))
-        write_results(folder / DETECTIONS, ground_truth, detections)
-        metrics.write(folder / METRICS_NAME)
-        parts = [
-            *_summary(source, data, split, metrics),
-            *_plots(matching, threshold),
-            *_mistake_tables(matching, threshold),
-            *_curves(source),
-            *_result_sections(ranking, results, thumbnails),
-        ]
-        html_page.write_page(folder / PAGE, f"{source.name} on {data.folder.name}", parts)
+    for name in RESULTS:
+        (folder / name).mkdir()
+    for image, record in enumerate(read_records(data.splits[split].shards)):
+        ground_truth.append(record.annotation)
+        name = results[image].name
+        rank = ranking[name].index(image)
+        stem = Path(record.annotation.source_id).stem or "image"
+        file = f"{name}/{rank + 1:04}_{stem}.jpg"
+        pixels = load_rgb(record.image.data)
+        drawn = Image.fromarray(draw_image_result(pixels, matching, image, threshold))
+        drawn.save(folder / file, quality=90)
+        if rank < RESULT_IMAGES[name]:
+            drawn.thumbnail((THUMBNAIL, THUMBNAIL))
+            thumbnails[image] = (file, html_page.photo(drawn, file))
+    write_results(folder / DETECTIONS, ground_truth, detections)
+    metrics.write(folder / METRICS_NAME)
+    parts = [
+        *_summary(source, data, split, metrics),
+        *_plots(matching, threshold),
+        *_mistake_tables(matching, threshold),
+        *_curves(source),
+        *_result_sections(ranking, results, thumbnails),
+    ]
+    html_page.write_page(folder / PAGE, f"{source.name} on {data.folder.name}", parts)
 
 
 def _summary(source: Path, data: Dataset, split: str, metrics: Metrics) -> Iterator[str]:

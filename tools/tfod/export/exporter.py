@@ -24,7 +24,7 @@ from tfod.export.tflite_converter import (
     needs_one_thread,
 )
 from tfod.export.tflite_metadata import pack_tflite
-from tfod.files import refuse_existing, refuse_to_replace, replacing_folder
+from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.model.checkpoint import restore_for_inference
 from tfod.model.detection_function import detection_function
@@ -96,8 +96,27 @@ def export(
     source = RunFolder(run)
     if not source.is_run:
         raise UserError(run, "is not a run folder", "Give a folder written by `tfod train`")
-    refuse_existing(output, overwrite)
-    refuse_to_replace(output, [run])
+    with replacing_folder(
+        output,
+        overwrite,
+        kind="an export",
+        is_kind=_is_own,
+        inputs=[run],
+    ) as partial_output:
+        _export(source, ExportFolder(partial_output), input_size, tflite, nms, progress, on_note)
+    return output
+
+
+def _export(
+    source: RunFolder,
+    folder: ExportFolder,
+    input_size: int | None,
+    tflite: Sequence[str] | None,
+    nms: str | None,
+    progress: Progress,
+    on_note: Callable[[str], None],
+) -> None:
+    """Writes the files of `export` into an empty folder."""
     pipeline = read_pipeline(source.config)
     labels = read_label_map(source.label_map)
     if input_size is not None:
@@ -105,7 +124,7 @@ def export(
     variants = _choose_variants(pipeline, tflite, on_note)
     models = 1 + len(variants)
     progress("converting", 0, models)
-    model = restore_for_inference(run, pipeline)
+    model = restore_for_inference(source.path, pipeline)
     detect = detection_function(model)
     shards = _shards(pipeline.eval_input_reader[0]) if pipeline.eval_input_reader else []
     reference = None
@@ -113,39 +132,41 @@ def export(
         class_wise = _class_wise_suppression(pipeline) if variants and nms is None else None
         reference = Reference.from_checkpoint(detector_of(labels, detect), shards, class_wise)
     else:
-        name = ExportFolder(output).parity.name
-        on_note(f"no {name}: the val split of the run's data set is missing")
+        on_note(f"no {folder.parity.name}: the val split of the run's data set is missing")
     threshold = source.threshold(default=DEFAULT_THRESHOLD)
     suppression = nms or _choose_suppression(pipeline, reference)
     one_thread = needs_one_thread(pipeline, suppression)
-    with replacing_folder(output) as partial_output:
-        folder = ExportFolder(partial_output)
-        _save_checkpoint_and_saved_model(model, detect, folder)
-        progress("converting", 1, models)
-        files: list[Path] = []
-        for variant, input_spec, network in convert_to_tflite(
-            model, pipeline, variants, partial(_calibration_images, pipeline), suppression
-        ):
-            files.append(folder.tflite(variant))
-            content = pack_tflite(network, input_spec, labels, threshold, one_thread)
-            files[-1].write_bytes(content)
-            progress("converting", 1 + len(files), models)
-        write_pipeline(pipeline, folder.config)
-        shutil.copyfile(source.label_map, folder.label_map)
-        names = "".join(f"{name}\n" for name in labels.values())
-        folder.labels.write_text(names, encoding="utf-8")
-        if source.metrics.is_file() and input_size is None:
-            shutil.copyfile(source.metrics, folder.metrics)
-        if reference is not None:
-            parity = measure_parity(reference, [folder.path, *files], threshold, progress)
-            parity.to_csv(folder.parity, index=False)
+    _save_checkpoint_and_saved_model(model, detect, folder)
+    progress("converting", 1, models)
+    files: list[Path] = []
+    for variant, input_spec, network in convert_to_tflite(
+        model, pipeline, variants, partial(_calibration_images, pipeline), suppression
+    ):
+        files.append(folder.tflite(variant))
+        content = pack_tflite(network, input_spec, labels, threshold, one_thread)
+        files[-1].write_bytes(content)
+        progress("converting", 1 + len(files), models)
+    write_pipeline(pipeline, folder.config)
+    shutil.copyfile(source.label_map, folder.label_map)
+    names = "".join(f"{name}\n" for name in labels.values())
+    folder.labels.write_text(names, encoding="utf-8")
+    if source.metrics.is_file() and input_size is None:
+        shutil.copyfile(source.metrics, folder.metrics)
+    if reference is not None:
+        parity = measure_parity(reference, [folder.path, *files], threshold, progress)
+        parity.to_csv(folder.parity, index=False)
     if files and one_thread:
         on_note(
             "the .tflite files suppress boxes within each class, as in the config: run them with "
             "MediaPipe, or with LiteRT on one thread; on more threads LiteRT never reports one of "
             "the classes"
         )
-    return output
+
+
+def _is_own(path: Path) -> bool:
+    """Whether `export` wrote this folder. An archive of the model zoo has a SavedModel, too."""
+    folder = ExportFolder(path)
+    return folder.is_export and folder.labels.is_file()
 
 
 def _choose_variants(

@@ -15,12 +15,20 @@ from tfod import html_page
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.inspection.statistics import Inspection, class_counts, size_table
 
+PAGE = "index.html"
+COUNTS_TITLE = "Objects per class"
 MAX_CLASSES = 30  # per plot; more bars are not legible
 MAX_LEGEND_ENTRIES = 12
 
 
+def is_page(folder: Path) -> bool:
+    """Whether `write_page` wrote the only file in this folder."""
+    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
+    return names == [PAGE] and f'alt="{COUNTS_TITLE}"'.encode() in (folder / PAGE).read_bytes()
+
+
 def write_page(
-    path: Path,
+    folder: Path,
     title: str,
     inspection: Inspection,
     warnings: Sequence[str],
@@ -29,6 +37,7 @@ def write_page(
     """Writes the page.
 
     Args:
+      folder: an empty folder.
       title: the name of the data set.
       warnings: sentences, see `statistics.warnings`.
       anchor_table: see `statistics.anchor_table`; None omits the section.
@@ -59,7 +68,7 @@ def write_page(
         ]
         sheet = contact_sheet(images, columns=4, tile=400)
         parts += ["<h2>Examples</h2>", html_page.photo(sheet, "images with their boxes")]
-    html_page.write_page(path, title, parts)
+    html_page.write_page(folder / PAGE, title, parts)
 
 
 def _plot_class_counts(inspection: Inspection) -> Figure:
@@ -71,7 +80,7 @@ def _plot_class_counts(inspection: Inspection) -> Figure:
         axes.barh(counts.index.map(str), counts[split], left=left, label=split)
         left += counts[split].to_numpy()
     axes.invert_yaxis()
-    axes.set(title="Objects per class", xlabel="objects")
+    axes.set(title=COUNTS_TITLE, xlabel="objects")
     axes.legend()
     return figure
 

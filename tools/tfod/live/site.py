@@ -16,7 +16,6 @@ from pathlib import Path
 from tfod.detection.tflite_file import read_tflite
 from tfod.download import cache_folder, download
 from tfod.errors import UserError
-from tfod.files import replacing_folder
 from tfod.progress import Progress, silent
 
 PAGE = Path(__file__).with_name("page")
@@ -28,6 +27,7 @@ DIGEST = (
     "af041dc36cc7e3d1b07fb72b3648d7fd4bdd78b20a086c8a45e074ce8b7dfa72"
 )
 BUNDLE = "vision_bundle.mjs"
+SITE = "site.json"
 
 
 def fetch_mediapipe(progress: Progress = silent) -> Path:
@@ -50,39 +50,39 @@ def fetch_mediapipe(progress: Progress = silent) -> Path:
     return download(PACKAGE, target, DIGEST, progress, remedy)
 
 
-def write_site(model: Path, folder: Path, mediapipe: Path) -> Path:
+def is_site(folder: Path) -> bool:
+    """Whether `write_site` wrote this folder."""
+    return (folder / SITE).is_file() and (folder / "worker.js").is_file()
+
+
+def write_site(model: Path, folder: Path, mediapipe: Path) -> None:
     """Writes the page and a model to a folder that any web server can serve.
 
     The page loads nothing from other servers, and works offline once it has been loaded.
 
     Args:
       model: a `.tflite` written by `tfod export`.
-      folder: appears when complete.
+      folder: an empty folder.
       mediapipe: the archive from `fetch_mediapipe`.
 
-    Returns:
-      `folder`.
-
     Raises:
-      UserError: the model is corrupt, or the folder cannot be written.
+      UserError: the model is corrupt.
     """
     file = read_tflite(model)
-    with replacing_folder(folder) as partial_folder:
-        for source in PAGE.iterdir():
-            shutil.copyfile(source, partial_folder / source.name)
-        shutil.copyfile(model, partial_folder / "model.tflite")
-        site = {
-            "name": model.resolve().parent.name,
-            "classes": list(file.labels.values()),
-            "threshold": file.threshold,
-        }
-        (partial_folder / "site.json").write_text(json.dumps(site), encoding="utf-8")
-        _unpack(mediapipe, partial_folder / "vision")
-        worker = partial_folder / "worker.js"
-        files = sorted(path for path in partial_folder.rglob("*") if path.is_file())
-        version = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
-        worker.write_text(worker.read_text().replace("tfod-VERSION", f"tfod-{version}"))
-    return folder
+    for source in PAGE.iterdir():
+        shutil.copyfile(source, folder / source.name)
+    shutil.copyfile(model, folder / "model.tflite")
+    site = {
+        "name": model.resolve().parent.name,
+        "classes": list(file.labels.values()),
+        "threshold": file.threshold,
+    }
+    (folder / SITE).write_text(json.dumps(site), encoding="utf-8")
+    _unpack(mediapipe, folder / "vision")
+    worker = folder / "worker.js"
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    version = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
+    worker.write_text(worker.read_text().replace("tfod-VERSION", f"tfod-{version}"))
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -144,7 +144,13 @@ def fetch_checkpoint(archive: Archive, progress: Progress = silent) -> Path:
     if digest is not None:
         remedy += f". If the zoo's file is known to have changed, remove {folder}"
     download(archive.url, archive.file, digest, progress, remedy)
-    with replacing_folder(folder) as partial:
+    with replacing_folder(
+        folder,
+        overwrite=True,
+        kind="a checkpoint of the zoo",
+        is_kind=lambda folder: (folder / RECORD).is_file(),
+        option="XDG_CACHE_HOME",
+    ) as partial:
         digests = _unpack(archive.file, partial)
         record = {
             "url": archive.url,

@@ -184,7 +184,12 @@ def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: R
 def _write_run_folder(
     output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings, label_map: Path
 ) -> None:
-    with replacing_folder(output) as partial_output:
+    with replacing_folder(
+        output,
+        overwrite=True,
+        kind="a run folder",
+        is_kind=lambda folder: RunFolder(folder).is_run,
+    ) as partial_output:
         run = RunFolder(partial_output)
         pipelines.write_pipeline(pipeline, run.config)
         write_settings(run, settings)
