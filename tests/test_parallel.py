@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from functools import partial
 
@@ -14,7 +16,12 @@ import pytest
 
 from helpers.limits import scaled
 from tfod.errors import BadFilesError, FileFault, UserError
-from tfod.parallel import CHUNK, counted_map, ordered_map
+from tfod.parallel import CHUNK, counted_map, ordered_map, prepare_processes
+
+KILLED = (
+    "--workers: a worker process was killed, perhaps because the memory is full. "
+    "Free memory, or give a smaller number."
+)
 
 
 def negate(folder, item):
@@ -70,6 +77,37 @@ def test_finished_parts_are_counted_in_all_processes(workers):
     counts = []
     assert counted_map(work, [500, 1500, 1000], counts.append, workers) == [500, 1500, 1000]
     assert counts == sorted(counts) and counts[-1] == 3000
+
+
+def kill_own_process(item, tick=None):
+    if item == CHUNK:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        lambda: list(ordered_map(kill_own_process, range(4 * CHUNK), workers=2)),
+        lambda: counted_map(kill_own_process, [0, CHUNK, 1], lambda count: None, workers=2),
+    ],
+    ids=["ordered", "counted"],
+)
+def test_killed_process_is_one_line(work):
+    """The system kills a process if there is no memory left."""
+    with pytest.raises(UserError) as caught:
+        work()
+    assert str(caught.value) == KILLED
+
+
+def test_killed_fork_server_is_one_line():
+    prepare_processes("tfod.parallel")
+    server = multiprocessing.forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGSTOP)  # so that it is killed while it should start a process
+    threading.Timer(0.3, os.kill, (server, signal.SIGKILL)).start()
+    with pytest.raises(UserError) as caught:
+        list(ordered_map(len, ["a"] * 2 * CHUNK, workers=2))
+    assert str(caught.value) == KILLED
+    assert list(ordered_map(len, ["a"] * 2 * CHUNK, workers=2)) == [1] * 2 * CHUNK
 
 
 def sleep_long(folder, item):

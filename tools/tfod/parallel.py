@@ -19,9 +19,12 @@ from concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from tfod.errors import UserError
 
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
@@ -54,7 +57,7 @@ def ordered_map(
         pending: deque[Future[list[Result]]] = deque()
         while True:
             for chunk in islice(chunks, 3 * workers - len(pending)):
-                pending.append(pool.submit(_apply_to_chunk, chunk))
+                pending.append(_submit(pool, _apply_to_chunk, chunk))
             if not pending:
                 return
             yield from pending.popleft().result()
@@ -107,7 +110,7 @@ def counted_map(
         return [function(item, lambda: on_count(next(numbers))) for item in items]
     counter: Synchronized[int] = _context().Value("Q")
     with process_pool(workers, _set_function, (function, counter)) as pool:
-        futures: list[Future[Result]] = [pool.submit(_apply_counted, item) for item in items]
+        futures: list[Future[Result]] = [_submit(pool, _apply_counted, item) for item in items]
         pending = set(futures)
         while pending:
             done, pending = wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)
@@ -140,14 +143,31 @@ def process_pool(
     Args:
       workers: number of processes.
       initializer: called as `initializer(*arguments)` when a process starts.
+
+    Raises:
+      UserError: a process was killed.
     """
     pool = ProcessPoolExecutor(
         workers, _context(), initializer=_initialize, initargs=(initializer, arguments)
     )
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise _killed() from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[..., Result], item: object) -> Future:
+    try:
+        return pool.submit(function, item)
+    except (EOFError, OSError) as error:  # the fork server cannot start a process
+        raise _killed() from error
+
+
+def _killed() -> UserError:
+    what = "a worker process was killed, perhaps because the memory is full"
+    return UserError("--workers", what, "Free memory, or give a smaller number")
 
 
 def _context() -> multiprocessing.context.BaseContext:

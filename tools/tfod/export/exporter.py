@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
     from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CALIBRATION_IMAGES = 200  # training images that give the activation ranges for int8
 DEFAULT_THRESHOLD = 0.5  # recommended score threshold of a run that was never evaluated
 
@@ -96,13 +100,12 @@ def export(
     source = RunFolder(run)
     if not source.is_run:
         raise UserError(run, "is not a run folder", "Give a folder written by `tfod train`")
-    with replacing_folder(
-        output,
-        overwrite,
-        kind="an export",
-        is_kind=_is_own,
-        inputs=[run],
-    ) as partial_output:
+    with (
+        replacing_folder(
+            output, overwrite, kind="an export", is_kind=_is_own, inputs=[run]
+        ) as partial_output,
+        _full_disk_as_os_error(),
+    ):
         _export(source, ExportFolder(partial_output), input_size, tflite, nms, progress, on_note)
     return output
 
@@ -161,6 +164,20 @@ def _export(
             "MediaPipe, or with LiteRT on one thread; on more threads LiteRT never reports one of "
             "the classes"
         )
+
+
+@contextmanager
+def _full_disk_as_os_error() -> Iterator[None]:
+    """Raises an OSError for TensorFlow's error of a full disk."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        for number in DISK_FULL:
+            if os.strerror(number) in error.message:
+                raise OSError(number, os.strerror(number)) from error
+        raise
 
 
 def _is_own(path: Path) -> bool:
