@@ -17,6 +17,7 @@ from tfod.commands.sample import sample
 from tfod.commands.train import train
 from tfod.commands.zoo import zoo
 from tfod.errors import BadFilesError, UserError
+from tfod.text import printable
 
 
 class _Commands(click.Group):
@@ -30,11 +31,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BadFilesError as error:
             for fault in error.errors:
-                click.echo(f"tfod: {fault}", err=True)
-            click.echo(f"tfod: {error}", err=True)
+                click.echo(f"tfod: {printable(str(fault))}", err=True)
+            click.echo(f"tfod: {printable(str(error))}", err=True)
             sys.exit(2)
         except UserError as error:
-            click.echo(f"tfod: {error}", err=True)
+            click.echo(f"tfod: {printable(str(error))}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo(

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfod import figures
+from tfod.text import printable
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -44,20 +47,27 @@ def write_page(path: Path, title: str, parts: Iterable[str]) -> None:
       title: plain text, shown as the heading.
       parts: HTML elements below the heading.
     """
-    title = html.escape(title)
+    title = html.escape(printable(title))
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{title}</title><style>{STYLE}</style>"
     )
     body = "\n".join((f"<h1>{title}</h1>", *parts))
-    path.write_text(f'<!doctype html>\n<html lang="en">{head}\n{body}\n</html>\n', encoding="utf-8")
+    page = f'<!doctype html>\n<html lang="en">{head}\n{body}\n</html>\n'
+    path.write_text(page, encoding="utf-8", errors="backslashreplace")
+
+
+def text(value: object) -> str:
+    """Returns foreign text, such as a file name, for use in a sentence.
+
+    `bdi` keeps Arabic or Hebrew from changing the order of the words around it.
+    """
+    return f"<bdi>{html.escape(printable(str(value)))}</bdi>"
 
 
 def plot(figure: Figure) -> str:
     """Returns a plot as an image element. The alternative text is the title of its first axes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return embed(buffer.getvalue(), "png", figure.axes[0].get_title())
+    return embed(figures.png(figure), "png", figure.axes[0].get_title())
 
 
 def photo(image: Image.Image, text: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
-from tfod.commands.tables import table
+from tfod.commands.tables import say, table
 from tfod.progress import progress_bars
 
 
@@ -54,4 +54,4 @@ def compare(
     for header, rows in comparison.terminal_tables(results):
         table(header, rows)
     if output is not None:
-        click.echo(f"written: {output}")
+        say(f"written: {output}")

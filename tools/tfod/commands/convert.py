@@ -7,7 +7,7 @@ import gc
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
-from tfod.commands.tables import table
+from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
 
@@ -89,13 +89,15 @@ def convert(
     with progress_bars("file") as progress:
         decode = verify == "decode"
         data = convert(split=fractions, decode=decode, beam=beam, progress=progress, **arguments)
+    parts = data.splits.values()
     table(
-        ["split", "images", *data.classes.values()],
+        ["objects", *data.splits],
         [
-            [name, part.images, *(part.objects_per_class[label] for label in data.classes.values())]
-            for name, part in data.splits.items()
+            [name, *(part.objects_per_class[name] for part in parts)]
+            for name in data.classes.values()
         ],
+        total=["images", *(part.images for part in parts)],
     )
     for remark in data.remarks:
-        click.echo(f"note: {remark.what}", err=True)
-    click.echo(f"written: {data.folder}")
+        note(remark.what)
+    say(f"written: {data.folder}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH
-from tfod.commands.tables import table
+from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
 from tfod.text import percent, share
@@ -103,7 +103,7 @@ def evaluate(
             written = _metrics_file(source)
             metrics.write(written)
     _print_metrics(metrics, split)
-    click.echo(f"written: {written}")
+    say(f"written: {written}")
 
 
 def _metrics_file(source: Path) -> Path:
@@ -124,7 +124,7 @@ def _print_metrics(metrics: Metrics, split: str) -> None:
         ],
     )
     objects = metrics.objects
-    click.echo(
+    say(
         f"{metrics.images} images, {objects} objects. At threshold {metrics.threshold:.2f}: "
         f"{metrics.identified} identified ({percent(metrics.identified, objects)}), "
         f"{metrics.missed} missed, "

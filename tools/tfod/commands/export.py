@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH
-from tfod.commands.tables import table
+from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
 
@@ -51,8 +50,6 @@ def export(
     Example:
       tfod export --run runs/signs --output exported_models/signs
     """
-    from tqdm import tqdm
-
     from tfod.export import export
     from tfod.export.tflite_converter import VARIANTS
     from tfod.model import ExportFolder
@@ -64,14 +61,11 @@ def export(
                 "--tflite", f"unknown variant {variant!r}", f"Choose from {', '.join(VARIANTS)}"
             )
 
-    def note(text: str) -> None:
-        tqdm.write(f"note: {text}", file=sys.stderr)  # above the progress bar
-
     with progress_bars("model") as progress:
         export(run, output, overwrite, input_size, variants, nms, progress, note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
-        click.echo(f"{size / 1e6:8.2f} MB  {path}")
+        say(f"{size / 1e6:8.2f} MB  {path}")
     parity = ExportFolder(output).parity
     if parity.is_file():
         _print_parity(parity)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
-from tfod.commands.tables import table
+from tfod.commands.tables import say, table
 from tfod.progress import progress_bars
 
 if TYPE_CHECKING:
@@ -69,9 +69,9 @@ def inspect(
             page.write_page(folder, data.resolve().name, inspection, warnings, anchor_table)
     _print_tables(inspection, anchor_table)
     for warning in warnings:
-        click.echo(f"note: {warning}")
+        say(f"note: {warning}")
     if output is not None:
-        click.echo(f"written: {output / page.PAGE}")
+        say(f"written: {output / page.PAGE}")
 
 
 def _print_tables(inspection: Inspection, anchor_table: pd.DataFrame | None) -> None:

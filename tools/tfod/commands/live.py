@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.tables import say
 
 
 @click.command()
@@ -47,6 +48,6 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
             mediapipe = fetch_mediapipe(progress)
         write_site(model, folder, mediapipe)
         if output is None:
-            serve(folder, host, port, lambda url: click.echo(f"Open {url} (stop with Ctrl-C)"))
+            serve(folder, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))
             return
-    click.echo(f"written: {output}")
+    say(f"written: {output}")

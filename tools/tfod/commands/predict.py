@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.tables import say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
 
@@ -93,9 +94,9 @@ def predict(
         for prediction in tracked(predictions, progress, "images", total):
             for write in writers:
                 write(prediction)
-            click.echo(_line(prediction))
+            say(_line(prediction))
     for path in written:
-        click.echo(f"written: {path}")
+        say(f"written: {path}")
     if faults:
         raise BadFilesError("images", faults, "Fix them; all other images were processed")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import PATH
+from tfod.commands.tables import say
 from tfod.progress import progress_bars
 
 
@@ -29,4 +30,4 @@ def sample(output: Path, count: int, seed: int) -> None:
 
     with progress_bars() as progress:
         write_sample(output, count, seed, progress)
-    click.echo(f"written: {count} images in {output}/images, {output}/annotations")
+    say(f"written: {count} images in {output}/images, {output}/annotations")

@@ -1,16 +1,48 @@
-"""Prints tables in the terminal."""
+"""Prints messages and tables in the terminal."""
 
 from __future__ import annotations
 
+import sys
 
-def table(header: list[str], rows: list[list]) -> None:
-    """Prints a table. The first column is left-aligned, the others are right-aligned."""
+import click
+
+from tfod.text import printable
+
+
+def say(text: str) -> None:
+    """Prints a line on the standard output."""
+    click.echo(printable(text))
+
+
+def note(text: str) -> None:
+    """Prints a note on the standard error output, above a progress bar."""
+    from tqdm import tqdm
+
+    tqdm.write(printable(f"note: {text}"), file=sys.stderr)
+
+
+def table(header: list[str], rows: list[list], total: list | None = None) -> None:
+    """Prints a table. The first column is left-aligned, the others are right-aligned.
+
+    Cells are plain text: markup of Rich and control characters have no effect. In a narrow
+    terminal the widest column is wrapped first.
+
+    Args:
+      total: a row below a line, at the end.
+    """
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
+
+    def cell(value: object) -> Text:
+        return Text(printable(str(value)))
 
     grid = Table()
     for index, title in enumerate(header):
-        grid.add_column(title, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        grid.add_column(cell(title), justify="right" if index else "left", overflow="fold")
     for row in rows:
-        grid.add_row(*(str(cell) for cell in row))
+        grid.add_row(*map(cell, row))
+    if total is not None:
+        grid.add_section()
+        grid.add_row(*map(cell, total))
     Console().print(grid)

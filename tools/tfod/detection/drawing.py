@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tfod.detection.detections import Detections
+from tfod.text import printable
 
 
 def draw_detections(
@@ -34,7 +35,7 @@ def draw_detections(
         class_id=detections.class_ids - 1,
     )
     labels = [
-        f"{name} {score:.0%}" if with_scores else name
+        printable(f"{name} {score:.0%}" if with_scores else name)
         for name, score in zip(detections.names, detections.scores, strict=True)
     ]
     thickness = sv.calculate_optimal_line_thickness((width, height))

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tfod import figures
 from tfod.dataset.manifest import Dataset
 from tfod.dataset.records import read_records
 from tfod.detection.detector import Detector
@@ -22,6 +23,7 @@ from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline
 from tfod.model.run_folder import RunFolder
 from tfod.progress import Progress, silent, tracked
+from tfod.text import printable
 
 TABLE, PLOT = "comparison.csv", "comparison.png"
 MARKERS = {"run": "o", "SavedModel": "s", "TFLite": "^"}
@@ -102,7 +104,7 @@ def _row(candidate: Candidate, data: Dataset, split: str, progress: Progress) ->
     detector = Detector.load(candidate.path)
     ground_truth, detections, seconds = [], [], []
     part = data.split(split)
-    title = f"{candidate.name}, {candidate.kind}"
+    title = printable(f"{candidate.name}, {candidate.kind}")
     for record in tracked(read_records(part.shards), progress, title, part.images):
         pixels = detector.decode(record.image.data)
         started = time.perf_counter()
@@ -183,7 +185,7 @@ def plot(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     for row in table.itertuples():
-        label = f"{row.model}, {row.kind}"
+        label = figures.label(f"{row.model}, {row.kind}")
         axes.plot(row.ms, row.AP50, MARKERS[row.kind], markersize=10, alpha=0.7, label=label)
     axes.set(
         title="Speed and accuracy",
@@ -206,7 +208,7 @@ def is_comparison(folder: Path) -> bool:
 def write_comparison(table: pd.DataFrame, folder: Path) -> None:
     """Writes table and plot into a folder."""
     table.to_csv(folder / TABLE, index=False, float_format="%.6g")
-    plot(table).savefig(folder / PLOT, dpi=120)
+    (folder / PLOT).write_bytes(figures.png(plot(table)))
 
 
 def terminal_tables(table: pd.DataFrame) -> Iterator[tuple[list[str], list[list[str]]]]:

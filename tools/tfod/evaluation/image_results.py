@@ -9,6 +9,7 @@ import numpy as np
 
 from tfod.evaluation.error_analysis import mistakes
 from tfod.evaluation.matching import BOX, Matching
+from tfod.text import printable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,7 +134,7 @@ def draw_image_result(
             text_position=sv.Position.BOTTOM_LEFT if is_truth else sv.Position.TOP_LEFT,
             smart_position=True,
         )
-        scene = annotator.annotate(scene, boxes, labels)
+        scene = annotator.annotate(scene, boxes, list(map(printable, labels)))
     return np.ascontiguousarray(scene[..., ::-1])
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from tfod.evaluation.counts import curve
 from tfod.evaluation.matching import BOX, IOU, Matching
+from tfod.figures import label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ def precision_recall(matching: Matching) -> Figure:
         points = curve(matching, name)
         if not points.empty and points["recall"].notna().all():
             style = ("-", "--", ":", "-.")[number // 10 % 4]
-            axes.plot(points["recall"], points["precision"], style, label=name)
+            axes.plot(points["recall"], points["precision"], style, label=label(name))
     axes.set(
         title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1)
     )
@@ -94,8 +95,9 @@ def confusion(table: pd.DataFrame) -> Figure:
         if value:
             color = "white" if fractions[row, column] > 0.5 else "black"
             axes.text(column, row, value, ha="center", va="center", color=color)
-    axes.set_xticks(range(len(table)), table.columns, rotation=30, ha="right")
-    axes.set_yticks(range(len(table)), table.index)
+    labels = [label(name) for name in table.index]
+    axes.set_xticks(range(len(table)), labels, rotation=30, ha="right")
+    axes.set_yticks(range(len(table)), labels)
     axes.set(title="Confusion matrix", xlabel="detected class", ylabel="true class")
     return figure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,8 +101,8 @@ def write_report(
 
 def _summary(source: Path, data: Dataset, split: str, metrics: Metrics) -> Iterator[str]:
     yield (
-        f"<p>{html.escape(str(source))} on the {html.escape(split)} split of "
-        f"{html.escape(str(data.folder))}: {metrics.images} images with {metrics.objects} "
+        f"<p>{html_page.text(source)} on the {html_page.text(split)} split of "
+        f"{html_page.text(data.folder)}: {metrics.images} images with {metrics.objects} "
         f"objects. Detections with a score of at least {metrics.threshold:.2f} count. A detection "
         "is correct if its class is right and its box has an IoU of at least 0.5 with the object's."
         "</p>"

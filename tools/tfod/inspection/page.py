@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tfod import html_page
 from tfod.detection.drawing import contact_sheet, draw_detections
+from tfod.figures import label
 from tfod.inspection.statistics import Inspection, class_counts, size_table
 
 PAGE = "index.html"
@@ -47,7 +47,7 @@ def write_page(
         f"{len(inspection.classes)} classes.</p>",
     ]
     if warnings:
-        items = "".join(f"<li>{html.escape(warning)}</li>" for warning in warnings)
+        items = "".join(f"<li>{html_page.text(warning)}</li>" for warning in warnings)
         parts.append(f"<h2>Before training</h2><ul>{items}</ul>")
     parts += ["<h2>Classes</h2>", html_page.table(class_counts(inspection))]
     figures = (
@@ -77,8 +77,9 @@ def _plot_class_counts(inspection: Inspection) -> Figure:
     counts = class_counts(inspection).xs("objects", axis=1, level=1).head(MAX_CLASSES)
     left = np.zeros(len(counts))
     for split in counts:
-        axes.barh(counts.index.map(str), counts[split], left=left, label=split)
+        axes.barh(range(len(counts)), counts[split], left=left, label=label(split))
         left += counts[split].to_numpy()
+    axes.set_yticks(range(len(counts)), [label(name) for name in counts.index])
     axes.invert_yaxis()
     axes.set(title=COUNTS_TITLE, xlabel="objects")
     axes.legend()
@@ -93,7 +94,7 @@ def _plot_box_sizes(inspection: Inspection) -> Figure:
         of_class = boxes[boxes["class"] == name]
         width = 100 * (of_class["xmax"] - of_class["xmin"])
         height = 100 * (of_class["ymax"] - of_class["ymin"])
-        axes.scatter(width, height, s=8, alpha=0.5, label=name)
+        axes.scatter(width, height, s=8, alpha=0.5, label=label(name))
     axes.set(
         title="Box sizes",
         xlabel="width, % of the image",
