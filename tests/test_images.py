@@ -5,14 +5,18 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from helpers.png_files import png_file
-from tfod.errors import FileFault
-from tfod.images import check_image, encode_for_training, load_rgb
+from tfod.errors import FileFault, UserError
+from tfod.image_files import find_images, list_images
+from tfod.images import as_rgb, check_image, encode_for_training, load_rgb
 
 HEIGHT, WIDTH = 12, 20
 RNG = np.random.default_rng(7)
@@ -162,11 +166,9 @@ def test_gray_jpeg_is_unchanged_and_cmyk_jpeg_is_converted(tmp_path, tf_decode):
     assert np.abs(tf_decode(image.data) - np.asarray(smooth(), int)).mean() < 6
 
 
-@pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("format_name", ["PNG", "JPEG"])
-def test_exif_orientation_is_applied(tmp_path, tf_decode, orientation, format_name):
+def with_orientation(orientation: int, format_name: str) -> bytes:
+    """Returns an image that is `smooth()` when the EXIF orientation is applied."""
     upright = np.asarray(smooth())
-    # Stored pixels that become `upright` when the orientation is applied.
     stored_pixels = {
         1: upright,
         2: upright[:, ::-1],
@@ -179,21 +181,108 @@ def test_exif_orientation_is_applied(tmp_path, tf_decode, orientation, format_na
     }
     exif = Image.Exif()
     exif[0x0112] = orientation
-    stored = Image.fromarray(np.ascontiguousarray(stored_pixels[orientation]))
+    return encoded(np.ascontiguousarray(stored_pixels[orientation]), format_name, exif=exif)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format_name", ["PNG", "JPEG"])
+def test_exif_orientation_is_applied(tmp_path, tf_decode, orientation, format_name):
+    upright = np.asarray(smooth())
     path = tmp_path / "rotated"
-    path.write_bytes(encoded(stored, format_name, exif=exif))
+    path.write_bytes(with_orientation(orientation, format_name))
+    stored_size = (48, 64) if orientation >= 5 else (64, 48)
 
     header = check_image(path)
-    assert (header.stored, header.upright) == (stored.size, (64, 48))
+    assert (header.stored, header.upright) == (stored_size, (64, 48))
     assert np.abs(load_rgb(path) - upright.astype(int)).mean() < 4
-    assert load_rgb(path, rotate=False).shape[:2] == stored.size[::-1]
+    assert load_rgb(path, rotate=False).shape[:2] == stored_size[::-1]
     not_rotated = encode_for_training(path)
     assert not_rotated.data == path.read_bytes()
-    assert (not_rotated.width, not_rotated.height) == stored.size
+    assert (not_rotated.width, not_rotated.height) == stored_size
     rotated = encode_for_training(path, rotate=True)
     assert (rotated.width, rotated.height) == (64, 48)
     assert np.abs(tf_decode(rotated.data) - upright.astype(int)).mean() < 4
     assert "exif" not in Image.open(io.BytesIO(rotated.data)).info or orientation == 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiff_is_rotated_once(tmp_path, tf_decode, orientation):
+    path = tmp_path / "rotated.tif"
+    path.write_bytes(with_orientation(orientation, "TIFF"))
+    for decode in (True, False):
+        header = check_image(path, decode)
+        assert (header.stored, header.upright, header.orientation) == ((64, 48), (64, 48), 1)
+    pixels = np.asarray(smooth())
+    for rotate in (True, False):
+        np.testing.assert_array_equal(load_rgb(path, rotate), pixels)
+        image = encode_for_training(path, rotate)
+        assert (image.width, image.height) == (64, 48)
+        np.testing.assert_array_equal(tf_decode(image.data), pixels)
+    with Image.open(path) as image:
+        np.testing.assert_array_equal(as_rgb(image), pixels)
+
+
+@pytest.mark.parametrize("format_name", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_orientation_in_xmp_data_is_ignored_as_browsers_do(tmp_path, format_name):
+    xmp = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    if format_name == "PNG":
+        options = {"pnginfo": PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    elif format_name == "TIFF":
+        options = {"tiffinfo": {700: xmp.encode()}}
+    else:
+        options = {"xmp": xmp.encode()}
+    path = tmp_path / "image"
+    path.write_bytes(encoded(smooth(), format_name, **options))
+    assert Image.open(path).getexif()[0x0112] == 6  # Pillow uses it
+    assert check_image(path).orientation == 1
+    assert load_rgb(path).shape == (48, 64, 3)
+    # An EXIF orientation beside it counts.
+    if format_name != "TIFF":
+        exif = Image.Exif()
+        exif[0x0112] = 3
+        path.write_bytes(encoded(smooth(), format_name, exif=exif, **options))
+        assert check_image(path).orientation == 3
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
+
+
+@pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="pillow-heif reads HEIC")
+@pytest.mark.parametrize("name", ["photo.HEIC", "photo.jpg"])
+def test_heic_is_reported_with_its_remedy(tmp_path, name):
+    path = tmp_path / "photos" / name
+    path.parent.mkdir()
+    path.write_bytes(HEIC)
+    message = f"{path}: HEIC is not supported. Install pillow-heif, or convert it to JPEG."
+    for read in (check_image, load_rgb, encode_for_training):
+        with pytest.raises(FileFault) as caught:
+            read(path)
+        assert str(caught.value) == message
+    if name.endswith("HEIC"):
+        with pytest.raises(UserError) as caught:
+            find_images([path.parent])
+        assert str(caught.value) == message
+        for filename in ("photo.heic", "photo.jpg", "photo"):
+            with pytest.raises(FileFault) as caught:
+                list_images(path.parent).find(Path("a.xml"), filename)
+            assert str(caught.value) == message
+        # A converted copy is used.
+        smooth().save(path.with_suffix(".jpg"))
+        assert list_images(path.parent).find(Path("a.xml"), "photo.HEIC") == "photo.jpg"
+
+
+@pytest.mark.skipif(find_spec("pillow_heif") is None, reason="needs pillow-heif")
+def test_heic_is_read_with_pillow_heif(tmp_path):
+    from pillow_heif import from_pillow
+
+    path = tmp_path / "photo.heic"
+    from_pillow(smooth()).save(path, quality=90)
+    assert list_images(tmp_path).find(Path("a.xml"), "photo.jpg") == "photo.heic"
+    assert check_image(path).stored == (64, 48)
+    image = encode_for_training(path)
+    assert image.format == b"jpeg"
+    assert np.abs(load_rgb(path) - np.asarray(smooth(), int)).mean() < 6
 
 
 def test_bytes_can_be_loaded():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
+from helpers.limits import scaled
 from helpers.table_files import HEADER, coco
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.annotation import Box
@@ -224,9 +226,20 @@ def test_yolo_fault_is_reported(tmp_path, faults, text, message):
         ({"notes/x.yaml": "[", }, "x.yaml: cannot be read: "),
         ({"notes/x.yaml": "names: [a]", "notes/y.yaml": "names: [b]"}, "has x.yaml and y.yaml, wh"),
         ({"notes/x.yaml": "names: {a: b}"}, "x.yaml: has a class without a number or a name"),
-        ({"notes/x.yaml": "!!python/object/apply:os.system [id]"}, "x.yaml: cannot be read: "),
+        ({"notes/x.yaml": "!!python/object/apply:os.system [id]"}, "but no class names. Put data"),
         ({"notes/x.yaml": "[" * 100_000}, "x.yaml: cannot be read: "),
         ({"notes/classes.txt": "a\n\nb"}, "classes.txt: has a class without a number or a name"),
+        ({"data.yaml": "names: stop"}, "data.yaml: its 'names' is 'stop', not a list"),
+        ({"data.yaml": "names: 2"}, "data.yaml: its 'names' is '2', not a list"),
+        ({"data.yaml": "names: []"}, "data.yaml: its 'names' is empty"),
+        ({"data.yaml": "names: {0: a, 00: b}"}, "has a class without a number or a name"),
+        ({"data.yaml": "names: [[a, b]]"}, "has a class without a number or a name"),
+        ({"data.yaml": "names: [&b {? [a] : c}, *b]"}, "has a class without a number or a name"),
+        ({"data.yaml": "names:\n  ? " + "9" * 5000 + "\n  : a"}, "without a number or a name"),
+        ({"data.yaml": "a: &a [*a]\nnames: *a"}, "has a class without a number or a name"),
+        ({"data.yaml": "names: [a]\nkpt_shape: 17"}, "its 'kpt_shape' is not a number of keypoi"),
+        ({"data.yaml": "names: [a]\nkpt_shape: [17, 4]"}, "its 'kpt_shape' is not a number of"),
+        ({"data.yaml": "x" * (2 << 20)}, "data.yaml: is too large for class names"),
     ],
 )  # fmt: skip
 def test_invalid_class_names_are_reported(tmp_path, faults, files, message):
@@ -235,6 +248,61 @@ def test_invalid_class_names_are_reported(tmp_path, faults, files, message):
         (tmp_path / name).write_text(text)
     (fault,) = faults()
     assert message in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("[off, on]", ["off", "on"]),  # YAML 1.1 reads these as other values
+        ("[030, 0x1F, 1_000, 1:30]", ["030", "0x1F", "1_000", "1:30"]),
+        ("[2020-01-01, 1.50, ~, null, .inf]", ["2020-01-01", "1.50", "~", "null", ".inf"]),
+        ("['no', \"y\", 'a  b']", ["no", "y", "a b"]),
+        ("{0: off, 1: 1e3}", ["off", "1e3"]),
+        ("{'0': a, 01: b}", ["a", "b"]),
+        ("\n  - &n off\n  - b\n  - [*n]", None),
+        ("&n\n  - off\nother: *n", ["off"]),
+    ],
+)
+def test_yolo_name_is_the_text_that_was_written(tmp_path, boxes, faults, text, names):
+    (tmp_path / "data.yaml").write_text(f"names: {text}")
+    lines = [f"{number} 0.5 0.5 0.{number + 1} 0.2" for number in range(len(names or "?"))]
+    yolo(tmp_path / "notes", text="\n".join(lines))
+    if names is None:
+        assert "has a class without a number or a name" in faults()[0]
+    else:
+        assert [box.name for box in boxes()["a.jpg"]] == names
+
+
+@pytest.mark.parametrize("line", ["names: *l20", "names: [*l20, *l20]", "x: *l20\nnames: [a]"])
+def test_yaml_alias_bomb_takes_no_time_and_memory(tmp_path, line):
+    lists = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 10)}]" for n in range(1, 21)]
+    (tmp_path / "data.yaml").write_text("\n".join(["l0: &l0 [lol]", *lists, line]))
+    yolo(tmp_path / "labels", text="0 0.5 0.5 0.1 0.1")
+    write_image(tmp_path / "images/a.jpg")
+    started = time.process_time()
+    try:
+        assert read_folder(tmp_path / "labels", tmp_path / "images").annotations
+    except UserError as error:
+        assert "has a class without a number or a name" in str(error)
+    assert time.process_time() - started < scaled(1)
+
+
+@pytest.mark.parametrize("shape", ["[2, 3]", "[3, 2]"])
+def test_box_of_a_pose_label_is_read(tmp_path, boxes, shape):
+    (tmp_path / "data.yaml").write_text(f"kpt_shape: {shape}\nnames: [stop]")
+    points = "0.1 0.2 2 0.9 0.8 1"
+    yolo(tmp_path / "notes", text=f"0 0.5 0.5 0.5 0.2 {points}\n0 0.5 0.5 0.25 0.2\n")
+    assert boxes()["a.jpg"] == (Box("stop", 10, 12, 30, 18), Box("stop", 15, 12, 25, 18))
+
+
+@pytest.mark.parametrize("points", ["0.1 0.2", "0.1 0.2 2 0.9 0.8 1 0.3 0.4"])
+def test_pose_label_with_another_number_of_keypoints_is_reported(tmp_path, faults, points):
+    (tmp_path / "data.yaml").write_text("kpt_shape: [2, 3]\nnames: [stop]")
+    yolo(tmp_path / "notes", text=f"0 0.5 0.5 0.5 0.2 {points}")
+    assert faults()[0].endswith(
+        f"line 1 has {5 + len(points.split())} values. "
+        "Write class, x, y, width, height and 6 values of keypoints."
+    )
 
 
 def test_csv_is_read(tmp_path, boxes):
@@ -264,6 +332,7 @@ def test_csv_is_read(tmp_path, boxes):
          "'a.jpg': its size is 30 x 40 and 40 x 30. Keep the correct one"),
         (HEADER + "a.jpg,40,30,stop,1,2,51,12\n", "'a.jpg': line 2 'stop' at 1, 2, 51, 12 ex"),
         (HEADER + "x.jpg,40,30,stop,1,2,11,12\n", "no image 'x.jpg' in "),
+        (HEADER + "a.jpg,40,30,stop,1,2,11,12,5\n", "line 2: has more values than columns: '5'"),
     ],
 )  # fmt: skip
 def test_csv_fault_is_reported(tmp_path, boxes, faults, text, message):
@@ -273,6 +342,29 @@ def test_csv_fault_is_reported(tmp_path, boxes, faults, text, message):
         assert boxes() == {"a.jpg": ()}
     else:
         assert any(fault.startswith(f"{path}: ") and message in fault for fault in faults())
+
+
+def test_csv_in_a_subfolder_belongs_to_the_images_of_that_subfolder(tmp_path, boxes):
+    for part in ("train", "valid"):
+        write_image(tmp_path / f"images/{part}/same.jpg")
+        (tmp_path / f"notes/{part}").mkdir()
+        row = f"same.jpg,40,30,stop,1,2,{len(part)},12\n"
+        (tmp_path / f"notes/{part}/_annotations.csv").write_text(HEADER + row)
+    assert boxes() == {
+        "train/same.jpg": (Box("stop", 1, 2, 5, 12),),
+        "valid/same.jpg": (Box("stop", 1, 2, 5, 12),),
+    }
+
+
+def test_our_data_set_is_read_from_its_csv_and_not_from_its_json(tmp_path, boxes, faults):
+    (tmp_path / "notes/annotations.csv").write_text(HEADER + "a.jpg,40,30,stop,1,2,11,12\n")
+    manifest = tmp_path / "notes/dataset.json"
+    manifest.write_text('{"version": 1, "splits": {}}')
+    assert boxes() == {"a.jpg": (Box("stop", 1, 2, 11, 12),)}
+    coco(manifest)  # a COCO file of this name
+    assert len(boxes()) == 3
+    manifest.write_text("{")
+    assert "dataset.json: is not JSON" in faults()[0]
 
 
 def test_table_without_images_is_reported(tmp_path, faults):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from contextlib import contextmanager
+from unicodedata import normalize
 
 import pytest
 from PIL import Image
@@ -209,6 +210,58 @@ def test_fault_is_reported(tmp_path, faults, objects, size, kind, what):
     assert reported[0][1].startswith(f"{tmp_path}/xml/a.xml: {what}. ")
 
 
+BNDBOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>"
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (f"<objects>{voc_object()}</objects>", "has objects in the element 'objects'"),
+        (voc_object().replace("object>", "OBJECT>"), "has objects in the element 'OBJECT'"),
+        (voc_object() + f"<Object><name>stop</name>{BNDBOX}</Object>", "in the element 'Object'"),
+        (f"<outputs><object><item>{BNDBOX}</item></object></outputs>", "in the element 'outputs'"),
+        ("<item><BndBox><Xmin>1</Xmin></BndBox></item>", "has objects in the element 'item'"),
+        (BNDBOX, "has objects in the element 'bndbox'"),
+        ("<box><xmin>1</xmin></box>", "has objects in the element 'box'"),
+        ("<x:object xmlns:x='urn:x'/>", "has objects in the element 'object'"),
+        (f"<object><name>stop</name>{BNDBOX * 2}</object>", f"{BOX} has 2 <bndbox>"),
+        ("<object/>", "object 1 has no <name>"),
+    ],
+)
+def test_xml_with_boxes_that_are_not_read_is_refused(tmp_path, faults, body, what):
+    write_image(tmp_path / "images/a.jpg")
+    write_xml(tmp_path / "xml/a.xml", body)
+    kind, message = faults()[0]
+    assert kind == "not VOC"
+    assert what in message
+
+
+@pytest.mark.parametrize("body", ["<weather>rain</weather>", "<meta><tag>x</tag></meta>"])
+def test_other_elements_are_ignored(tmp_path, read, body):
+    write_image(tmp_path / "images/a.jpg")
+    write_xml(tmp_path / "xml/a.xml", body, voc_object())
+    assert len(read().objects) == 1
+
+
+def test_filename_that_differs_from_the_name_of_the_xml_is_noticed(tmp_path, read):
+    for name in ("a.jpg", "b.jpg", "c.png", "cam1/a.jpg", "cam2/a.jpg"):
+        write_image(tmp_path / "images" / name)
+    for xml, filename, fixes in (
+        ("a.xml", "b.jpg", ("name differs",)),
+        ("a.xml", "a.jpg", ()),
+        ("a.xml", "gone.jpg", ()),
+        ("c.xml", "c.jpg", ()),
+        ("c.xml", "C:\\images\\c.jpg", ()),
+        ("d.xml", "b.jpg", ()),
+        ("cam1/a.xml", "cam2/a.jpg", ("name differs",)),
+        ("cam1/a.xml", "cam1/a.jpg", ()),
+    ):
+        write_xml(tmp_path / "xml" / xml, filename=filename)
+        annotation = read(xml)
+        assert annotation.fixes == fixes, (xml, filename)
+        assert not fixes or annotation.source_id == filename
+
+
 def test_all_faults_of_a_file_are_reported(tmp_path, faults):
     (tmp_path / "images").mkdir()
     write_xml(
@@ -287,24 +340,47 @@ def test_damaged_image_is_reported_with_the_image_path(tmp_path, faults):
     assert message.startswith(f"{image}: cannot be decoded: image file is truncated")
 
 
+UNCLEAR = ("orientation unclear",)
+
+
 @pytest.mark.parametrize(
-    ("size", "rotate", "annotated_size"),
+    ("orientation", "stored", "size", "exif", "rotate", "fixes"),
     [
-        ((40, 30), False, (40, 30)),  # drawn in a tool that ignores EXIF data
-        ((30, 40), True, (30, 40)),
-        (None, True, (30, 40)),
+        (6, (40, 30), (40, 30), None, False, ()),  # drawn in a tool that ignores EXIF data
+        (6, (40, 30), (30, 40), None, True, ()),
+        (6, (40, 30), (40, 30), "apply", False, ()),  # the size shows it
+        (6, (40, 30), (30, 40), "ignore", True, ()),
+        (6, (40, 30), None, None, True, UNCLEAR),
+        (6, (40, 30), None, "apply", True, ()),
+        (6, (40, 30), None, "ignore", False, ()),
+        (3, (40, 30), (40, 30), None, True, UNCLEAR),
+        (3, (40, 30), (40, 30), "apply", True, ()),
+        (3, (40, 30), (40, 30), "ignore", False, ()),
+        (2, (40, 30), (40, 30), None, True, UNCLEAR),
+        (8, (30, 30), (30, 30), None, True, UNCLEAR),
+        (8, (30, 30), (30, 30), "ignore", False, ()),
+        (1, (40, 30), None, None, False, ()),
     ],
 )
-def test_exif_orientation_applies_if_the_size_is_upright(
-    tmp_path, read, size, rotate, annotated_size
+def test_exif_orientation_applies_unless_size_or_option_show_otherwise(
+    tmp_path, read, orientation, stored, size, exif, rotate, fixes
 ):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    write_image(tmp_path / "images/a.jpg", exif=exif)
+    data = Image.Exif()
+    data[0x0112] = orientation
+    write_image(tmp_path / "images/a.jpg", stored, exif=data)
     write_xml(tmp_path / "xml/a.xml", voc_object(), size=size)
-    annotation = read()
-    assert annotation.rotate is rotate
-    assert (annotation.width, annotation.height) == annotated_size
+    annotation = read(exif=exif)
+    assert (annotation.rotate, annotation.fixes) == (rotate, fixes)
+    is_upright = rotate and orientation >= 5
+    assert (annotation.width, annotation.height) == (stored[::-1] if is_upright else stored)
+
+
+def test_name_in_another_unicode_form_is_the_same_class(tmp_path, read):
+    write_image(tmp_path / "images/a.jpg")
+    for form in ("NFC", "NFD"):
+        write_xml(tmp_path / "xml/a.xml", voc_object(normalize(form, "café")))
+        (box,) = read(classes={"caf\u00e9"}).objects
+        assert box.name == "caf\u00e9"
 
 
 def test_files_are_listed_in_a_fixed_order_without_hidden_ones(tmp_path, monkeypatch):

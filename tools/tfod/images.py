@@ -12,10 +12,10 @@ import io
 import re
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import ExifTags, Image
 
@@ -27,14 +27,22 @@ if TYPE_CHECKING:  # conversion rarely needs NumPy, and importing it takes 0.1 s
 
 # Pillow's names of the supported formats. EPS is excluded because Pillow runs Ghostscript for it.
 # The JPEG reader also opens the MPO files of phones.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "HEIF")
 JPEG_QUALITY = 95
+
+# Photos of iPhones. Pillow reads them if the package pillow-heif is installed.
+HEIC_SUFFIXES = frozenset({".heic", ".heif"})
+HEIC_FAULT = "HEIC is not supported"
+HEIC_REMEDY = "Install pillow-heif, or convert it to JPEG"
+# Brands in the first box of a HEIC file, ISO/IEC 23008-12 and 14496-12.
+HEIC_START = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 # In coded pixels, 0xFF is followed by 0x00 or by a restart marker (0xD0 to 0xD7).
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Lossless, hierarchical and arithmetic coding: TensorFlow's libjpeg is built without them.
 JPEG_RARE_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
+XMP = frozenset({"xmp", "XML:com.adobe.xmp"})  # keys of Pillow's `info`
 PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})  # chunks that determine the pixels
 
 # The operation that rotates the stored pixels upright, by EXIF orientation. 1 needs none.
@@ -86,9 +94,10 @@ class EncodedImage(NamedTuple):
 
 @functools.cache
 def suffixes() -> frozenset[str]:
-    """Returns the file name suffixes of all `FORMATS` in lower case, such as ".jpg"."""
+    """Returns the file name suffixes of all readable formats in lower case, such as ".jpg"."""
+    formats = _formats()  # registers extensions too
     known = Image.registered_extensions().items()
-    return frozenset(suffix for suffix, name in known if name in FORMATS)
+    return frozenset(suffix for suffix, name in known if name in formats)
 
 
 def check_image(path: Path, decode: bool = True) -> Header:
@@ -103,7 +112,7 @@ def check_image(path: Path, decode: bool = True) -> Header:
     """
     with _reading(path):
         data = read_bytes(path)
-        with _open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             # Pillow decodes such files, but a flipped bit becomes noise in the image.
             if image.format == "PNG" and any(
                 name in PNG_PIXELS and not matches for name, matches in _png_chunks(data)
@@ -137,7 +146,7 @@ def load_rgb(source: Path | bytes, rotate: bool = True) -> np.ndarray:
 
     with _reading("image" if isinstance(source, bytes) else source):
         data = source if isinstance(source, bytes) else source.read_bytes()
-        with _open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             return np.array(_rotated(to_rgb(image), _orientation(image) if rotate else 1))
 
 
@@ -211,7 +220,7 @@ def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
     """
     with _reading(path):
         data = path.read_bytes()
-        with _open(io.BytesIO(data)) as image:
+        with _open(data) as image:
             orientation = _orientation(image) if rotate else 1
             unchanged_format = _training_format(image, data) if orientation == 1 else None
             if unchanged_format:
@@ -226,8 +235,21 @@ def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
         return EncodedImage(encoded.getvalue(), b"jpeg" if lossy else b"png", *pixels.size)
 
 
-def _open(file: BinaryIO) -> Image.Image:
-    image = Image.open(file, formats=_formats())
+class _UnsupportedHeicError(Exception):
+    """The file is HEIC, and pillow-heif is not installed."""
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_formats())
+    except Image.UnidentifiedImageError as error:
+        if HEIC_START.match(data) and "HEIF" not in _formats():
+            raise _UnsupportedHeicError from error
+        raise
+    if image.format == "TIFF":
+        # Pillow rotates the pixels while it decodes them. It must not use the orientation in XMP
+        # data, which browsers ignore, and which does not change `image.size`.
+        image.info.pop("xmp", None)
     # Between this limit and twice the limit Pillow only warns.
     if Image.MAX_IMAGE_PIXELS and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels are too many")
@@ -237,6 +259,10 @@ def _open(file: BinaryIO) -> Image.Image:
 @functools.cache
 def _formats() -> list[str]:
     Image.init()  # registers all formats of the installed Pillow
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
@@ -253,6 +279,8 @@ def _reading(path: Path | str) -> Iterator[None]:
         what, remedy = "is not a readable image", "Re-save it as JPEG or PNG"
         if isinstance(error, OSError) and error.errno:
             what, remedy = f"cannot be read: {error.strerror}", "Check the path and its permissions"
+        elif isinstance(error, _UnsupportedHeicError):
+            what, remedy = HEIC_FAULT, HEIC_REMEDY
         elif not isinstance(error, Image.UnidentifiedImageError):
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             what = f"cannot be decoded: {reason}"
@@ -260,8 +288,16 @@ def _reading(path: Path | str) -> Iterator[None]:
 
 
 def _orientation(image: Image.Image) -> int:
+    """Returns the EXIF orientation of the pixels that Pillow decodes, from 1 to 8."""
+    if image.format == "TIFF":
+        return 1  # the decoded pixels are upright
     try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+        exif = image.getexif()
+        if "Raw profile type exif" not in image.info and not XMP.isdisjoint(image.info):
+            # Like browsers, ignore the orientation in XMP data, which Pillow uses.
+            exif = Image.Exif()
+            exif.load(image.info.get("exif", b""))
+        orientation = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # like image viewers, ignore broken EXIF data
         return 1
     return orientation if orientation in UPRIGHT else 1
@@ -347,7 +383,7 @@ def _is_lossy(image: Image.Image, data: bytes) -> bool:
         return _webp_bitstream(data) == b"VP8 "
     if image.format == "TIFF":
         return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
-    return image.format in ("JPEG", "MPO", "AVIF")
+    return image.format in ("JPEG", "MPO", "AVIF", "HEIF")
 
 
 def _webp_bitstream(data: bytes) -> bytes | None:

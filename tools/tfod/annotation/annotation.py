@@ -53,7 +53,10 @@ class Annotation:
         Apply the EXIF orientation before using the pixels with the boxes.
       digest: SHA-256 of the image file; empty if the file was not read.
       file_size, training_format: see `images.Header`.
-      fixes: what was fixed while reading, one entry per fix: "box clipped", "box repeated".
+      group: images of the same group belong in the same split, such as the frames of a video;
+        empty if the image is in no group.
+      fixes: what was fixed or left open while reading, one entry per case, such as "box clipped";
+        `checks.remarks` describes each.
     """
 
     source: Path
@@ -66,4 +69,5 @@ class Annotation:
     digest: bytes = b""
     file_size: int = 0
     training_format: bytes | None = None
+    group: str = ""
     fixes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tfod.annotation import Box
-from tfod.annotation.raw_annotation import RawAnnotation, RawBox
+from tfod.annotation.raw_annotation import RawAnnotation, RawBox, subfolder_of
 from tfod.boxes import xywh_to_xyxy
 from tfod.errors import FileFault, UserError, quoted
 from tfod.files import load_json
@@ -41,7 +41,7 @@ def read_json(path: Path, root: Path | None = None) -> list[RawAnnotation]:
     by_image = defaultdict(list)
     for annotation in content["annotations"]:
         by_image[_key(annotation.get("image_id"))].append(annotation)
-    subfolder = path.parent.relative_to(root).as_posix() if root and path.parent != root else ""
+    subfolder = subfolder_of(path, root)
     raw_annotations = []
     for image in content["images"]:
         annotations = by_image.pop(_key(image.get("id")), ())
@@ -53,6 +53,17 @@ def read_json(path: Path, root: Path | None = None) -> list[RawAnnotation]:
         what = f"{subject} an image_id that is not in 'images', such as {quoted(key)}"
         raise UserError(path, what, REMEDY)
     return raw_annotations
+
+
+def is_manifest(path: Path) -> bool:
+    """Returns whether a file is the `dataset.json` of a converted data set, which is not COCO."""
+    if path.name != "dataset.json":
+        return False
+    try:
+        content = load_json(path, REMEDY)
+    except UserError:
+        return False  # `read_json` reports it
+    return isinstance(content, dict) and {"version", "splits"} <= content.keys()
 
 
 def _load(path: Path) -> dict:
@@ -122,12 +133,11 @@ def _read_image(
         crowd = annotation.get("iscrowd") in (1, True)
         corners = xywh_to_xyxy(*map(float, bbox))
         objects.append(RawBox(label, Box(name, *corners, occluded=occluded, crowd=crowd)))
-    folder = filename.rpartition("/")[0]
     return RawAnnotation(
         source=path,
         filename=filename,
         objects=tuple(objects),
-        likely_folders=(f"{subfolder}/{folder}".strip("/"), folder, subfolder),
+        subfolder=subfolder,
         size=(float(width), float(height)) if width and height else None,
         message_prefix=message_prefix,
         faults=tuple(faults),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tfod.annotation import coco, csv_table, voc, yolo
+from tfod.annotation import coco, csv_file, csv_table, voc, yolo, yolo_names
 from tfod.annotation.raw_annotation import RawAnnotation
 from tfod.errors import UserError
 from tfod.image_files import list_files
+
+REMEDY = "Give a folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file"
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,8 @@ def find_annotations(annotations: Path) -> AnnotationFiles:
     - YOLO: a folder with `.txt` files.
 
     Raises:
-      UserError: there are no annotations in a known format, or a JSON or CSV file cannot be read.
+      UserError: there are no annotations in a known format, or a table cannot be read.
     """
-    remedy = "Give a folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file"
     if annotations.is_file():
         by_suffix = {annotations.suffix.lower(): [annotations]}
         root = annotations.parent
@@ -46,20 +47,24 @@ def find_annotations(annotations: Path) -> AnnotationFiles:
         for path in list_files(annotations, (".xml", ".json", ".csv", ".txt")):
             by_suffix.setdefault(path.suffix.lower(), []).append(path)
     else:
-        raise UserError(annotations, "does not exist", remedy)
+        raise UserError(annotations, "does not exist", REMEDY)
     if annotations.is_dir() and ".xml" in by_suffix:
         return AnnotationFiles(by_suffix[".xml"], partial(voc.read_xml, root=root))
-    if ".json" in by_suffix:
-        return _from_tables([coco.read_json(path, root) for path in by_suffix[".json"]])
-    if ".csv" in by_suffix:
-        return _from_tables([csv_table.read_csv(path) for path in by_suffix[".csv"]])
-    labels = [path for path in by_suffix.get(".txt", ()) if yolo.is_label_file(path)]
+    if tables := [path for path in by_suffix.get(".json", ()) if not coco.is_manifest(path)]:
+        return _from_tables(coco.read_json(path, root) for path in tables)
+    if tables := by_suffix.get(".csv", []):
+        return _from_tables(
+            csv_table.read_boxes(csv_file.read_table(path, root)) for path in tables
+        )
+    texts = by_suffix.get(".txt", [])
+    labels = [path for path in texts if yolo.is_label_file(path)]
     if annotations.is_dir() and labels:
-        return AnnotationFiles(labels, partial(yolo.read_labels, yolo.read_class_names(root), root))
-    raise UserError(annotations, "contains no annotations", remedy)
+        label_format = yolo_names.read_label_format(root)
+        return AnnotationFiles(labels, partial(yolo.read_labels, label_format, root))
+    raise UserError(annotations, "contains no annotations", REMEDY)
 
 
-def _from_tables(tables: list[list[RawAnnotation]]) -> AnnotationFiles:
+def _from_tables(tables: Iterable[list[RawAnnotation]]) -> AnnotationFiles:
     return AnnotationFiles([raw for table in tables for raw in table], _identity)
 
 

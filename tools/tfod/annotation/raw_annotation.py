@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import unicodedata
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tfod import images
 from tfod.annotation import Annotation, Box
@@ -22,6 +25,8 @@ EDGE_SLACK = 1.0  # pixels: VOC's own files count from 1, so their boxes may end
 ROUNDING = 0.01  # pixels: error of normalized coordinates with six decimals
 
 Report = Callable[[str, str, str], None]  # kind, what, remedy
+# Whether boxes were drawn on the image that its EXIF orientation rotates, or on the stored pixels.
+Exif = Literal["apply", "ignore"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,14 @@ class RawAnnotation:
       source: the file.
       filename: the image name in the file, possibly with folders that do not exist here.
       objects: the boxes that could be read.
-      other_stem: without a `filename`, the image is searched by this name without suffix.
-      likely_folders: subfolders of the image folder that probably contain the image, most likely
-        first.
+      other_stem: if there is no image `filename`, the image is searched by this name without
+        suffix.
+      subfolder: the folder of `source`, relative to all annotations. It helps to find the image.
       size: (width, height) in pixels as written in the file; None if it is not written.
       normalized: corners are fractions of width and height, not pixels.
+      beyond_edge: boxes may extend beyond the image, because the hidden part of an object counts.
+        They are cut at the edge of the image.
+      group, fixes: see `Annotation`.
       message_prefix: names the image if `source` describes many, such as "'a.jpg': ".
       faults: what could not be read.
     """
@@ -58,9 +66,12 @@ class RawAnnotation:
     filename: str
     objects: tuple[RawBox, ...]
     other_stem: str = ""
-    likely_folders: tuple[str, ...] = ("",)
+    subfolder: str = ""
     size: tuple[float, float] | None = None
     normalized: bool = False
+    beyond_edge: bool = False
+    group: str = ""
+    fixes: tuple[str, ...] = ()
     message_prefix: str = ""
     faults: tuple[FileFault, ...] = ()
 
@@ -70,6 +81,7 @@ def check_annotation(
     folder: ImageFolder,
     classes: Collection[str] | None = None,
     decode: bool = True,
+    exif: Exif | None = None,
 ) -> Annotation:
     """Finds the image, and checks that the size and the boxes fit it.
 
@@ -78,10 +90,14 @@ def check_annotation(
     the size in the file determines on which image the boxes were drawn: on the stored pixels if it
     equals only their size, otherwise on the upright image (`Annotation.rotate`).
 
+    Class names are composed (Unicode form NFC), because macOS may write "é" as two characters.
+
     Args:
       folder: the images to search.
       classes: allowed class names; None allows all.
       decode: decodes the complete image; False does not decode the pixels.
+      exif: decides where the size does not: it is missing, or the same before and after the
+        rotation. None for "apply", with the fix "orientation unclear".
 
     Raises:
       BadFilesError: all faults, including those of `raw`, each a `FileFault` of one of the kinds
@@ -94,13 +110,18 @@ def check_annotation(
         faults.append(FileFault(raw.source, kind, f"{raw.message_prefix}{what}", remedy))
 
     source_id, header, size, rotate = "", None, None, False
+    fixes = list(raw.fixes)
     try:
-        source_id = folder.find(raw.source, raw.filename, raw.other_stem, raw.likely_folders)
+        source_id = folder.find(raw.source, raw.filename, raw.other_stem, raw.subfolder)
         header = images.check_image(folder.root / source_id, decode)
     except FileFault as fault:
         faults.append(fault)
     else:
-        size, rotate = _annotated_size(raw.size, header)
+        if _other_image_fits(raw, folder, source_id):
+            fixes.append("name differs")
+        if exif is None and _is_orientation_unclear(raw.size, header):
+            fixes.append("orientation unclear")
+        size, rotate = _annotated_size(raw.size, header, exif)
         if raw.size and raw.size != size:
             report(
                 "size differs",
@@ -108,7 +129,7 @@ def check_annotation(
                 f"{size[0]} x {size[1]}",
                 "Annotate the current image, or restore the image that was annotated",
             )
-    boxes, fixes = _check_boxes(raw, size, classes, report)
+    boxes, box_fixes = _check_boxes(raw, size, classes, report)
     if faults or header is None or size is None:
         raise BadFilesError(raw.source, faults)
     return Annotation(
@@ -122,7 +143,8 @@ def check_annotation(
         digest=header.digest,
         file_size=header.file_size,
         training_format=header.training_format,
-        fixes=fixes,
+        group=raw.group,
+        fixes=(*fixes, *box_fixes),
     )
 
 
@@ -140,7 +162,10 @@ def _check_boxes(
     boxes: dict[Box, None] = {}
     fixes: list[str] = []
     for raw_box in raw.objects:
-        label, box = f"{raw_box.label} {quoted(raw_box.box.name)}", raw_box.box
+        box = raw_box.box
+        if not box.name.isascii():
+            box = dataclasses.replace(box, name=unicodedata.normalize("NFC", box.name))
+        label = f"{raw_box.label} {quoted(box.name)}"
         if classes is not None and box.name not in classes:
             what = f"class {quoted(box.name)} of {raw_box.label} is not in the label map"
             report("unknown class", what, "Correct the name, or add it to the label map")
@@ -152,6 +177,12 @@ def _check_boxes(
             if raw.normalized:
                 box = _with_corners(box, normalized_to_pixel_xyxy(*box.corners, *size))
             excess = max(-box.xmin, -box.ymin, box.xmax - size[0], box.ymax - size[1])
+            if excess > EDGE_SLACK and raw.beyond_edge:
+                fixes.append("box cut")
+                box = _with_corners(box, clip_xyxy(*box.corners, *size))
+                if box.xmin >= box.xmax or box.ymin >= box.ymax:
+                    continue
+                excess = 0
             if excess > EDGE_SLACK:
                 what = f"{label} at {_text(box)} extends outside the image of {size[0]} x {size[1]}"
                 report("box outside", what, "Draw it again, or remove it")
@@ -169,13 +200,33 @@ def _check_boxes(
     return tuple(boxes), tuple(fixes)
 
 
+def _other_image_fits(raw: RawAnnotation, folder: ImageFolder, source_id: str) -> bool:
+    """Returns whether `other_stem` is the name of another image than the one that was found."""
+    if raw.filename and raw.other_stem and raw.filename.rpartition(".")[0] != raw.other_stem:
+        with suppress(FileFault):
+            other = folder.find(raw.source, "", raw.other_stem, raw.subfolder)
+            return other != source_id
+    return False
+
+
 def _annotated_size(
-    size_in_file: tuple[float, float] | None, header: images.Header
+    size_in_file: tuple[float, float] | None, header: images.Header, exif: Exif | None
 ) -> tuple[tuple[int, int], bool]:
     """Returns (width, height) of the annotated image, and whether the pixels must be rotated."""
-    if size_in_file == header.stored != header.upright:
+    if _is_orientation_unclear(size_in_file, header):
+        drawn_on_stored = exif == "ignore"
+    else:
+        drawn_on_stored = size_in_file == header.stored
+    if drawn_on_stored:
         return header.stored, False
     return header.upright, header.orientation != 1
+
+
+def _is_orientation_unclear(
+    size_in_file: tuple[float, float] | None, header: images.Header
+) -> bool:
+    """Returns whether the size does not tell if boxes were drawn on the rotated image."""
+    return header.orientation != 1 and (size_in_file is None or header.stored == header.upright)
 
 
 def _with_corners(box: Box, corners: tuple[float, float, float, float]) -> Box:
@@ -186,6 +237,13 @@ def _with_corners(box: Box, corners: tuple[float, float, float, float]) -> Box:
 
 def _text(box: Box) -> str:
     return ", ".join(f"{edge:g}" for edge in box.corners)
+
+
+def subfolder_of(path: Path, root: Path | None) -> str:
+    """Returns `RawAnnotation.subfolder` of an annotation file; `root` contains all annotations."""
+    if root is None or path.parent == root:
+        return ""
+    return path.parent.relative_to(root).as_posix()
 
 
 def number(text: str) -> float | None:

@@ -12,11 +12,20 @@ from pathlib import Path
 from lxml import etree
 
 from tfod.annotation import CORNERS, Box
-from tfod.annotation.raw_annotation import RawAnnotation, RawBox, Report, number
+from tfod.annotation.raw_annotation import (
+    RawAnnotation,
+    RawBox,
+    Report,
+    number,
+    subfolder_of,
+)
 from tfod.errors import BadFilesError, FileFault, quoted
 from tfod.files import read_bytes
 
 MAX_XML_BYTES = 4 << 20  # about 10,000 objects; typical files have a few KB
+# Children of the root, and tags that show that another one contains objects.
+KNOWN_TAGS = frozenset({"folder", "filename", "path", "source", "owner", "size", "segmented"})
+BOX_TAGS = frozenset({"object", "bndbox", "bbox", "box", "robndbox", "polygon", "xmin", "xmax"})
 
 
 def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
@@ -26,8 +35,7 @@ def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
     `<folder>` describe the annotator's disk and are ignored.
 
     Args:
-      root: the annotation folder. If several images have the same name, the one in the subfolder
-        that corresponds to the XML file's is used. None for the folder of the XML file.
+      root: the folder of all annotations; None for the folder of the XML file.
 
     Raises:
       BadFilesError: the file is not a VOC file: "broken XML" or "not VOC". Faults of single values
@@ -44,15 +52,14 @@ def read_xml(xml: Path, root: Path | None = None) -> RawAnnotation:
         raise BadFilesError(xml, faults)
     boxes = (
         _read_object(element, f"object {count}", report)
-        for count, element in enumerate(tree.findall("object"), 1)
+        for count, element in enumerate(_find_objects(tree, report), 1)
     )
-    subfolder = xml.parent.relative_to(root).as_posix() if root and xml.parent != root else ""
     return RawAnnotation(
         source=xml,
         filename=(tree.findtext("filename") or "").strip(),
         objects=tuple(box for box in boxes if box),
         other_stem=xml.stem,
-        likely_folders=(subfolder,),
+        subfolder=subfolder_of(xml, root),
         size=_read_size(tree, report),
         faults=tuple(faults),
     )
@@ -97,6 +104,20 @@ def _parser() -> etree.XMLParser:
     )
 
 
+def _find_objects(tree: etree._Element, report: Report) -> list[etree._Element]:
+    """Returns the `object` elements; reports objects that are in other elements."""
+    objects = []
+    for child in tree:
+        if child.tag == "object":
+            objects.append(child)
+        elif child.tag not in KNOWN_TAGS and any(
+            etree.QName(element).localname.lower() in BOX_TAGS for element in child.iter()
+        ):
+            what = f"has objects in the element {quoted(etree.QName(child).localname)}"
+            report("not VOC", what, "Write each as <object> directly in <annotation>")
+    return objects
+
+
 def _texts(element: etree._Element | None) -> dict[str, str]:
     """Returns the children's texts by tag, with whitespace collapsed; the first of equal tags.
 
@@ -139,11 +160,14 @@ def _read_object(element: etree._Element, label: str, report: Report) -> RawBox 
         return bool(value)
 
     difficult, truncated, occluded = flag("difficult"), flag("truncated"), flag("occluded")
-    frame = element.find("bndbox")
-    if frame is None:
+    frames = element.findall("bndbox")
+    if not frames:
         report("not VOC", f"{title} has no <bndbox>", "Draw an axis-aligned box, or remove it")
         return None
-    edges = _texts(frame)
+    if len(frames) > 1:
+        report("not VOC", f"{title} has {len(frames)} <bndbox>", "Write one object per box")
+        return None
+    edges = _texts(frames[0])
     xmin, ymin, xmax, ymax = corners = [number(edges.get(tag, "")) for tag in CORNERS]
     if xmin is None or ymin is None or xmax is None or ymax is None:
         for tag, value in zip(CORNERS, corners, strict=True):
