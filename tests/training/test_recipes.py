@@ -66,11 +66,14 @@ def test_run_killed_at_ten_random_times_equals_an_uninterrupted_one(data, tiny_t
             stderr=subprocess.PIPE,
             env={"PYTHONPATH": tools, "PATH": "/usr/bin:/bin"},
         )
-        stderr = b""
-        while b"training:" not in stderr:
+        stderr, goal = b"", rng.randrange(40)
+        while True:
             stderr += (part := process.stderr.read1())
             assert part, stderr.decode()
-        time.sleep(scaled(rng.uniform(0, 3)))
+            steps = [int(number) for number in re.findall(rb"(\d+)/300", stderr)]
+            if steps and steps[-1] - steps[0] >= goal:
+                break
+        time.sleep(scaled(rng.uniform(0, 0.3)))  # into the middle of a step or a checkpoint
         process.send_signal(signal.SIGKILL)
         stderr += process.stderr.read()
         process.wait()
