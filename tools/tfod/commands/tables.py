@@ -8,6 +8,8 @@ import click
 
 from tfod.text import printable
 
+MAX_UNWRAPPED = 30  # characters
+
 
 def say(text: str) -> None:
     """Prints a line on the standard output."""
@@ -25,7 +27,7 @@ def table(header: list[str], rows: list[list], total: list | None = None) -> Non
     """Prints a table. The first column is left-aligned, the others are right-aligned.
 
     Cells are plain text: markup of Rich and control characters have no effect. In a narrow
-    terminal the widest column is wrapped first.
+    terminal the widest column is wrapped first, but not the first column, unless it is very wide.
 
     Args:
       total: a row below a line, at the end.
@@ -37,9 +39,15 @@ def table(header: list[str], rows: list[list], total: list | None = None) -> Non
     def cell(value: object) -> Text:
         return Text(printable(str(value)))
 
+    first_column = [cell(row[0]).cell_len for row in rows]
     grid = Table()
     for index, title in enumerate(header):
-        grid.add_column(cell(title), justify="right" if index else "left", overflow="fold")
+        grid.add_column(
+            cell(title),
+            justify="right" if index else "left",
+            overflow="fold",
+            no_wrap=index == 0 and max(first_column, default=0) <= MAX_UNWRAPPED,
+        )
     for row in rows:
         grid.add_row(*map(cell, row))
     if total is not None:

@@ -50,7 +50,8 @@ async function cacheFiles() {
   // MediaPipe's files were loaded before the worker was active: fetch them again to cache them.
   const loaded = performance.getEntriesByType("resource").map((item) => item.name);
   await Promise.all(loaded.filter((name) => name.includes("/vision/")).map((name) => fetch(name)));
-  if (!stream) setStatus("Ready, works offline");
+  // Not while a camera or an image is shown.
+  if ($("status").textContent === "Ready") setStatus("Ready, works offline");
 }
 
 async function setMode(newMode) {
