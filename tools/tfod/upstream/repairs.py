@@ -396,8 +396,8 @@ def install() -> None:
     os.environ["TF_USE_LEGACY_KERAS"] = "1"
     # Hides TensorFlow's start-up messages about CPU features and CUDA, but not errors.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # TensorFlow selects oneDNN only on CPUs with AVX512_VNNI or later. With it, training is 1.6
-    # times as fast on an AMD Zen 3 too, because memory is not mapped again in each step.
+    # TensorFlow selects oneDNN only on CPUs with AVX512_VNNI or later. On an AMD Zen 3 without it,
+    # one pair of measurements gave 4.3 images/s in training without oneDNN and 7.0 with it.
     if platform.machine() in ("x86_64", "AMD64"):
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     sys.meta_path.insert(0, RepairFinder())
