@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from tfod.detection.detections import detections_from_outputs
 from tfod.detection.detector import Detector
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.detection.media import find_media
-from tfod.detection.prediction import predict_media
+from tfod.detection.prediction import Prediction, predict_media
 from tfod.errors import UserError
 
 LABELS = {1: "cat", 2: "a/b"}
@@ -282,3 +283,17 @@ def test_drawing_changes_only_the_outline_and_the_label():
 def test_a_contact_sheet_fits_each_image_into_its_tile():
     images = [np.full((h, w, 3), 200, np.uint8) for h, w in ((10, 400), (400, 10), (50, 50))]
     assert contact_sheet(images, columns=2, tile=100).size == (200, 200)
+
+
+def test_file_name_that_is_not_unicode_is_written_as_escapes(detector, tmp_path):
+    pixels = np.full((100, 200, 3), 250, np.uint8)
+    detections = detector.predict(pixels)
+    with (
+        outputs.csv_table(tmp_path / "detections.csv") as to_csv,
+        outputs.coco_results(tmp_path / "detections.json") as to_json,
+    ):
+        for write in (to_csv, to_json):
+            write(Prediction(Path("a\udcff.jpg"), None, pixels, detections))
+    (row,) = csv.DictReader((tmp_path / "detections.csv").open(encoding="utf-8"))
+    assert row["file"] == r"a\udcff.jpg"
+    assert json.loads((tmp_path / "detections.json").read_text())[0]["image_id"] == "a\udcff.jpg"

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from typing import Any
 
 import click
 
+from tfod import interruption
 from tfod.commands.compare import compare
 from tfod.commands.convert import convert
 from tfod.commands.evaluate import evaluate
@@ -23,6 +26,13 @@ from tfod.text import printable
 class _Commands(click.Group):
     """Prints a UserError as one line and exits with 2; Ctrl-C exits with 130."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                # Not every terminal can show every character, and file names may not be Unicode.
+                stream.reconfigure(errors="backslashreplace")
+        return super().main(*args, **kwargs)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)  # in the order of use, not sorted
 
@@ -38,12 +48,8 @@ class _Commands(click.Group):
             click.echo(f"tfod: {printable(str(error))}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
-            click.echo(
-                "\ntfod: interrupted. Repeat the command: training (without --overwrite) and "
-                "downloads resume, other commands start again.",
-                err=True,
-            )
-            sys.exit(130)
+            click.echo(interruption.MESSAGE, err=True)
+            sys.exit(interruption.EXIT_CODE)
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

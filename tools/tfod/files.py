@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tfod import interruption
 from tfod.errors import UserError
 
 LOCK = ".tfod"  # in NAME.partial: says that tfod made the folder, and is locked by who writes there
@@ -94,18 +95,20 @@ def replacing_folder(
 
         check()
         with _own_folder(partial, folder, option):
-            try:
-                _restore(replaced, target)  # a process was killed between the two renames below
-                _clear(partial)
-                check()
-                new.mkdir()
-                yield new
-                check()  # another program may have written there
-                if target.exists():
-                    target.rename(replaced)  # rename() cannot replace a folder that contains files
-                new.rename(target)
-            finally:
-                _restore(replaced, target)
+            _restore(replaced, target)  # a process was killed between the two renames below
+            _clear(partial)
+            check()
+            new.mkdir()
+            yield new
+            check()  # another program may have written there
+            with interruption.complete():
+                try:
+                    if target.exists():
+                        # rename() cannot replace a folder that contains files.
+                        target.rename(replaced)
+                    new.rename(target)
+                finally:
+                    _restore(replaced, target)
     except OSError as error:
         _raise_user_error(error, folder, target)
 
@@ -147,18 +150,20 @@ def _own_folder(partial: Path, folder: Path, option: str) -> Iterator[None]:
       UserError: another process uses the folder, or tfod did not create it.
     """
     new_parents = [parent for parent in partial.parents if not parent.exists()]
-    lock = _lock(partial, folder, option)
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            _clear(partial)
-            # Last: without the lock file, the next call does not know that tfod made the folder.
-            (partial / LOCK).unlink()
-            partial.rmdir()
-            for parent in new_parents:
-                parent.rmdir()  # fails if the output is in it
-        os.close(lock)
+    with interruption.cleanup():
+        with interruption.complete():
+            lock = _lock(partial, folder, option)
+        try:
+            yield
+        finally:
+            with interruption.complete(), suppress(OSError):
+                _clear(partial)
+                # Last: without this file, the next call does not know that tfod made the folder.
+                (partial / LOCK).unlink()
+                partial.rmdir()
+                for parent in new_parents:
+                    parent.rmdir()  # fails if the output is in it
+            os.close(lock)
 
 
 def _clear(partial: Path) -> None:
@@ -206,9 +211,15 @@ def replacing_file(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise UserError(path, "is a folder", "Give a file name")
     try:
-        with tempfile.TemporaryDirectory(
-            dir=path.parent, prefix=f"{path.name}.", suffix=".partial", ignore_cleanup_errors=True
-        ) as folder:
+        with (
+            interruption.cleanup(),
+            tempfile.TemporaryDirectory(
+                dir=path.parent,
+                prefix=f"{path.name}.",
+                suffix=".partial",
+                ignore_cleanup_errors=True,
+            ) as folder,
+        ):
             partial = Path(folder) / path.name
             yield partial
             partial.replace(path)

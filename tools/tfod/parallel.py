@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.context
 import multiprocessing.forkserver
 import multiprocessing.process
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from itertools import count, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from tfod import interruption
 from tfod.errors import UserError
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def prepare_processes(module: str) -> None:
     """
     if _context().get_start_method() == "forkserver":
         _context().set_forkserver_preload([module])
-        multiprocessing.forkserver.ensure_running()
+        _start_server()
 
 
 @contextmanager
@@ -147,6 +149,7 @@ def process_pool(
     Raises:
       UserError: a process was killed.
     """
+    _start_server()
     pool = ProcessPoolExecutor(
         workers, _context(), initializer=_initialize, initargs=(initializer, arguments)
     )
@@ -160,7 +163,8 @@ def process_pool(
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[..., Result], item: object) -> Future:
     try:
-        return pool.submit(function, item)
+        with interruption.complete():  # starts the processes; half-started, it would hang
+            return pool.submit(function, item)
     except (EOFError, OSError) as error:  # the fork server cannot start a process
         raise _killed() from error
 
@@ -173,6 +177,19 @@ def _killed() -> UserError:
 def _context() -> multiprocessing.context.BaseContext:
     methods = multiprocessing.get_all_start_methods()
     return multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+
+
+def _start_server() -> None:
+    """Starts the fork server, unless it runs, so that Ctrl-C in a terminal does not end it."""
+    if _context().get_start_method() != "forkserver":
+        return
+    multiprocessing.resource_tracker.ensure_running()  # if it has to start, it changes the mask
+    # The server and the workers inherit the mask.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _initialize(initializer: Callable[..., None], arguments: tuple[Any, ...]) -> None:

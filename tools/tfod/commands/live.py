@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from tfod import interruption
 from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import say
 
@@ -36,7 +37,7 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
     from tfod.live import fetch_mediapipe, is_site, serve, write_site
     from tfod.progress import progress_bars
 
-    with contextlib.ExitStack() as stack:
+    with interruption.cleanup(), contextlib.ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:

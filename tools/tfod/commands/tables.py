@@ -36,8 +36,11 @@ def table(header: list[str], rows: list[list], total: list | None = None) -> Non
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+
     def cell(value: object) -> Text:
-        return Text(printable(str(value)))
+        text = printable(str(value)).encode(console.encoding, "backslashreplace")
+        return Text(text.decode(console.encoding))
 
     first_column = [cell(row[0]).cell_len for row in rows]
     grid = Table()
@@ -53,4 +56,4 @@ def table(header: list[str], rows: list[list], total: list | None = None) -> Non
     if total is not None:
         grid.add_section()
         grid.add_row(*map(cell, total))
-    Console().print(grid)
+    console.print(grid)

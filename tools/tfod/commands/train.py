@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from tfod import interruption
 from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import table
 from tfod.text import share
@@ -169,13 +170,14 @@ def train(
             tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar
 
         try:
-            checkpoint = train(
-                *(dataset, str(template), output, options, settings, overwrite),
-                on_step=show_step,
-                on_evaluation=show_evaluation,
-                on_note=show_note,
-                strategy=strategy,
-            )
+            with interruption.cleanup():  # train saves a checkpoint
+                checkpoint = train(
+                    *(dataset, str(template), output, options, settings, overwrite),
+                    on_step=show_step,
+                    on_evaluation=show_evaluation,
+                    on_note=show_note,
+                    strategy=strategy,
+                )
         except WorkerLostError as error:
             if not error.made_progress:
                 raise

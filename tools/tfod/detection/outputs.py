@@ -188,5 +188,9 @@ def _folder(folder: Path, overwrite: bool, option: str) -> Iterator[Path]:
 
 @contextmanager
 def _file(path: Path) -> Iterator[TextIO]:
-    with replacing_file(path) as partial, partial.open("w", encoding="utf-8", newline="") as file:
+    with (
+        replacing_file(path) as partial,
+        # A file name may contain bytes that are not Unicode; they are written as escapes.
+        partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         yield file
