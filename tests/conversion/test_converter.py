@@ -19,6 +19,7 @@ from PIL import Image
 
 from helpers.conversion import run
 from helpers.files import contents
+from helpers.table_files import coco
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.conversion.converter import convert
 from tfod.dataset.manifest import load_dataset
@@ -178,6 +179,22 @@ def test_skip_bad_lists_the_skipped_files(voc):
         "reason": f"no image '3.jpg' in {voc}/images",
     }
     assert manifest["images_without_annotation"] == 1
+    assert data.remarks[-1].what == (
+        "3 of 30 annotations (10.0%) were skipped: 1 box outside, 1 broken XML, 1 image missing; "
+        "dataset.json lists them"
+    )
+
+
+def test_skipped_images_of_one_coco_file_are_counted(tmp_path):
+    images = [{"id": n, "file_name": f"{n}.png", "width": 40, "height": 30} for n in range(10)]
+    boxes = [{"image_id": n, "category_id": 1, "bbox": [1, 2, 10, 10]} for n in range(10)]
+    coco(tmp_path / "a.json", images=images, annotations=boxes, categories=[{"id": 1, "name": "a"}])
+    write_image(tmp_path / "images/7.png")
+    options = {"skip_bad": True, "split": (1, 0, 0)}
+    data = convert(tmp_path / "a.json", tmp_path / "images", tmp_path / "data", **options)
+    assert data.remarks[-1].what == (
+        "9 of 10 annotations (90.0%) were skipped: 9 image missing; dataset.json lists them"
+    )
 
 
 def test_boxes_drawn_on_the_upright_image_match_the_record(voc):

@@ -25,6 +25,7 @@ class CheckedFolder:
     Attributes:
       annotations: the annotations without faults, sorted by the relative path of their files.
       skipped: the faults of the others.
+      total: number of annotations, with the skipped ones.
       unannotated: number of images without annotation file. They are not used; to use an image
         without objects, give it an annotation without objects.
     """
@@ -32,6 +33,7 @@ class CheckedFolder:
     annotations: tuple[Annotation, ...]
     skipped: tuple[FileFault, ...]
     unannotated: int
+    total: int
 
 
 def read_folder(
@@ -104,7 +106,7 @@ def read_folder(
     unannotated = sum(
         path not in good and PurePosixPath(path).stem not in bad_stems for path in image_folder
     )
-    return CheckedFolder(tuple(good.values()), tuple(faults), unannotated)
+    return CheckedFolder(tuple(good.values()), tuple(faults), unannotated, total)
 
 
 @dataclass(frozen=True)

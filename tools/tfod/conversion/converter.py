@@ -9,24 +9,26 @@ import itertools
 import random
 import re
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tfod.annotation import Annotation, csv_table
 from tfod.conversion import checks
-from tfod.conversion.annotation_folder import MapFunction, read_folder
+from tfod.conversion.annotation_folder import CheckedFolder, MapFunction, read_folder
 from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
 from tfod.dataset import manifest, records
 from tfod.dataset.label_map import LABEL_MAP, read_label_map, write_label_map
-from tfod.dataset.manifest import Dataset, Split
+from tfod.dataset.manifest import Dataset, Remark, Split
 from tfod.dataset.tf_example import Example
 from tfod.errors import UserError
 from tfod.files import read_bytes, replacing_folder
 from tfod.images import EncodedImage, encode_for_training
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent
+from tfod.text import percent
 
 TABLE = "annotations.csv"
 FEW_IMAGES = 1000  # writing this many takes less time than starting processes
@@ -130,7 +132,7 @@ def convert(
             splits,
             fractions,
             seed,
-            remarks=checks.remarks(annotated),
+            remarks=[*checks.remarks(annotated), *_skipped(checked)],
             skipped=checked.skipped,
             unannotated=checked.unannotated,
         )
@@ -156,6 +158,19 @@ def _split_function(
         return parts, {name: round(len(part) / len(checked), 4) for name, part in parts.items()}
 
     return split_from_file
+
+
+def _skipped(checked: CheckedFolder) -> Iterator[Remark]:
+    """Yields a remark if annotations were left out."""
+    skipped = checked.total - len(checked.annotations)
+    if skipped:
+        kinds = Counter(fault.kind for fault in checked.skipped)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        what = (
+            f"{skipped} of {checked.total} annotations ({percent(skipped, checked.total)}) were "
+            f"skipped: {counts}; {manifest.MANIFEST} lists them"
+        )
+        yield Remark("skipped", skipped, what)
 
 
 def _write_shards(
