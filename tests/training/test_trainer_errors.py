@@ -17,7 +17,12 @@ from helpers.stub_learner import StubLearner
 from tfod.dataset.manifest import load_dataset
 from tfod.errors import UserError
 from tfod.evaluation.metrics import Metrics
-from tfod.model.pipeline import Options
+from tfod.model.pipeline import (
+    Options,
+    learning_rate_schedule,
+    read_pipeline,
+    write_pipeline,
+)
 from tfod.training import strategy
 from tfod.training.events import WorkerLostError
 from tfod.training.input import _Records
@@ -56,6 +61,60 @@ def test_overwrite_replaces_only_runs_and_not_the_initial_checkpoint(data, tiny_
         with pytest.raises(UserError, match=f"other: {message}.* Choose another --output"):
             train(data, str(tiny_template), other, OPTIONS, overwrite=overwrite)
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "differences"),
+    [
+        ({"steps": 4}, {}, "--steps was 2, now 4"),
+        ({"batch_size": 1}, {}, "--batch-size was 2, now 1"),
+        ({"learning_rate": 0.5}, {}, "--learning-rate was {rate:.6g}, now 0.5"),
+        ({"init": "{init}"}, {}, "--init was scratch, now {init}; --init-type was not set, now"),
+        ({}, {"seed": 7}, "--seed was 0, now 7"),
+        ({}, {"eval_every": 9}, "--eval-every was not set, now 9"),
+        ({}, {"deterministic": True}, "--deterministic was not set, now set"),
+        ({}, {"precision": "float32"}, "--precision was auto, now float32"),
+        ({"steps": 3}, {"keep": 1}, "--steps was 2, now 3; --keep was 3, now 1"),
+    ],
+)
+def test_other_settings_of_a_run_are_named(
+    options, settings, differences, data, tiny_template, tmp_path
+):
+    run, first = tmp_path / "run", tmp_path / "first"
+    train(data, str(tiny_template), run, OPTIONS)
+    names = {"init": None}
+    if "init" in options:
+        train(data, str(tiny_template), first, OPTIONS)
+        names["init"] = Path(tf_latest(first))
+        options = {"init": names["init"], "init_type": "full"}
+    schedule = learning_rate_schedule(read_pipeline(run / "pipeline.config").train_config)
+    expected = differences.format(rate=schedule.learning_rate_base, **names)
+    with pytest.raises(UserError) as caught:
+        train(
+            *(data, str(tiny_template), run, replace(OPTIONS, **options)), RunSettings(**settings)
+        )
+    line = str(caught.value)
+    assert line.startswith(f"{run}: contains a run with other settings: {expected}")
+    assert line.count(" was ") == expected.count(" was ")
+    assert ". Repeat its command to resume it, choose another --output, or replace" in line
+
+
+def test_other_data_and_another_template_are_named(data, own_data, tiny_template, tmp_path):
+    run, template = tmp_path / "run", tmp_path / "pipeline.config"
+    train(data, str(tiny_template), run, OPTIONS)
+    with pytest.raises(UserError, match=f"--data was {data.folder}, now {own_data.folder}. Repeat"):
+        train(own_data, str(tiny_template), run, OPTIONS)
+    pipeline = read_pipeline(tiny_template)
+    pipeline.model.ssd.image_resizer.fixed_shape_resizer.height = 128
+    write_pipeline(pipeline, template)
+    field = "model.ssd.image_resizer.fixed_shape_resizer.height"
+    with pytest.raises(UserError, match=f"settings: --pipeline has changed, in {field}. Repeat"):
+        train(data, str(template), run, OPTIONS)
+    more = replace(data.splits["train"], most_objects=500)
+    changed = replace(data, splits={**data.splits, "train": more})
+    field = "train_input_reader.max_number_of_boxes"
+    with pytest.raises(UserError, match=f"settings: --data has changed, in {field}. Repeat"):
+        train(changed, str(tiny_template), run, OPTIONS)
 
 
 def test_run_can_start_in_an_empty_folder(data, tiny_template, tmp_path, monkeypatch):

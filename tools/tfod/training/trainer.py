@@ -27,6 +27,7 @@ from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
 from tfod.training import strategy as strategies
+from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
 from tfod.training.learner import Learner
 from tfod.training.precision import resolve_precision
@@ -172,10 +173,12 @@ def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pi
 
 def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
     run = RunFolder(output)
-    if read_settings(run) != settings or pipeline != pipelines.read_pipeline(run.config):
+    before = (read_settings(run), pipelines.read_pipeline(run.config))
+    if before != (settings, pipeline):
+        differences = "; ".join(option_differences(before, (settings, pipeline)))
         raise UserError(
             output,
-            "contains a run with other settings",
+            f"contains a run with other settings: {differences}",
             "Repeat its command to resume it, choose another --output, or replace it with "
             "--overwrite",
         )
