@@ -88,6 +88,31 @@ def test_interrupted_import_while_a_folder_is_written_leaves_no_folder(tmp_path,
     assert_interrupted(process, output)
 
 
+def test_ctrl_c_is_not_lost_in_an_import_that_ignores_errors(tmp_path):
+    (tmp_path / "careless.py").write_text(
+        "import os, signal\ntry: os.kill(os.getpid(), signal.SIGINT)\nexcept BaseException: pass\n"
+    )
+    code = (
+        "import time\n"
+        "from tfod import interruption\n"
+        "interruption.handle_ctrl_c()\n"
+        "with interruption.cleanup():\n"
+        "    import careless\n"
+        "    try: time.sleep(60)\n"
+        "    except KeyboardInterrupt: print('cleaned up')\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=scaled(30),
+    )
+    assert (result.stdout, result.stderr) == ("cleaned up\n", "")
+
+
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.2, 0.4])
 def test_ctrl_c_in_a_terminal_ends_all_processes_of_a_conversion(tmp_path, voc, seconds):
     """A terminal sends the signal to all processes of a command."""
