@@ -35,14 +35,15 @@ runpy.run_module("tfod", run_name="__main__")
 """
 
 
-@pytest.fixture
-def voc(tmp_path) -> list[str]:
+@pytest.fixture(scope="module")
+def voc(tmp_path_factory) -> list[str]:
     """Options for a VOC folder of 300 images, enough for several processes."""
+    folder = tmp_path_factory.mktemp("voc")
     for number in range(300):
         color = (number % 256, number // 256, 0)
-        write_image(tmp_path / f"images/{number}.png", color=color)
-        write_xml(tmp_path / f"xml/{number}.xml", voc_object(), filename=f"{number}.png")
-    return ["--annotations", str(tmp_path / "xml"), "--images", str(tmp_path / "images")]
+        write_image(folder / f"images/{number}.png", color=color)
+        write_xml(folder / f"xml/{number}.xml", voc_object(), filename=f"{number}.png")
+    return ["--annotations", str(folder / "xml"), "--images", str(folder / "images")]
 
 
 def assert_interrupted(process: subprocess.Popen, output: Path) -> None:
@@ -56,9 +57,8 @@ def assert_interrupted(process: subprocess.Popen, output: Path) -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *("click", "tfod.cli", "tfod.commands.train", "tfod.errors"),  # before the command
-        *("tqdm", "numpy.linalg", "PIL.Image", "tfod.sample.scene"),  # in the command
-        *("PIL.JpegImagePlugin", "xml.etree.ElementTree"),
+        *("click", "tfod.commands.train"),  # before the command
+        *("numpy.linalg", "PIL.Image", "tfod.sample.scene"),  # in the command
     ],
 )
 def test_interrupted_import_is_one_line(module, tmp_path):
@@ -113,7 +113,7 @@ def test_ctrl_c_is_not_lost_in_an_import_that_ignores_errors(tmp_path):
     assert (result.stdout, result.stderr) == ("cleaned up\n", "")
 
 
-@pytest.mark.parametrize("seconds", [0, 0.05, 0.1, 0.2, 0.4])
+@pytest.mark.parametrize("seconds", [0, 0.1, 0.3])
 def test_ctrl_c_in_a_terminal_ends_all_processes_of_a_conversion(tmp_path, voc, seconds):
     """A terminal sends the signal to all processes of a command."""
     output = tmp_path / "data"

@@ -63,40 +63,36 @@ def test_overwrite_replaces_only_runs_and_not_the_initial_checkpoint(data, tiny_
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.parametrize(
-    ("options", "settings", "differences"),
-    [
-        ({"steps": 4}, {}, "--steps was 2, now 4"),
-        ({"batch_size": 1}, {}, "--batch-size was 2, now 1"),
-        ({"learning_rate": 0.5}, {}, "--learning-rate was {rate:.6g}, now 0.5"),
-        ({"init": "{init}"}, {}, "--init was scratch, now {init}; --init-type was not set, now"),
-        ({}, {"seed": 7}, "--seed was 0, now 7"),
-        ({}, {"eval_every": 9}, "--eval-every was not set, now 9"),
-        ({}, {"deterministic": True}, "--deterministic was not set, now set"),
-        ({}, {"precision": "float32"}, "--precision was auto, now float32"),
-        ({"steps": 3}, {"keep": 1}, "--steps was 2, now 3; --keep was 3, now 1"),
-    ],
-)
-def test_other_settings_of_a_run_are_named(
-    options, settings, differences, data, tiny_template, tmp_path
-):
-    run, first = tmp_path / "run", tmp_path / "first"
+def test_other_settings_of_a_run_are_named(data, tiny_template, tmp_path):
+    run = tmp_path / "run"
     train(data, str(tiny_template), run, OPTIONS)
-    names = {"init": None}
-    if "init" in options:
-        train(data, str(tiny_template), first, OPTIONS)
-        names["init"] = Path(tf_latest(first))
-        options = {"init": names["init"], "init_type": "full"}
+    train(data, str(tiny_template), tmp_path / "first", OPTIONS)
+    init = Path(tf_latest(tmp_path / "first"))
     schedule = learning_rate_schedule(read_pipeline(run / "pipeline.config").train_config)
-    expected = differences.format(rate=schedule.learning_rate_base, **names)
-    with pytest.raises(UserError) as caught:
-        train(
-            *(data, str(tiny_template), run, replace(OPTIONS, **options)), RunSettings(**settings)
+    rate = f"{schedule.learning_rate_base:.6g}"
+    for options, settings, differences in (
+        ({"batch_size": 1}, {}, "--batch-size was 2, now 1"),
+        ({"learning_rate": 0.5}, {}, f"--learning-rate was {rate}, now 0.5"),
+        (
+            {"init": init, "init_type": "full"},
+            {},
+            f"--init was scratch, now {init}; --init-type was not set, now full",
+        ),
+        (
+            {},
+            {"eval_every": 9, "deterministic": True, "precision": "float32"},
+            "--eval-every was not set, now 9; --deterministic was not set, now set; "
+            "--precision was auto, now float32",
+        ),
+        ({"steps": 3}, {"keep": 1}, "--steps was 2, now 3; --keep was 3, now 1"),
+    ):
+        with pytest.raises(UserError) as caught:
+            changed = replace(OPTIONS, **options)
+            train(data, str(tiny_template), run, changed, RunSettings(**settings))
+        assert str(caught.value) == (
+            f"{run}: contains a run with other settings: {differences}. Repeat its command to "
+            "resume it, choose another --output, or replace it with --overwrite."
         )
-    line = str(caught.value)
-    assert line.startswith(f"{run}: contains a run with other settings: {expected}")
-    assert line.count(" was ") == expected.count(" was ")
-    assert ". Repeat its command to resume it, choose another --output, or replace" in line
 
 
 def test_other_data_and_another_template_are_named(data, own_data, tiny_template, tmp_path):
