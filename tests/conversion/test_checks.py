@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from unicodedata import normalize
 
 import pytest
+from PIL import Image
 
 from helpers.annotations import annotation
 from helpers.conversion import run, split_of
@@ -13,7 +15,7 @@ from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.conversion.checks import spellings, typing_errors
 from tfod.dataset.manifest import load_dataset
 from tfod.dataset.records import read_records
-from tfod.errors import BadFilesError
+from tfod.errors import BadFilesError, UserError
 
 
 def remarks(data) -> dict[str, tuple[int, str]]:
@@ -95,9 +97,112 @@ def test_class_names_that_differ_in_spelling_are_a_fault(voc, tmp_path):
     assert len(run(voc, label_map=tmp_path / "map.pbtxt").classes) == 6
 
 
-def test_class_names_that_differ_in_another_character_are_different_classes():
-    annotations = [annotation("a", "C", "C#", "C++", "A+", "A*", "°")]
-    assert spellings(Path("xml"), annotations) == []
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("C", "C#", "C++"),
+        ("A", "A+", "A-", "A*", "°"),
+        ("1.5", "15", "1-5", "1_5", "-15"),
+        ("10 20", "1020"),
+        ("कि", "का", "की", "क"),
+        ("กา", "กี", "ก"),
+        ("r\u00e9sum\u00e9", "resume"),
+    ],
+)
+def test_names_that_differ_in_more_than_spelling_are_different_classes(names):
+    assert spellings(Path("xml"), [annotation("a", *names)]) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("stop sign", "stop_sign", "stop-sign", "stopsign", "Stop Sign"),
+        ("limit 30", "limit30", "limit-30", "Limit_30"),
+        ("30 km", "30km", "30-KM"),
+        ("A-", "A -", "a-"),
+        ("stop", "stop_"),
+        ("a_-b", "ab"),
+    ],
+)
+def test_names_that_differ_in_spelling_are_a_fault(names):
+    (fault,) = spellings(Path("xml"), [annotation("a", *names)])
+    assert all(f"{name!r} (1)" in str(fault) for name in names)
+
+
+def test_two_unicode_forms_of_a_name_are_one_class(voc, tmp_path):
+    for number in range(20):
+        form = "NFC" if number % 2 else "NFD"
+        write_xml(voc / f"annotations/{number}.xml", voc_object(normalize(form, "café")))
+    assert list(run(voc).classes.values()) == ["caf\u00e9", "tram"]
+    label_map = tmp_path / "map.pbtxt"
+    label_map.write_text(normalize("NFD", "item {id: 1 name: 'café'} item {id: 2 name: 'tram'}"))
+    assert run(voc, "mapped", label_map=label_map).split("train").objects_per_class["caf\u00e9"]
+    label_map.write_text("item {id: 1 name: 'cafe\u0301'} item {id: 2 name: 'caf\u00e9'}")
+    with pytest.raises(UserError, match="contains a class twice, with accents stored in diff"):
+        run(voc, "twice", label_map=label_map)
+
+
+def test_label_map_may_have_a_byte_order_mark(voc, tmp_path):
+    label_map = tmp_path / "map.pbtxt"
+    text = "item { id: 1 name: 'tram' } item { id: 2 name: 'stop' }"
+    label_map.write_text(text, encoding="utf-8-sig")
+    assert run(voc, label_map=label_map).classes == {1: "tram", 2: "stop"}
+
+
+def test_images_without_annotation_are_counted(voc):
+    write_image(voc / "images/new.jpg")
+    assert remarks(run(voc)) == {
+        "image unannotated": (
+            1,
+            "1 image has no annotation and will not be used; to use an image without objects, "
+            "give it an annotation without boxes",
+        )
+    }
+
+
+def test_class_that_is_not_in_train_gets_a_remark(voc):
+    rows = [f"{number},{'test' if number >= 25 else 'train'}" for number in range(30)]
+    (voc / "split.csv").write_text("\n".join(["filename,split", *rows]))
+    assert remarks(run(voc, split_by=voc / "split.csv")) == {
+        "class not in train": (
+            1,
+            "1 class has no object in train, so a detector cannot learn it: 'tram'; add images "
+            "of it",
+        )
+    }
+
+
+def test_orientation_that_the_size_does_not_show_gets_a_remark(voc):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    for number in (0, 3):
+        write_image(voc / f"images/{number}.jpg", color=(number, 9, 9), exif=exif)
+    assert remarks(run(voc)) == {
+        "orientation unclear": (
+            2,
+            "2 images have an EXIF orientation, and the annotated size does not show whether "
+            "boxes were drawn on the rotated image: 0.jpg, 3.jpg; they are used as if they were. "
+            "If the boxes are in wrong places, convert with --exif ignore",
+        )
+    }
+    for option in ("apply", "ignore"):
+        data = run(voc, option, exif=option)
+        assert data.remarks == ()
+        shards = [shard for split in data.splits.values() for shard in split.shards]
+        images = {r.annotation.source_id: r.image.data for r in read_records(shards)}
+        unchanged = images["0.jpg"] == (voc / "images/0.jpg").read_bytes()
+        assert unchanged is (option == "ignore")
+
+
+def test_filename_that_differs_from_the_name_of_the_xml_gets_a_remark(voc):
+    (voc / "annotations/0.xml").rename(voc / "annotations/spare.xml")
+    write_xml(voc / "annotations/3.xml", voc_object(), filename="0.jpg")
+    data = run(voc, skip_bad=True)
+    assert remarks(data)["name differs"] == (
+        1,
+        "1 XML file does not have the name in <filename>, and there are images with both names: "
+        "3.xml has 0.jpg; the one in <filename> is used",
+    )
 
 
 def test_rare_name_similar_to_a_frequent_one_gets_a_remark(voc):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 from collections import Counter
 
@@ -58,6 +59,46 @@ def test_class_with_five_images_is_in_every_split():
             assert count < 5 or all((name, subset) in reached for subset in range(3))
 
 
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("frequent", [0, 10])
+def test_many_classes_of_three_images_are_divided(seed, frequent):
+    annotations = [annotation(f"{n}", f"c{n % 20}") for n in range(60)]
+    annotations += [annotation(f"f{n}", "frequent") for n in range(frequent)]
+    parts = split_annotations(annotations, split_fractions((0.8, 0.1, 0.1)), seed)
+    for name, share in (("val", 0.1), ("test", 0.1), ("train", 0.8)):
+        assert abs(len(parts[name]) - share * len(annotations)) <= 1
+    classes = {
+        name: [box.name for annotation in part for box in annotation.objects]
+        for name, part in parts.items()
+    }
+    assert set(classes["train"]) == {box.name for a in annotations for box in a.objects}
+    assert len(set(classes["val"])) == len(classes["val"])
+    if not frequent:  # each class keeps two images for training
+        assert min(Counter(classes["train"]).values()) == 2
+
+
+@pytest.mark.parametrize("count", [3, 4, 20])
+def test_classes_of_one_image_are_divided(count):
+    annotations = [annotation(f"{n}", f"c{n}") for n in range(count)]
+    parts = split_annotations(annotations, split_fractions((0.8, 0.1, 0.1)), 0)
+    assert {name: len(part) for name, part in parts.items()} == {
+        "train": count - 2,
+        "val": 1,
+        "test": 1,
+    }
+
+
+def test_images_of_a_group_stay_together_while_rare_classes_are_divided():
+    annotations = [
+        dataclasses.replace(annotation(f"{n}", f"c{n // 3}"), group=f"video {n // 2}")
+        for n in range(60)
+    ]
+    parts = split_annotations(annotations, split_fractions((0.8, 0.1, 0.1)), 0)
+    assert {name: len(part) for name, part in parts.items()} == {"train": 48, "val": 6, "test": 6}
+    for part in parts.values():
+        assert set(Counter(annotation.group for annotation in part).values()) == {2}
+
+
 def test_seed_determines_the_split():
     annotations = [annotation(f"p{number}", "ab"[number % 3 == 0]) for number in range(60)]
     fractions = split_fractions((0.5, 0.3, 0.2))
@@ -94,6 +135,6 @@ def test_split_without_images_is_reported():
             [annotation("a", "x"), annotation("b", "x")], split_fractions((0.8, 0.1, 0.1)), 0
         )
     assert str(caught.value) == (
-        "--split: val gets no image: 0.1 of 2 is too few. "
-        "Add images, or give it a larger fraction or 0."
+        "--split: test gets no image: 2 images are too few for 3 splits. "
+        "Add images, or give it the fraction 0."
     )

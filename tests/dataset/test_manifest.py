@@ -71,7 +71,7 @@ def converted(tmp_path) -> Path:
         {"train": split},
         {"train": 1.0},
         3,
-        remarks=checks.remarks(annotations),
+        remarks=checks.remarks(annotations, {"train": annotations}),
         skipped=[fault],
         unannotated=5,
     )

@@ -57,6 +57,12 @@ from tfod.progress import progress_bars
     help="Decode every image to check it, or check only its header.",
 )
 @click.option(
+    "--exif",
+    type=click.Choice(["apply", "ignore"]),
+    help="Whether boxes were drawn on images rotated by their EXIF orientation, where the "
+    "annotated size does not show it.  [default: apply, with a note]",
+)
+@click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and order."
 )
 @click.option(
@@ -68,8 +74,9 @@ def convert(
 ) -> None:
     """Check annotated images and write them as TFRecord files.
 
-    Annotations are PASCAL VOC XML (LabelImg, CVAT, Roboflow), COCO JSON, YOLO labels, or the CSV
-    of the OD API tutorials. The format is detected from the files.
+    Annotations are PASCAL VOC XML (LabelImg, CVAT, Roboflow), COCO JSON, YOLO labels, MOT gt.txt,
+    or the CSV of the OD API tutorials, Udacity, keras-retinanet or Open Images. The format is
+    detected from the files.
 
     \b
     Example:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from tfod import image_files
 from tfod.annotation import Annotation, formats, raw_annotation
@@ -43,6 +44,7 @@ def read_folder(
     classes: Collection[str] | None = None,
     skip_bad: bool = False,
     decode: bool = True,
+    exif: raw_annotation.Exif | None = None,
     map_function: MapFunction = ordered_map,
     progress: Progress = silent,
 ) -> CheckedFolder:
@@ -54,6 +56,7 @@ def read_folder(
       classes: allowed class names; None allows all.
       skip_bad: continues without the files that have a fault.
       decode: decodes every image; False does not decode the pixels.
+      exif: see `raw_annotation.check_annotation`.
       map_function: runs the checks, like `parallel.ordered_map`.
 
     Raises:
@@ -70,7 +73,7 @@ def read_folder(
     image_folder = image_files.list_images(images)
 
     class_names = None if classes is None else frozenset(classes)
-    check = partial(_check, source.read, image_folder, class_names, decode)
+    check = partial(_check, source.read, image_folder, class_names, decode, exif)
     good: dict[str, Annotation] = {}
     faults: list[FileFault] = []
     bad_stems = set()
@@ -78,7 +81,7 @@ def read_folder(
     for done, result in enumerate(map_function(check, source.items), 1):
         if isinstance(result, _Rejected):
             faults += result.faults
-            bad_stems.add(result.stem)
+            bad_stems.add(normalize("NFC", result.stem))
         elif result.source_id in good:
             other = good[result.source_id].source
             what = (
@@ -104,7 +107,10 @@ def read_folder(
             "Run without --skip-bad to see why",
         )
     unannotated = sum(
-        path not in good and PurePosixPath(path).stem not in bad_stems for path in image_folder
+        path not in good
+        for stem, paths in image_folder.by_stem.items()
+        if stem not in bad_stems
+        for path in paths
     )
     return CheckedFolder(tuple(good.values()), tuple(faults), unannotated, total)
 
@@ -122,13 +128,14 @@ def _check(
     image_folder: image_files.ImageFolder,
     classes: Collection[str] | None,
     decode: bool,
+    exif: raw_annotation.Exif | None,
     item: object,
 ) -> Annotation | _Rejected:
     stem = ""
     try:
         raw = read(item)
         stem = PurePosixPath(raw.filename).stem or raw.other_stem
-        return raw_annotation.check_annotation(raw, image_folder, classes, decode)
+        return raw_annotation.check_annotation(raw, image_folder, classes, decode, exif)
     except BadFilesError as error:
         faults = tuple(fault for fault in error.errors if isinstance(fault, FileFault))
         return _Rejected(faults, stem or Path(error.path).stem)

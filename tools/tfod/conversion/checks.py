@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tfod.annotation import Annotation
@@ -21,14 +21,50 @@ ALIKE = 0.75
 # Typing errors are rare: at most this fraction of the objects with the correct name.
 RARE = 0.05
 TINY = 4  # pixels; smaller objects have no shape left to learn
+SHOWN = 3  # examples in a remark
+
+# `Annotation.fixes` that concern a box: the remark on one, and on many.
+BOX_FIXES = {
+    "box clipped": (
+        "1 box crossed the edge of its image by up to one pixel and was clipped",
+        "{} boxes crossed the edge of their image by up to one pixel and were clipped",
+    ),
+    "box cut": (
+        "1 box extends beyond its image and was cut at the edge",
+        "{} boxes extend beyond their image and were cut at the edge",
+    ),
+    "box ignored": (
+        "1 box is marked as not to be considered, and was left out",
+        "{} boxes are marked as not to be considered, and were left out",
+    ),
+    "box repeated": (
+        "1 box repeats another box of its image and was removed",
+        "{} boxes repeat another box of their image and were removed",
+    ),
+}
+# `Annotation.fixes` that concern a table.
+COLUMN_FIXES = {
+    "columns in another order": (
+        "the columns xmin, xmax, ymin, ymax contain xmin, ymin, xmax, ymax, as in Udacity's own "
+        "file, and were read so"
+    ),
+    "columns unclear": (
+        "the columns xmin, xmax, ymin, ymax could also contain xmin, ymin, xmax, ymax, as in "
+        "Udacity's own file; check the boxes with tfod inspect"
+    ),
+}
 
 
 def spellings(folder: Path, annotations: Iterable[Annotation]) -> list[FileFault]:
-    """Returns one fault per group of class names that differ only in case, spaces, "-" or "_"."""
+    """Returns one fault per group of class names that differ only in case, spaces, "-" or "_".
+
+    Names with these between digits are different: `1-5` and `15`. So are names with a `-` at the
+    beginning or end: `A-` and `A`.
+    """
     counts = Counter(box.name for annotation in annotations for box in annotation.objects)
     groups = defaultdict(list)
     for name in sorted(counts):
-        groups[re.sub(r"[\s_-]+", "", name).casefold() or name].append(name)
+        groups[_without_separators(name).casefold() or name].append(name)
     faults = []
     for group in groups.values():
         if len(group) > 1:
@@ -37,6 +73,11 @@ def spellings(folder: Path, annotations: Iterable[Annotation]) -> list[FileFault
             remedy = "Use one name, or give a --label-map that contains them all"
             faults.append(FileFault(folder, "class spelled twice", what, remedy))
     return faults
+
+
+def _without_separators(name: str) -> str:
+    joined = re.sub(r"(?<!\d)[\s_]+|[\s_]+(?!\d)", "", name)
+    return re.sub(r"(?<=[^\d-])-+(?=[^-])|(?<=[^-])-+(?=[^\d-])", "", joined)
 
 
 def typing_errors(counts: Mapping[str, int]) -> list[tuple[str, str]]:
@@ -53,56 +94,124 @@ def typing_errors(counts: Mapping[str, int]) -> list[tuple[str, str]]:
     return pairs
 
 
-def remarks(annotations: Sequence[Annotation]) -> list[Remark]:
-    """Returns the remarks on the annotations that will be used."""
-    boxes = [box for annotation in annotations for box in annotation.objects]
-    result: list[Remark] = []
+def remarks(
+    annotations: Sequence[Annotation],
+    parts: Mapping[str, Sequence[Annotation]],
+    unannotated: int = 0,
+) -> list[Remark]:
+    """Returns the remarks on a data set.
 
-    def add(kind: str, count: int, one: str, many: str) -> None:
-        if count:
-            result.append(Remark(kind, count, one if count == 1 else f"{count} {many}"))
+    Args:
+      annotations: all annotations, in the order in which they are named.
+      parts: the annotations that are used, by split.
+      unannotated: number of images without annotation.
+    """
+    used_ids = {annotation.source_id for part in parts.values() for annotation in part}
+    used = [annotation for annotation in annotations if annotation.source_id in used_ids]
+    return [
+        *_on_unused_images(unannotated, len(annotations) - len(used)),
+        *_on_doubts(used),
+        *_on_boxes(used),
+        *_on_equal_images(used),
+        *_on_classes(used, parts),
+    ]
 
+
+def _on_unused_images(unannotated: int, unlisted: int) -> Iterator[Remark]:
+    if unannotated:
+        images = "1 image has" if unannotated == 1 else f"{unannotated} images have"
+        what = (
+            f"{images} no annotation and will not be used; to use an image without objects, give "
+            "it an annotation without boxes"
+        )
+        yield Remark("image unannotated", unannotated, what)
+    if unlisted:
+        images = "1 image is" if unlisted == 1 else f"{unlisted} images are"
+        what = f"{images} in none of the lists of --split-by and will not be used"
+        yield Remark("image unlisted", unlisted, what)
+
+
+def _on_doubts(annotations: Sequence[Annotation]) -> Iterator[Remark]:
+    """Yields what the annotations leave open."""
+    differing = [a for a in annotations if "name differs" in a.fixes]
+    if differing:
+        pairs = _examples([f"{a.source.name} has {a.image.name}" for a in differing])
+        files = "1 XML file does" if len(differing) == 1 else f"{len(differing)} XML files do"
+        what = (
+            f"{files} not have the name in <filename>, and there are images with both names: "
+            f"{pairs}; the one in <filename> is used"
+        )
+        yield Remark("name differs", len(differing), what)
+    unclear = [a.image.name for a in annotations if "orientation unclear" in a.fixes]
+    if unclear:
+        images = "1 image has" if len(unclear) == 1 else f"{len(unclear)} images have"
+        what = (
+            f"{images} an EXIF orientation, and the annotated size does not show whether boxes "
+            f"were drawn on the rotated image: {_examples(unclear)}; they are used as if they "
+            "were. If the boxes are in wrong places, convert with --exif ignore"
+        )
+        yield Remark("orientation unclear", len(unclear), what)
+    for kind, text in COLUMN_FIXES.items():
+        sources = [a.source.name for a in annotations if kind in a.fixes]
+        if sources:
+            yield Remark(kind, len(sources), f"{_examples(list(dict.fromkeys(sources)))}: {text}")
+
+
+def _on_boxes(annotations: Sequence[Annotation]) -> Iterator[Remark]:
     fixes = Counter(fix for annotation in annotations for fix in annotation.fixes)
-    add(
-        "box clipped",
-        fixes["box clipped"],
-        "1 box crossed the edge of its image by up to one pixel and was clipped",
-        "boxes crossed the edge of their image by up to one pixel and were clipped",
-    )
-    add(
-        "box repeated",
-        fixes["box repeated"],
-        "1 box repeats another box of its image and was removed",
-        "boxes repeat another box of their image and were removed",
-    )
+    for kind, (one, many) in BOX_FIXES.items():
+        if fixes[kind]:
+            what = one if fixes[kind] == 1 else many.format(fixes[kind])
+            yield Remark(kind, fixes[kind], what)
+    boxes = (box for annotation in annotations for box in annotation.objects)
     tiny = sum(min(box.xmax - box.xmin, box.ymax - box.ymin) < TINY for box in boxes)
-    add(
-        "box tiny",
-        tiny,
-        f"1 box is less than {TINY} pixels wide or high; a detector cannot learn from it",
-        f"boxes are less than {TINY} pixels wide or high; a detector cannot learn from them",
-    )
+    if tiny:
+        what = f"{tiny} boxes are less than {TINY} pixels wide or high; a detector cannot learn "
+        what += "from them"
+        if tiny == 1:
+            what = f"1 box is less than {TINY} pixels wide or high; a detector cannot learn from it"
+        yield Remark("box tiny", tiny, what)
+
+
+def _on_equal_images(annotations: Sequence[Annotation]) -> Iterator[Remark]:
     first: dict[bytes, Annotation] = {}
     copies = [
-        (annotation.image.name, original.image.name)
+        f"{annotation.image.name} = {original.image.name}"
         for annotation in annotations
         if (original := first.setdefault(annotation.digest, annotation)) is not annotation
     ]
     if copies:
-        pairs = ", ".join(f"{copy} = {original}" for copy, original in copies[:3])
-        more = ", …" if len(copies) > 3 else ""
         plural = "s are" if len(copies) > 1 else " is"
         what = (
-            f"{len(copies)} image{plural} identical to another: {pairs}{more}; identical images go "
-            "into the same split"
+            f"{len(copies)} image{plural} identical to another: {_examples(copies)}; identical "
+            "images go into the same split"
         )
-        result.append(Remark("image repeated", len(copies), what))
-    counts = Counter(box.name for box in boxes)
+        yield Remark("image repeated", len(copies), what)
+
+
+def _on_classes(
+    annotations: Sequence[Annotation], parts: Mapping[str, Sequence[Annotation]]
+) -> Iterator[Remark]:
+    counts = Counter(box.name for annotation in annotations for box in annotation.objects)
+    trained = {box.name for annotation in parts.get("train", ()) for box in annotation.objects}
+    missing = [name for name in sorted(counts) if name not in trained]
+    if missing and "train" in parts:
+        classes, them = "1 class has", "it"
+        if len(missing) > 1:
+            classes, them = f"{len(missing)} classes have", "them"
+        what = (
+            f"{classes} no object in train, so a detector cannot learn {them}: "
+            f"{_examples([repr(name) for name in missing])}; add images of {them}"
+        )
+        yield Remark("class not in train", len(missing), what)
     for rare, name in typing_errors(counts):
         plural = "s" if counts[rare] > 1 else ""
         what = (
             f"class {rare!r} ({counts[rare]} object{plural}) is similar to {name!r} "
             f"({counts[name]}); if it is a typing error, correct it"
         )
-        result.append(Remark("class alike", counts[rare], what))
-    return result
+        yield Remark("class alike", counts[rare], what)
+
+
+def _examples(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")

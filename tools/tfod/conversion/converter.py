@@ -8,12 +8,14 @@ import hashlib
 import itertools
 import random
 import re
+import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tfod.annotation import Annotation, csv_table
+from tfod.annotation.raw_annotation import Exif
 from tfod.conversion import checks
 from tfod.conversion.annotation_folder import CheckedFolder, MapFunction, read_folder
 from tfod.conversion.beam import beam_map
@@ -50,6 +52,7 @@ def convert(
     seed: int = 0,
     skip_bad: bool = False,
     decode: bool = True,
+    exif: Exif | None = None,
     workers: int | None = None,
     beam: Sequence[str] = (),
     overwrite: bool = False,
@@ -62,7 +65,7 @@ def convert(
     nothing is left. The same files, options and machine give the same bytes.
 
     Args:
-      annotations: PASCAL VOC, COCO, YOLO or CSV, see `formats.find_annotations`.
+      annotations: PASCAL VOC, COCO, YOLO, CSV or MOT, see `formats.find_annotations`.
       images: folder of the images, searched with its subfolders.
       split: fractions of train, val and test, which sum to 1. A fraction of 0 omits the split.
         Ignored if `split_by` is given.
@@ -76,6 +79,8 @@ def convert(
       seed: determines the split and the order of the training records.
       skip_bad: leaves out annotations with a fault and lists them in `dataset.json`.
       decode: decodes every image to check it; False does not decode the pixels.
+      exif: whether boxes were drawn on images rotated by their EXIF orientation ("apply") or not
+        ("ignore"), where the annotated size does not show it. None for "apply", with a remark.
       workers: number of processes; None for one per CPU. The processes import the main
         module, so a script that calls `convert` needs `if __name__ == "__main__":`.
       beam: options of an Apache Beam pipeline that does the work instead of local processes, see
@@ -94,7 +99,7 @@ def convert(
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
     assign_splits = _split_function(split, split_by, group_by, seed)
-    fixed_classes = read_label_map(Path(label_map)) if label_map else None
+    fixed_classes = _read_classes(Path(label_map)) if label_map else None
     with replacing_folder(
         output,
         overwrite,
@@ -114,16 +119,14 @@ def convert(
                 classes=fixed_classes.values() if fixed_classes else None,
                 skip_bad=skip_bad,
                 decode=decode,
+                exif=exif,
                 map_function=map_function,
                 progress=progress,
             )
-        annotated = checked.annotations
-        names = sorted({box.name for annotation in annotated for box in annotation.objects})
-        if not names:
-            what = "no annotation contains an object"
-            raise UserError(annotations, what, "Annotate some objects")
-        classes = fixed_classes or dict(enumerate(names, 1))
-        parts, fractions = assign_splits(annotated)
+        _class_names(annotations, checked.annotations)  # an error before those of the split
+        parts, fractions = assign_splits(checked.annotations)
+        used = itertools.chain(*parts.values())
+        classes = fixed_classes or dict(enumerate(_class_names(annotations, used), 1))
         splits = _write_shards(partial, parts, classes, shards, seed, workers, beam, progress)
         write_label_map(partial / LABEL_MAP, classes)
         _write_table(partial / TABLE, parts)
@@ -132,7 +135,10 @@ def convert(
             splits,
             fractions,
             seed,
-            remarks=[*checks.remarks(annotated), *_skipped(checked)],
+            remarks=[
+                *checks.remarks(checked.annotations, parts, checked.unannotated),
+                *_skipped(checked),
+            ],
             skipped=checked.skipped,
             unannotated=checked.unannotated,
         )
@@ -155,9 +161,27 @@ def _split_function(
 
     def split_from_file(checked: Sequence[Annotation]) -> tuple[Parts, dict[str, float]]:
         parts = apply_split(checked, Path(split_by))
-        return parts, {name: round(len(part) / len(checked), 4) for name, part in parts.items()}
+        used = sum(map(len, parts.values()))
+        return parts, {name: round(len(part) / used, 4) for name, part in parts.items()}
 
     return split_from_file
+
+
+def _read_classes(label_map: Path) -> dict[int, str]:
+    """Returns the classes of a label map by id, in Unicode form NFC like those of annotations."""
+    classes = read_label_map(label_map)
+    composed = {class_id: unicodedata.normalize("NFC", name) for class_id, name in classes.items()}
+    if len(set(composed.values())) < len(composed):
+        what = "contains a class twice, with accents stored in different ways"
+        raise UserError(label_map, what, "Keep one of the two")
+    return composed
+
+
+def _class_names(annotations: Path, used: Iterable[Annotation]) -> list[str]:
+    names = sorted({box.name for annotation in used for box in annotation.objects})
+    if not names:
+        raise UserError(annotations, "no annotation contains an object", "Annotate some objects")
+    return names
 
 
 def _skipped(checked: CheckedFolder) -> Iterator[Remark]:

@@ -37,12 +37,12 @@ def split_annotations(
     """Assigns annotations to splits so that the fractions hold for every class.
 
     Images without objects count as a class of their own. Equal images go to the same split, so that
-    no detector is evaluated on its training images. The order within a split is that of
-    `annotations`.
+    no detector is evaluated on its training images; and so do images of the same
+    `Annotation.group`. The order within a split is that of `annotations`.
 
     Args:
-      group_of: returns the group of an annotation. A group, such as the frames of a video, goes to
-        one split. None for no groups.
+      group_of: returns another group of an annotation, which goes to one split too. None for no
+        other groups.
 
     Raises:
       UserError: a split gets no image.
@@ -62,11 +62,13 @@ def split_annotations(
         parts[list(fractions)[subset_of[index]]].append(annotation)
     for name, part in parts.items():
         if not part:
-            raise UserError(
-                "--split",
-                f"{name} gets no image: {fractions[name]:g} of {len(annotations)} is too few",
-                "Add images, or give it a larger fraction or 0",
-            )
+            count, remedy = f"{len(annotations)} images", "Add images, or give it the fraction 0"
+            if len(groups) < len(annotations):
+                groups_text = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
+                count = f"{len(annotations)} images in {groups_text}"
+                remedy = "Add images of other groups, or give it the fraction 0"
+            what = f"{name} gets no image: {count} are too few for {len(fractions)} splits"
+            raise UserError("--split", what, remedy)
     return parts
 
 
@@ -87,6 +89,8 @@ def _groups(
     first: dict[object, int] = {}
     for index, annotation in enumerate(annotations):
         keys: list[object] = [annotation.digest or annotation.source]
+        if annotation.group:
+            keys.append(("group of the format", annotation.group))
         if group_of:
             keys.append(group_of(annotation))
         for key in keys:
@@ -108,7 +112,8 @@ def stratify(
 
     The rarest label is assigned first, while there is most choice: each of its examples goes to the
     subset that lacks most examples of this label, and in a tie, to the one that lacks most images.
-    Unlike the paper, a label with enough examples (5 for 3 subsets) reaches all subsets.
+    Unlike the paper, a label with enough examples (5 for 3 subsets) reaches all subsets, and no
+    subset is much too small because all labels are rare.
 
     Args:
       labels: the set of labels of each example; an empty set counts as a label of its own.
@@ -149,6 +154,7 @@ def stratify(
                 if not remaining[label]:
                     del remaining[label]
     _fill_gaps(subset_of, label_sets, members, fractions)
+    _fill_small_subsets(subset_of, label_sets, order, weights, fractions)
     return subset_of
 
 
@@ -181,6 +187,60 @@ def _fill_gaps(
                     counts.update((other, subset) for other in labels)
                     counts.subtract((other, largest) for other in labels)
                     break
+
+
+def _fill_small_subsets(
+    subset_of: list[int],
+    label_sets: Sequence[Sequence[str]],
+    order: Sequence[int],
+    weights: Sequence[int],
+    fractions: Sequence[float],
+) -> None:
+    """Moves examples to subsets that have less than half of their share.
+
+    All examples of a label with few examples are in the largest subset. If all labels are like
+    this, the others are empty. Examples are moved from the largest subset while it keeps other
+    examples of all their labels; a subset that is still empty gets one example in any case.
+    """
+    largest = fractions.index(max(fractions))
+    counts = Counter(
+        (label, subset_of[example]) for example in order for label in label_sets[example]
+    )
+    sizes = [0] * len(fractions)
+    for example in order:
+        sizes[subset_of[example]] += weights[example]
+    for subset, fraction in enumerate(fractions):
+        share = fraction * sum(weights)
+        if sizes[subset] >= share / 2:
+            continue
+        # Labels with most examples first, and at first one example of each label.
+        candidates = sorted(
+            (example for example in order if subset_of[example] == largest),
+            key=lambda example: -min(counts[label, largest] for label in label_sets[example]),
+        )
+        for only_new_labels in (True, False):
+            for example in candidates:
+                labels = label_sets[example]
+                if (
+                    subset_of[example] == largest
+                    and weights[example] <= share - sizes[subset]
+                    and all(counts[label, largest] > 1 for label in labels)
+                    and not (only_new_labels and any(counts[label, subset] for label in labels))
+                ):
+                    subset_of[example] = subset
+                    sizes[subset] += weights[example]
+                    counts.update((label, subset) for label in labels)
+                    counts.subtract((label, largest) for label in labels)
+        if not sizes[subset]:
+            _move_one(subset_of, subset, weights)
+
+
+def _move_one(subset_of: list[int], subset: int, weights: Sequence[int]) -> None:
+    """Moves the lightest example of the subset with most examples, if it keeps another."""
+    donor, count = Counter(subset_of).most_common(1)[0]
+    if count > 1:
+        members = (example for example, part in enumerate(subset_of) if part == donor)
+        subset_of[min(members, key=lambda example: weights[example])] = subset
 
 
 def _is_frequent(examples: int, fractions: Sequence[float]) -> bool:

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from unicodedata import normalize
 
 from tfod.annotation import Annotation
 from tfod.conversion.split import SPLITS
@@ -15,7 +16,7 @@ REMEDY = "Give a CSV with the columns filename and split, or a folder with train
 
 
 def read_split(path: Path) -> dict[str, str]:
-    """Returns the split of each image, by the name of the image in the file.
+    """Returns the split of each image, by the name of the image in the file, in form NFC.
 
     Args:
       path: a CSV with the columns `filename` and `split`, such as the `annotations.csv` of a data
@@ -32,7 +33,8 @@ def read_split(path: Path) -> dict[str, str]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(path, "is not a text file in UTF-8", REMEDY) from error
     split_of: dict[str, str] = {}
-    for image, split in pairs:
+    for name, split in pairs:
+        image = normalize("NFC", name)
         if split not in SPLITS:
             what = f"puts {image!r} into {split!r}"
             raise UserError(path, what, f"Give one of {', '.join(SPLITS)}")
@@ -69,12 +71,13 @@ def apply_split(annotations: Sequence[Annotation], path: Path) -> dict[str, list
 
     Args:
       path: see `read_split`. It may list an image by its `source_id`, its file name, or its file
-        name without suffix.
+        name without suffix. Images that are in none of the lists of a folder are left out: those
+        of VOC select the images of a task.
 
     Raises:
-      BadFilesError: images that are not listed, and equal images in two splits: a detector would be
-        evaluated on its training images.
-      UserError: see `read_split`.
+      BadFilesError: images that are not in a CSV, and equal images in two splits: a detector would
+        be evaluated on its training images.
+      UserError: see `read_split`; or no image is listed.
     """
     split_of = read_split(path)
     parts: dict[str, list[Annotation]] = {}
@@ -83,7 +86,10 @@ def apply_split(annotations: Sequence[Annotation], path: Path) -> dict[str, list
     for annotation in annotations:
         image = annotation.image
         names = (annotation.source_id, image.name, image.stem)
-        split = next((split_of[name] for name in names if name in split_of), None)
+        composed = (normalize("NFC", name) for name in names)
+        split = next((split_of[name] for name in composed if name in split_of), None)
+        if split is None and path.is_dir():
+            continue
         if split is None:
             what, remedy = f"is in no split of {path}", "Add it there, or remove the image"
             faults.append(FileFault(image, "image in no split", what, remedy))
@@ -96,4 +102,6 @@ def apply_split(annotations: Sequence[Annotation], path: Path) -> dict[str, list
         parts.setdefault(split, []).append(annotation)
     if faults:
         raise BadFilesError(path, faults, "Correct the file")
+    if not parts:
+        raise UserError(path, "lists none of the images", "List them without folders")
     return {split: parts[split] for split in SPLITS if split in parts}

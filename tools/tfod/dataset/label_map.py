@@ -25,7 +25,7 @@ def read_label_map(path: Path) -> dict[int, str]:
 
     remedy = "Give an OD API label map such as: item { id: 1 name: 'stop' }"
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         items = text_format.Parse(text, string_int_label_map_pb2.StringIntLabelMap()).item
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", remedy) from error
