@@ -24,10 +24,29 @@ from tfod.images import FORMATS, check_image, encode_for_training
 
 # Number of damaged files: few in every run of the tests, all with `tools/test.sh --all`.
 mutants = pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
+few_mutants = pytest.mark.parametrize("count", [200, pytest.param(5000, marks=pytest.mark.slow)])
 CPU_SECONDS = 2  # on the reference machine; the slowest file takes a quarter of it
 # The largest image that Pillow accepts takes 358 with four channels, and 268 more as RGB.
 MAX_MEGABYTES = 700
 CLEAR_REFS = Path("/proc/self/clear_refs")  # Linux only
+
+CLASSES = {"classes.txt": "stop\ntram\n"}
+OPEN_IMAGES = "ImageID,LabelName,XMin,XMax,YMin,YMax,IsGroupOf\n"
+LABELS = "1 0.5 0.5 0.5 0.2\n0 0.5 0.5 0.25 0.5\n"
+POSES = "1 0.5 0.5 0.5 0.2 0.1 0.2\n0 0.5 0.5 0.25 0.5 0.3 0.4\n"
+YAML = "kpt_shape: &k [1, 2]\nother: *k\nnames: [off, 'tram']\n"
+# By format: the file that is damaged, its content, and files beside it.
+TABLES = {
+    "tutorial": ("a.csv", HEADER + "a.jpg,40,30,stop,1,2,11,12\n" * 2, {}),
+    "udacity": ("a.csv", "frame,xmin,xmax,ymin,ymax,class_id\na.jpg,20,29,3,12,1\n", {}),
+    "retinanet": ("a.csv", "a.jpg,1,2,11,12,stop\na.jpg,3,4,11,12,stop\n", {}),
+    "open images": ("a.csv", OPEN_IMAGES + "a,/m/01,0.1,0.5,0.2,0.8,1\n", {}),
+    "mot": ("gt.txt", "1,1,2,3,10,12,1,1,0.9\n1,2,30,3,40,12,1,1,0.5\n", {}),
+    "yolo": ("a.txt", LABELS, CLASSES),
+    "yolo classes": ("classes.txt", CLASSES["classes.txt"], {"a.txt": LABELS}),
+    "yolo poses": ("a.txt", POSES, {"data.yaml": YAML}),
+    "yolo yaml": ("data.yaml", YAML, {"a.txt": POSES}),
+}
 
 damages = st.lists(
     st.tuples(
@@ -121,23 +140,23 @@ def test_damaged_xml(tmp_path, start_cpu_limit, count):
     assert 0 < len(used) < count  # both outcomes occurred
 
 
-@mutants
-@pytest.mark.parametrize("kind", ["coco.json", "boxes.csv", "yolo.txt"])
+@few_mutants
+@pytest.mark.parametrize("kind", ["coco.json", *TABLES])
 def test_damaged_tables(tmp_path, start_cpu_limit, kind, count):
     write_image(tmp_path / "images/a.jpg")
+    write_image(tmp_path / "images/000001.jpg")
     folder = tmp_path / "annotations"
     folder.mkdir()
     if kind == "coco.json":
         image = {"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}
         annotation = {"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 2, 10, 10]}
-        coco(folder / kind, images=[image], annotations=[annotation])
-    elif kind == "boxes.csv":
-        (folder / kind).write_text(HEADER + "a.jpg,40,30,stop,1,2,11,12\n" * 2)
+        path = coco(folder / kind, images=[image], annotations=[annotation])
     else:
-        kind = "a.txt"
-        (folder / "classes.txt").write_text("stop\ntram\n")
-        (folder / kind).write_text("1 0.5 0.5 0.5 0.2\n0 0.5 0.5 0.25 0.5\n")
-    path = folder / kind
+        name, text, others = TABLES[kind]
+        path = folder / name
+        path.write_text(text)
+        for other, content in others.items():
+            (folder / other).write_text(content)
     original, outcomes = path.read_bytes(), set()
 
     @settings(repeatable, max_examples=count)
