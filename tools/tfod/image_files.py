@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import re
 import unicodedata
@@ -43,25 +44,23 @@ def list_files(folder: Path, suffixes: Collection[str]) -> list[Path]:
 def _list_parts(folder: Path, suffixes: Collection[str]) -> list[tuple[str, ...]]:
     root = folder.resolve()
     files: list[tuple[str, ...]] = []
-    pending: list[tuple[str, ...]] = [()]
+    pending: list[tuple[tuple[str, ...], Path]] = [((), root)]  # and the path without links
     links: list[tuple[str, ...]] = []
     listed: set[Path] = set()
     while pending or links:
         if pending:
-            parts = pending.pop()
-            subfolder = folder.joinpath(*parts)
-            real = subfolder.resolve()
+            parts, real = pending.pop()
         else:
             # Links are followed last, so that a folder keeps its own path if it is in `folder`.
             links.sort(reverse=True)
             parts = links.pop()
-            subfolder = folder.joinpath(*parts)
-            real = subfolder.resolve()
+            real = folder.joinpath(*parts).resolve()
             if root.is_relative_to(real):
                 continue
         if real in listed:
             continue
         listed.add(real)
+        subfolder = folder.joinpath(*parts)
         try:
             with os.scandir(subfolder) as entries:
                 for entry in entries:
@@ -73,7 +72,7 @@ def _list_parts(folder: Path, suffixes: Collection[str]) -> list[tuple[str, ...]
                     elif name in MASKS:
                         continue
                     elif entry.is_dir(follow_symlinks=False):
-                        pending.append((*parts, name))
+                        pending.append(((*parts, name), real / name))
                     elif entry.is_symlink() and Path(entry.path).is_dir():
                         links.append((*parts, name))
         except OSError as error:
@@ -165,11 +164,8 @@ class ImageFolder:
         likely_folders = (f"{subfolder}/{named}".strip("/"), named, subfolder)
         elsewhere: list[str] = []
         for searched_stem in stems:
-            paths: list[str] = []
-            for path in self.by_stem.get(searched_stem, ()):
-                fits = self._fits(_folder(path), named, subfolder)
-                (paths if fits else elsewhere).append(path)
-            if len(paths) == 1:
+            paths = self.by_stem.get(searched_stem, ())
+            if len(paths) == 1 and self._fits(_folder(paths[0]), named, subfolder):
                 return paths[0]
             in_likely_folders = (
                 [path for path in paths if _folder(path) == folder] for folder in likely_folders
@@ -178,17 +174,20 @@ class ImageFolder:
                 [path for path in paths if _place(_folder(path)) == _place(folder)]
                 for folder in likely_folders
             )
-            for group in (*in_likely_folders, *in_likely_places, paths):
+            # Generators, because the first group is usually enough.
+            for group in itertools.chain(in_likely_folders, in_likely_places, [paths]):
+                fitting = [path for path in group if self._fits(_folder(path), named, subfolder)]
                 matches = (
-                    [path for path in group if _nfc(path).rpartition("/")[2] == name]
-                    or [path for path in group if _split(path)[1].lower() == suffix.lower()]
-                    or group
+                    [path for path in fitting if _nfc(path).rpartition("/")[2] == name]
+                    or [path for path in fitting if _split(path)[1].lower() == suffix.lower()]
+                    or fitting
                 )
                 if len(matches) == 1:
                     return matches[0]
                 if matches:
                     what = f"matches several images: {', '.join(matches)}"
                     raise FileFault(source, "image ambiguous", what, "Remove or rename all but one")
+            elsewhere += paths
         heic = [path for stem in stems for path in self.heic.get(stem, ())]
         if heic:
             fault = images.HEIC_FAULT, images.HEIC_REMEDY
@@ -242,7 +241,7 @@ def _nfc(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def _place(folder: str) -> Words:
     """Returns the words that tell a folder from others: `labels/train_1` gives "train 1"."""
     words = []
@@ -253,7 +252,7 @@ def _place(folder: str) -> Words:
     return tuple(words)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1 << 16)
 def _may_be(place: Words, named: Words, subfolder: Words) -> bool:
     """Returns whether a place may be the one that an annotation names, or that it is in."""
     if named and place[-len(named) :] == named:

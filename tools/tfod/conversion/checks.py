@@ -106,14 +106,17 @@ def remarks(
       parts: the annotations that are used, by split.
       unannotated: number of images without annotation.
     """
-    used_ids = {annotation.source_id for part in parts.values() for annotation in part}
-    used = [annotation for annotation in annotations if annotation.source_id in used_ids]
+    used = annotations
+    unlisted = len(annotations) - sum(map(len, parts.values()))
+    if unlisted:
+        ids = {annotation.source_id for part in parts.values() for annotation in part}
+        used = [annotation for annotation in annotations if annotation.source_id in ids]
     return [
-        *_on_unused_images(unannotated, len(annotations) - len(used)),
+        *_on_unused_images(unannotated, unlisted),
         *_on_doubts(used),
         *_on_boxes(used),
         *_on_equal_images(used),
-        *_on_classes(used, parts),
+        *_on_classes(parts),
     ]
 
 
@@ -133,6 +136,7 @@ def _on_unused_images(unannotated: int, unlisted: int) -> Iterator[Remark]:
 
 def _on_doubts(annotations: Sequence[Annotation]) -> Iterator[Remark]:
     """Yields what the annotations leave open."""
+    annotations = [annotation for annotation in annotations if annotation.fixes]
     differing = [a for a in annotations if "name differs" in a.fixes]
     if differing:
         pairs = _examples([f"{a.source.name} has {a.image.name}" for a in differing])
@@ -189,13 +193,14 @@ def _on_equal_images(annotations: Sequence[Annotation]) -> Iterator[Remark]:
         yield Remark("image repeated", len(copies), what)
 
 
-def _on_classes(
-    annotations: Sequence[Annotation], parts: Mapping[str, Sequence[Annotation]]
-) -> Iterator[Remark]:
-    counts = Counter(box.name for annotation in annotations for box in annotation.objects)
-    trained = {box.name for annotation in parts.get("train", ()) for box in annotation.objects}
-    missing = [name for name in sorted(counts) if name not in trained]
-    if missing and "train" in parts:
+def _on_classes(parts: Mapping[str, Sequence[Annotation]]) -> Iterator[Remark]:
+    by_split = {
+        split: Counter(box.name for annotation in part for box in annotation.objects)
+        for split, part in parts.items()
+    }
+    counts = dict(sorted(sum(by_split.values(), Counter()).items()))
+    missing = [name for name in counts if name not in by_split.get("train", counts)]
+    if missing:
         classes, them = "1 class has", "it"
         if len(missing) > 1:
             classes, them = f"{len(missing)} classes have", "them"
