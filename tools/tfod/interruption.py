@@ -24,6 +24,8 @@ _active = {"cleanup": 0, "complete": 0}  # numbers of the blocks below
 
 def handle_ctrl_c() -> None:
     """Lets Ctrl-C end this process, from now on. For the command line only."""
+    if not hasattr(signal, "setitimer"):
+        return  # Windows has no timers; there, Python's own handler stays
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGALRM, _interrupt)
 
