@@ -181,7 +181,7 @@ def test_skip_bad_lists_the_skipped_files(voc):
     assert manifest["images_without_annotation"] == 1
     assert data.remarks[-1].what == (
         "3 of 30 annotations (10.0%) were skipped: 1 box outside, 1 broken XML, 1 image missing; "
-        "dataset.json lists them"
+        "dataset.json lists them; --fix repairs some of them"
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from tfod.annotation.voc import read_xml
 from tfod.conversion.annotation_folder import read_folder
 from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.image_files import list_images
-from tfod.images import FORMATS, check_image, encode_for_training
+from tfod.images import FORMATS, check_image, check_image_without_end, encode_for_training
 
 # Number of damaged files: few in every run of the tests, all with `tools/test.sh --all`.
 mutants = pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
@@ -123,12 +124,12 @@ def test_damaged_xml(tmp_path, start_cpu_limit, count):
     images, original, used = list_images(tmp_path / "images"), xml.read_bytes(), []
 
     @settings(repeatable, max_examples=count)
-    @given(damages)
-    def check(steps):
+    @given(damages, st.booleans())
+    def check(steps, fix):
         xml.write_bytes(mutate(original, steps))
         start_cpu_limit()
         try:
-            used.append(check_annotation(read_xml(xml), images))
+            used.append(check_annotation(read_xml(xml), images, fix=fix))
         except BadFilesError as error:
             assert error.errors
             assert all(len(str(fault).splitlines()) == 1 for fault in error.errors)
@@ -160,12 +161,12 @@ def test_damaged_tables(tmp_path, start_cpu_limit, kind, count):
     original, outcomes = path.read_bytes(), set()
 
     @settings(repeatable, max_examples=count)
-    @given(damages)
-    def check(steps):
+    @given(damages, st.booleans())
+    def check(steps, fix):
         path.write_bytes(mutate(original, steps))
         start_cpu_limit()
         try:
-            (annotation,) = read_folder(folder, tmp_path / "images").annotations
+            (annotation,) = read_folder(folder, tmp_path / "images", fix=fix).annotations
         except UserError as error:
             assert all(
                 len(str(line).splitlines()) == 1 for line in getattr(error, "errors", [error])
@@ -221,7 +222,8 @@ def test_damaged_images(tmp_path, start_cpu_limit, count):
         part = original[:64] if header else original
         path.write_bytes(mutate(part, steps) + original[len(part) :])
         start_cpu_limit()
-        for read in (check_image, encode_for_training):
+        without_end = partial(encode_for_training, without_end=True)
+        for read in (check_image, check_image_without_end, encode_for_training, without_end):
             try:
                 read(path)
                 outcomes["used"] += 1

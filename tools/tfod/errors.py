@@ -59,14 +59,17 @@ class FileFault(UserError):
 
     Attributes:
       kind: the kind of fault, by which a batch counts its faults, such as "image missing".
+      fixable: `tfod convert --fix` can repair it.
     """
 
-    def __init__(self, path: Path | str, kind: str, what: str, remedy: str) -> None:
-        self.kind = kind
+    def __init__(
+        self, path: Path | str, kind: str, what: str, remedy: str, fixable: bool = False
+    ) -> None:
+        self.kind, self.fixable = kind, fixable
         super().__init__(path, what, remedy)
 
     def __reduce__(self):
-        return type(self), (self.path, self.kind, self.what, self.remedy)
+        return type(self), (self.path, self.kind, self.what, self.remedy, self.fixable)
 
 
 def quoted(text: str) -> str:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import hashlib
 import io
+import math
 import re
+import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageFile
 
 from tfod.errors import FileFault, UserError
 from tfod.files import read_bytes
@@ -41,6 +43,14 @@ HEIC_START = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Lossless, hierarchical and arithmetic coding: TensorFlow's libjpeg is built without them.
 JPEG_RARE_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+# The fraction of the pixels that may be missing in an image without its end: too little to hide
+# most objects. 20 missing bytes of a JPEG take about 0.2 % of 640 x 480 pixels, 1,000 bytes 5 %.
+MAX_MISSING = 0.01
+PADDING = bytes(16)  # zeros at the end of a file; decoders take them for pixels
+MCU_ROWS = 32  # a JPEG has its pixels in blocks of up to 32 rows, and may end within such a row
+# Pillow has one setting for all threads that lets it decode files without their end.
+truncation_lock = threading.Lock()
 
 XMP = frozenset({"xmp", "XML:com.adobe.xmp"})  # keys of Pillow's `info`
 PNG_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT"})  # chunks that determine the pixels
@@ -113,23 +123,40 @@ def check_image(path: Path, decode: bool = True) -> Header:
     with _reading(path):
         data = read_bytes(path)
         with _open(data) as image:
-            # Pillow decodes such files, but a flipped bit becomes noise in the image.
-            if image.format == "PNG" and any(
-                name in PNG_PIXELS and not matches for name, matches in _png_chunks(data)
-            ):
-                raise ValueError("the pixels do not match their checksum")
-            header = Header(
-                image.size,
-                _orientation(image),
-                hashlib.sha256(data).digest(),
-                len(data),
-                _training_format(image, data),
-            )
+            header = _header(image, data)
+            if header.training_format is None and _is_jpeg_filled_up(image, data):
+                raise ValueError("its end is missing and filled with zeros")
             if decode:
                 # At 1/8 size libjpeg still reads every coded bit, but skips most arithmetic.
                 image.draft(None, (1, 1))
                 to_rgb(image)
             return header
+
+
+def check_image_without_end(path: Path) -> tuple[Header, float]:
+    """Decodes a JPEG or PNG file whose end is missing, as far as it goes.
+
+    Returns:
+      The header, and the fraction of the pixels that are missing. It is at least `MAX_MISSING` if
+      more are missing than that.
+
+    Raises:
+      FileFault: "image unreadable": the file has another format or another fault. Progressive JPEG
+        and interlaced PNG show every pixel coarsely first; they are used only if the last scan of a
+        JPEG has started.
+    """
+    with _reading(path):
+        data = read_bytes(path)
+        with _truncation_allowed(), _open(_without_padding(data)) as image:
+            header = _header(image, data)
+            if image.format in ("JPEG", "MPO"):
+                progressive = "progressive" in image.info
+                if not _has_last_scans(data, len(image.getbands()), progressive):
+                    raise ValueError("the last scan is missing")
+            elif image.format != "PNG" or image.info.get("interlace"):
+                raise ValueError("pixels are missing everywhere")
+            image.load()
+            return replace(header, training_format=None), _missing_part(image)
 
 
 def load_rgb(source: Path | bytes, rotate: bool = True) -> np.ndarray:
@@ -201,7 +228,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, rgba).convert("RGB")
 
 
-def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
+def encode_for_training(
+    path: Path, rotate: bool = False, without_end: bool = False
+) -> EncodedImage:
     """Returns an image file as 8-bit JPEG or PNG for a training record.
 
     JPEG files in color or gray, and 8-bit PNG files in color or gray without transparency, are
@@ -211,6 +240,8 @@ def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
     Args:
       rotate: applies the EXIF orientation to the pixels. False keeps the stored pixels, which the
         OD API reads.
+      without_end: the end of the file is missing, see `check_image_without_end`. The missing pixels
+        become gray in a JPEG and black in a PNG.
 
     Returns:
       The data, its format, and the width and height in pixels of the decoded image.
@@ -218,8 +249,10 @@ def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
     Raises:
       FileFault: "image unreadable", see `check_image`.
     """
-    with _reading(path):
+    with _reading(path), _truncation_allowed() if without_end else nullcontext():
         data = path.read_bytes()
+        if without_end:
+            data = _without_padding(data)
         with _open(data) as image:
             orientation = _orientation(image) if rotate else 1
             unchanged_format = _training_format(image, data) if orientation == 1 else None
@@ -233,6 +266,17 @@ def encode_for_training(path: Path, rotate: bool = False) -> EncodedImage:
         else:
             pixels.save(encoded, "PNG")
         return EncodedImage(encoded.getvalue(), b"jpeg" if lossy else b"png", *pixels.size)
+
+
+def _header(image: Image.Image, data: bytes) -> Header:
+    # Pillow decodes such files, but a flipped bit becomes noise in the image.
+    if image.format == "PNG" and any(
+        name in PNG_PIXELS and not matches for name, matches in _png_chunks(data)
+    ):
+        raise ValueError("the pixels do not match their checksum")
+    digest = hashlib.sha256(data).digest()
+    training_format = _training_format(image, data)
+    return Header(image.size, _orientation(image), digest, len(data), training_format)
 
 
 class _UnsupportedHeicError(Exception):
@@ -285,6 +329,42 @@ def _reading(path: Path | str) -> Iterator[None]:
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             what = f"cannot be decoded: {reason}"
         raise FileFault(path, "image unreadable", what, remedy) from error
+
+
+@contextmanager
+def _truncation_allowed() -> Iterator[None]:
+    """Lets Pillow decode files whose end is missing; other threads are affected meanwhile."""
+    with truncation_lock:
+        before = ImageFile.LOAD_TRUNCATED_IMAGES
+        ImageFile.LOAD_TRUNCATED_IMAGES = True
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _without_padding(data: bytes) -> bytes:
+    """Returns a file without what was filled in for its end, see `_is_jpeg_filled_up`."""
+    return data.rstrip(b"\0\xff")
+
+
+def _missing_part(image: Image.Image) -> float:
+    """Returns the fraction of the pixels at the bottom right that were not in the file.
+
+    Decoders leave them gray (JPEG) or 0. Pixels of an object that have these values count too, so
+    the result may be too large. The upper part of the image is not examined, which is enough to
+    see whether more than `MAX_MISSING` is missing.
+    """
+    import numpy as np
+
+    width, height = image.size
+    rows = min(height, math.ceil(MAX_MISSING * height) + MCU_ROWS)
+    pixels = np.asarray(image.crop((0, height - rows, width, height))).reshape(rows, width, -1)
+    gray = (pixels >= 127) & (pixels <= 129)  # 128 after conversions of the color space
+    filled = gray.all(-1) | (pixels == 0).all(-1)
+    at_row_ends = np.logical_and.accumulate(filled[::-1, ::-1], axis=1).sum(1)
+    connected = np.logical_and.accumulate(at_row_ends > 0)
+    return float(at_row_ends[connected].sum() / (width * height))
 
 
 def _orientation(image: Image.Image) -> int:
@@ -347,15 +427,45 @@ def _is_complete_jpeg(data: bytes) -> bool:
 
     Also requires that it uses no rare coding (`JPEG_RARE_FRAMES`).
     """
-    position = 2
-    while marker := JPEG_MARKER.search(data, position):
-        code = data[marker.end() - 1]
+    for code, _ in _jpeg_segments(data):
         if code == 0xD9:
             return True
         if code in JPEG_RARE_FRAMES:
             return False
-        position = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2], "big")
     return False
+
+
+def _is_jpeg_filled_up(image: Image.Image, data: bytes) -> bool:
+    """Returns whether a JPEG ends with zeros instead of its end, like a download that stopped."""
+    is_jpeg = image.format in ("JPEG", "MPO")
+    return is_jpeg and data.endswith(PADDING) and not _is_complete_jpeg(data)
+
+
+def _has_last_scans(data: bytes, components: int, progressive: bool) -> bool:
+    """Returns whether the last scan of every component of a JPEG has started.
+
+    The scans of a progressive JPEG store the whole image with more and more detail. The last one
+    adds the lowest bit (`shift` 0) of the highest frequency, 63.
+    """
+    finished: set[int] = set()
+    for code, body in _jpeg_segments(data):
+        if code == 0xDA:
+            count = body[0]
+            last_frequency, shift = body[2 * count + 2], body[2 * count + 3] & 15
+            if last_frequency == 63 and shift == 0 and (progressive or count == components):
+                finished.update(body[1 : 2 * count + 1 : 2])
+    return len(finished) == components
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yields the marker of each segment of a JPEG, up to its end marker, and its content."""
+    position = 2
+    while marker := JPEG_MARKER.search(data, position):
+        start = marker.end()
+        position = start + int.from_bytes(data[start : start + 2], "big")
+        yield data[start - 1], data[start + 2 : position]
+        if data[start - 1] == 0xD9:
+            return
 
 
 def _is_complete_png(data: bytes) -> bool:

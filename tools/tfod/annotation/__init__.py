@@ -4,6 +4,6 @@ Importing `Annotation` or `Box` loads no reader. `formats.find_annotations` sele
 path.
 """
 
-from tfod.annotation.annotation import CORNERS, Annotation, Box
+from tfod.annotation.annotation import CORNERS, Annotation, Box, Repair
 
-__all__ = ["CORNERS", "Annotation", "Box"]
+__all__ = ["CORNERS", "Annotation", "Box", "Repair"]

@@ -40,6 +40,21 @@ class Box:
 
 
 @dataclass(frozen=True)
+class Repair:
+    """A fault that `tfod convert --fix` repaired.
+
+    Attributes:
+      path: the annotation file or the image.
+      kind: what was done, such as "box dropped"; `checks.REPAIRS` describes each.
+      what: the fault and its repair, in words by which a user finds the box.
+    """
+
+    path: Path
+    kind: str
+    what: str
+
+
+@dataclass(frozen=True)
 class Annotation:
     """The objects of one image. `objects` is empty for a negative image.
 
@@ -53,10 +68,12 @@ class Annotation:
         Apply the EXIF orientation before using the pixels with the boxes.
       digest: SHA-256 of the image file; empty if the file was not read.
       file_size, training_format: see `images.Header`.
+      without_end: the end of the image file is missing, see `images.check_image_without_end`.
       group: images of the same group belong in the same split, such as the frames of a video;
         empty if the image is in no group.
       fixes: what was fixed or left open while reading, one entry per case, such as "box clipped";
         `checks.remarks` describes each.
+      repairs: the faults that were repaired.
     """
 
     source: Path
@@ -69,5 +86,7 @@ class Annotation:
     digest: bytes = b""
     file_size: int = 0
     training_format: bytes | None = None
+    without_end: bool = False
     group: str = ""
     fixes: tuple[str, ...] = ()
+    repairs: tuple[Repair, ...] = ()

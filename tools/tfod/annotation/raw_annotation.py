@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from tfod import images
-from tfod.annotation import Annotation, Box
-from tfod.boxes import clip_xyxy, normalized_to_pixel_xyxy
+from tfod.annotation import Annotation, Box, Repair
+from tfod.annotation.box_check import BoxFault, check_box
 from tfod.errors import BadFilesError, FileFault, quoted
 from tfod.image_files import ImageFolder
-
-EDGE_SLACK = 1.0  # pixels: VOC's own files count from 1, so their boxes may end one past the edge
-ROUNDING = 0.01  # pixels: error of normalized coordinates with six decimals
 
 Report = Callable[[str, str, str], None]  # kind, what, remedy
 # Whether boxes were drawn on the image that its EXIF orientation rotates, or on the stored pixels.
@@ -82,6 +79,7 @@ def check_annotation(
     classes: Collection[str] | None = None,
     decode: bool = True,
     exif: Exif | None = None,
+    fix: bool = False,
 ) -> Annotation:
     """Finds the image, and checks that the size and the boxes fit it.
 
@@ -92,12 +90,19 @@ def check_annotation(
 
     Class names are composed (Unicode form NFC), because macOS may write "é" as two characters.
 
+    With `fix`, faults are repaired where no guess is needed (`Annotation.repairs`): boxes that
+    extend outside the image are clipped, boxes without area or completely outside are dropped, and
+    swapped corners are swapped back. An image that would lose all its boxes keeps its faults: it
+    shows an object, or a box was drawn by mistake, and only the user knows which. An image whose
+    end is missing is used if it lacks at most `images.MAX_MISSING` of its pixels.
+
     Args:
       folder: the images to search.
       classes: allowed class names; None allows all.
       decode: decodes the complete image; False does not decode the pixels.
       exif: decides where the size does not: it is missing, or the same before and after the
         rotation. None for "apply", with the fix "orientation unclear".
+      fix: repairs faults. Without it, those that it could repair are `fixable`.
 
     Raises:
       BadFilesError: all faults, including those of `raw`, each a `FileFault` of one of the kinds
@@ -106,17 +111,22 @@ def check_annotation(
     """
     faults = list(raw.faults)
 
-    def report(kind: str, what: str, remedy: str) -> None:
-        faults.append(FileFault(raw.source, kind, f"{raw.message_prefix}{what}", remedy))
+    def report(kind: str, what: str, remedy: str, fixable: bool = False) -> None:
+        what = f"{raw.message_prefix}{what}"
+        faults.append(FileFault(raw.source, kind, what, remedy, fixable))
 
-    source_id, header, size, rotate = "", None, None, False
+    source_id, header, missing, size, rotate = "", None, None, None, False
     fixes = list(raw.fixes)
+    repairs: list[Repair] = []
     try:
         source_id = folder.find(raw.source, raw.filename, raw.other_stem, raw.subfolder)
-        header = images.check_image(folder.root / source_id, decode)
+        header, missing = _check_image(folder.root / source_id, decode, fix)
     except FileFault as fault:
         faults.append(fault)
     else:
+        if missing is not None:
+            what = f"its end is missing ({missing:.1%} of its pixels); re-encoded"
+            repairs.append(Repair(folder.root / source_id, "image re-encoded", what))
         if _other_image_fits(raw, folder, source_id):
             fixes.append("name differs")
         if exif is None and _is_orientation_unclear(raw.size, header):
@@ -129,7 +139,16 @@ def check_annotation(
                 f"{size[0]} x {size[1]}",
                 "Annotate the current image, or restore the image that was annotated",
             )
-    boxes, box_fixes = _check_boxes(raw, size, classes, report)
+    boxes, box_faults, box_fixes = _check_boxes(raw, size)
+    for box_fault in box_faults:
+        if fix and boxes:
+            what = f"{raw.message_prefix}{box_fault.what}; {box_fault.done}"
+            repairs.append(Repair(raw.source, box_fault.repair, what))
+        else:
+            remedy = _box_remedy(box_fault, bool(boxes), fix)
+            report(box_fault.kind, box_fault.what, remedy, bool(boxes))
+    if classes is not None:
+        _check_classes(raw, classes, report)
     if faults or header is None or size is None:
         raise BadFilesError(raw.source, faults)
     return Annotation(
@@ -143,61 +162,82 @@ def check_annotation(
         digest=header.digest,
         file_size=header.file_size,
         training_format=header.training_format,
+        without_end=missing is not None,
         group=raw.group,
         fixes=(*fixes, *box_fixes),
+        repairs=tuple(repairs),
     )
 
 
-def _check_boxes(
-    raw: RawAnnotation,
-    size: tuple[int, int] | None,
-    classes: Collection[str] | None,
-    report: Report,
-) -> tuple[tuple[Box, ...], tuple[str, ...]]:
-    """Returns the boxes in pixels, clipped and without duplicates, and the fixes.
+def _check_image(path: Path, decode: bool, fix: bool) -> tuple[images.Header, float | None]:
+    """Checks an image; with `fix`, its end may be missing.
 
-    Args:
-      size: (width, height) of the image. If None, the checks that depend on it are skipped.
+    Returns:
+      The header, and the fraction of the pixels that are missing; None if the file is complete.
     """
+    try:
+        header = images.check_image(path, decode)
+        if fix and not decode and header.training_format is None:
+            # It is decoded for its record. Its end may be missing, which must be known before.
+            header = images.check_image(path)
+        return header, None
+    except FileFault as error:
+        fault = error
+    try:
+        header, missing = images.check_image_without_end(path)
+    except FileFault:
+        raise fault from None
+    fixable = missing <= images.MAX_MISSING
+    if fix and fixable:
+        return header, missing
+    remedy = fault.remedy
+    if fixable:
+        remedy += ", or re-encode it with --fix"
+    elif fix:
+        remedy = f"Get the complete file; --fix needs {1 - images.MAX_MISSING:.0%} of its pixels"
+    raise FileFault(path, fault.kind, fault.what, remedy, fixable)
+
+
+def _check_boxes(
+    raw: RawAnnotation, size: tuple[int, int] | None
+) -> tuple[tuple[Box, ...], list[BoxFault], list[str]]:
+    """Returns the boxes that `check_box` returns without duplicates, the faults and the fixes."""
     boxes: dict[Box, None] = {}
+    faults: list[BoxFault] = []
     fixes: list[str] = []
+    options = {"normalized": raw.normalized, "beyond_edge": raw.beyond_edge}
     for raw_box in raw.objects:
-        box = raw_box.box
-        if not box.name.isascii():
-            box = dataclasses.replace(box, name=unicodedata.normalize("NFC", box.name))
-        label = f"{raw_box.label} {quoted(box.name)}"
-        if classes is not None and box.name not in classes:
-            what = f"class {quoted(box.name)} of {raw_box.label} is not in the label map"
-            report("unknown class", what, "Correct the name, or add it to the label map")
-        if box.xmin >= box.xmax or box.ymin >= box.ymax:
-            what = f"{label} extends from x {box.xmin:g} to {box.xmax:g} and "
-            what += f"from y {box.ymin:g} to {box.ymax:g}"
-            report("box without area", what, "Draw it again, or remove it")
-        elif size:
-            if raw.normalized:
-                box = _with_corners(box, normalized_to_pixel_xyxy(*box.corners, *size))
-            excess = max(-box.xmin, -box.ymin, box.xmax - size[0], box.ymax - size[1])
-            if excess > EDGE_SLACK and raw.beyond_edge:
-                fixes.append("box cut")
-                box = _with_corners(box, clip_xyxy(*box.corners, *size))
-                if box.xmin >= box.xmax or box.ymin >= box.ymax:
-                    continue
-                excess = 0
-            if excess > EDGE_SLACK:
-                what = f"{label} at {_text(box)} extends outside the image of {size[0]} x {size[1]}"
-                report("box outside", what, "Draw it again, or remove it")
-            if excess > 0:
-                fixes += ["box clipped"] * (excess > ROUNDING)
-                clipped = _with_corners(box, clip_xyxy(*box.corners, *size))
-                has_area = clipped.xmin < clipped.xmax and clipped.ymin < clipped.ymax
-                if excess <= EDGE_SLACK and not has_area:
-                    what = f"{label} at {_text(box)} is beyond the edge of the image of "
-                    what += f"{size[0]} x {size[1]}"
-                    report("box without area", what, "Draw it again, or remove it")
-                box = clipped
+        composed = _composed(raw_box.box)
+        label = f"{raw_box.label} {quoted(composed.name)}"
+        box, box_faults, box_fixes = check_box(composed, label, size, **options)
+        faults += box_faults
+        fixes += box_fixes
+        if box is not None:
             fixes += ["box repeated"] * (box in boxes)
             boxes[box] = None
-    return tuple(boxes), tuple(fixes)
+    return tuple(boxes), faults, fixes
+
+
+def _check_classes(raw: RawAnnotation, classes: Collection[str], report: Report) -> None:
+    for raw_box in raw.objects:
+        name = _composed(raw_box.box).name
+        if name not in classes:
+            what = f"class {quoted(name)} of {raw_box.label} is not in the label map"
+            report("unknown class", what, "Correct the name, or add it to the label map")
+
+
+def _box_remedy(fault: BoxFault, others_left: bool, fix: bool) -> str:
+    if others_left:
+        return f"Draw it again, or {fault.offer} with --fix"
+    remedy = "Draw it again, or remove it"
+    return f"{remedy}; --fix does not drop all boxes of an image" if fix else remedy
+
+
+def _composed(box: Box) -> Box:
+    """Returns the box with its class name in Unicode form NFC."""
+    if box.name.isascii():
+        return box
+    return dataclasses.replace(box, name=unicodedata.normalize("NFC", box.name))
 
 
 def _other_image_fits(raw: RawAnnotation, folder: ImageFolder, source_id: str) -> bool:
@@ -227,16 +267,6 @@ def _is_orientation_unclear(
 ) -> bool:
     """Returns whether the size does not tell if boxes were drawn on the rotated image."""
     return header.orientation != 1 and (size_in_file is None or header.stored == header.upright)
-
-
-def _with_corners(box: Box, corners: tuple[float, float, float, float]) -> Box:
-    """Returns the box with other corners: xmin, ymin, xmax, ymax."""
-    xmin, ymin, xmax, ymax = corners
-    return dataclasses.replace(box, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
-
-
-def _text(box: Box) -> str:
-    return ", ".join(f"{edge:g}" for edge in box.corners)
 
 
 def subfolder_of(path: Path, root: Path | None) -> str:

@@ -66,6 +66,12 @@ from tfod.progress import progress_bars
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of split and order."
 )
 @click.option(
+    "--fix",
+    is_flag=True,
+    help="Repair faults that need no guess, such as boxes outside the image, and list them in "
+    "dataset.json.",
+)
+@click.option(
     "--skip-bad", is_flag=True, help="Leave out files with faults and list them in dataset.json."
 )
 @OVERWRITE

@@ -45,6 +45,7 @@ def read_folder(
     skip_bad: bool = False,
     decode: bool = True,
     exif: raw_annotation.Exif | None = None,
+    fix: bool = False,
     map_function: MapFunction = ordered_map,
     progress: Progress = silent,
 ) -> CheckedFolder:
@@ -56,7 +57,7 @@ def read_folder(
       classes: allowed class names; None allows all.
       skip_bad: continues without the files that have a fault.
       decode: decodes every image; False does not decode the pixels.
-      exif: see `raw_annotation.check_annotation`.
+      exif, fix: see `raw_annotation.check_annotation`.
       map_function: runs the checks, like `parallel.ordered_map`.
 
     Raises:
@@ -73,7 +74,7 @@ def read_folder(
     image_folder = image_files.list_images(images)
 
     class_names = None if classes is None else frozenset(classes)
-    check = partial(_check, source.read, image_folder, class_names, decode, exif)
+    check = partial(_check, source.read, image_folder, class_names, decode, exif, fix)
     good: dict[str, Annotation] = {}
     faults: list[FileFault] = []
     bad_stems = set()
@@ -97,9 +98,7 @@ def read_folder(
     spellings = [] if classes else checks.spellings(annotations, good.values())
     if spellings or (faults and not skip_bad):
         # Class names are faults of the whole folder, which --skip-bad does not skip.
-        raise BadFilesError(
-            annotations, [*faults, *spellings], *(["Fix them"] if spellings else [])
-        )
+        raise BadFilesError(annotations, [*faults, *spellings], _remedy(faults, spellings))
     if not good:
         raise UserError(
             annotations,
@@ -113,6 +112,14 @@ def read_folder(
         for path in paths
     )
     return CheckedFolder(tuple(good.values()), tuple(faults), unannotated, total)
+
+
+def _remedy(faults: Sequence[FileFault], spellings: Sequence[FileFault]) -> str:
+    remedy = "Fix them"
+    fixable = sum(fault.fixable for fault in faults)
+    if fixable:
+        remedy += " with --fix" if fixable == len(faults) + len(spellings) else ", some with --fix"
+    return remedy if spellings else f"{remedy}, or skip them with --skip-bad"
 
 
 @dataclass(frozen=True)
@@ -129,13 +136,14 @@ def _check(
     classes: Collection[str] | None,
     decode: bool,
     exif: raw_annotation.Exif | None,
+    fix: bool,
     item: object,
 ) -> Annotation | _Rejected:
     stem = ""
     try:
         raw = read(item)
         stem = PurePosixPath(raw.filename).stem or raw.other_stem
-        return raw_annotation.check_annotation(raw, image_folder, classes, decode, exif)
+        return raw_annotation.check_annotation(raw, image_folder, classes, decode, exif, fix)
     except BadFilesError as error:
         faults = tuple(fault for fault in error.errors if isinstance(fault, FileFault))
         return _Rejected(faults, stem or Path(error.path).stem)

@@ -12,8 +12,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tfod.annotation import Annotation
-from tfod.dataset.manifest import Remark
+from tfod.annotation import Annotation, Repair
+from tfod.dataset.manifest import MANIFEST, Remark
 from tfod.errors import FileFault
 
 # Smallest ratio of `difflib.SequenceMatcher` of similar names; "stop" and "stpo" have 0.75.
@@ -40,6 +40,25 @@ BOX_FIXES = {
     "box repeated": (
         "1 box repeats another box of its image and was removed",
         "{} boxes repeat another box of their image and were removed",
+    ),
+}
+# `Repair.kind`: the remark on one repair, and on many.
+REPAIRS = {
+    "box dropped": (
+        "1 box without area or outside its image was dropped",
+        "{} boxes without area or outside their image were dropped",
+    ),
+    "box outside": (
+        "1 box extended outside its image and was clipped",
+        "{} boxes extended outside their image and were clipped",
+    ),
+    "corners swapped": (
+        "1 box had swapped corners, which were swapped back",
+        "{} boxes had swapped corners, which were swapped back",
+    ),
+    "image re-encoded": (
+        "1 image lacks its end and was re-encoded",
+        "{} images lack their end and were re-encoded",
     ),
 }
 # `Annotation.fixes` that concern a table.
@@ -106,18 +125,32 @@ def remarks(
       parts: the annotations that are used, by split.
       unannotated: number of images without annotation.
     """
-    used = annotations
-    unlisted = len(annotations) - sum(map(len, parts.values()))
-    if unlisted:
-        ids = {annotation.source_id for part in parts.values() for annotation in part}
-        used = [annotation for annotation in annotations if annotation.source_id in ids]
+    used = _used(annotations, parts)
+    unlisted = len(annotations) - len(used)
     return [
         *_on_unused_images(unannotated, unlisted),
         *_on_doubts(used),
+        *_on_repairs(used),
         *_on_boxes(used),
         *_on_equal_images(used),
         *_on_classes(parts),
     ]
+
+
+def repairs(
+    annotations: Sequence[Annotation], parts: Mapping[str, Sequence[Annotation]]
+) -> list[Repair]:
+    """Returns the repairs of the annotations that are used; the arguments are as in `remarks`."""
+    return [repair for annotation in _used(annotations, parts) for repair in annotation.repairs]
+
+
+def _used(
+    annotations: Sequence[Annotation], parts: Mapping[str, Sequence[Annotation]]
+) -> Sequence[Annotation]:
+    if len(annotations) == sum(map(len, parts.values())):
+        return annotations
+    ids = {annotation.source_id for part in parts.values() for annotation in part}
+    return [annotation for annotation in annotations if annotation.source_id in ids]
 
 
 def _on_unused_images(unannotated: int, unlisted: int) -> Iterator[Remark]:
@@ -159,6 +192,16 @@ def _on_doubts(annotations: Sequence[Annotation]) -> Iterator[Remark]:
         sources = [a.source.name for a in annotations if kind in a.fixes]
         if sources:
             yield Remark(kind, len(sources), f"{_examples(list(dict.fromkeys(sources)))}: {text}")
+
+
+def _on_repairs(annotations: Sequence[Annotation]) -> Iterator[Remark]:
+    counts = Counter(repair.kind for annotation in annotations for repair in annotation.repairs)
+    for kind, (one, many) in REPAIRS.items():
+        if counts[kind]:
+            what = f"{one}; {MANIFEST} lists it"
+            if counts[kind] > 1:
+                what = f"{many.format(counts[kind])}; {MANIFEST} lists them"
+            yield Remark(kind, counts[kind], what)
 
 
 def _on_boxes(annotations: Sequence[Annotation]) -> Iterator[Remark]:

@@ -53,6 +53,7 @@ def convert(
     skip_bad: bool = False,
     decode: bool = True,
     exif: Exif | None = None,
+    fix: bool = False,
     workers: int | None = None,
     beam: Sequence[str] = (),
     overwrite: bool = False,
@@ -81,6 +82,8 @@ def convert(
       decode: decodes every image to check it; False does not decode the pixels.
       exif: whether boxes were drawn on images rotated by their EXIF orientation ("apply") or not
         ("ignore"), where the annotated size does not show it. None for "apply", with a remark.
+      fix: repairs faults where no guess is needed, and lists the repairs in `dataset.json`, see
+        `raw_annotation.check_annotation`.
       workers: number of processes; None for one per CPU. The processes import the main
         module, so a script that calls `convert` needs `if __name__ == "__main__":`.
       beam: options of an Apache Beam pipeline that does the work instead of local processes, see
@@ -120,6 +123,7 @@ def convert(
                 skip_bad=skip_bad,
                 decode=decode,
                 exif=exif,
+                fix=fix,
                 map_function=map_function,
                 progress=progress,
             )
@@ -140,6 +144,7 @@ def convert(
                 *_skipped(checked),
             ],
             skipped=checked.skipped,
+            fixed=checks.repairs(checked.annotations, parts),
             unannotated=checked.unannotated,
         )
     return manifest.load_dataset(output)
@@ -194,6 +199,10 @@ def _skipped(checked: CheckedFolder) -> Iterator[Remark]:
             f"{skipped} of {checked.total} annotations ({percent(skipped, checked.total)}) were "
             f"skipped: {counts}; {manifest.MANIFEST} lists them"
         )
+        fixable = sum(fault.fixable for fault in checked.skipped)
+        if fixable:
+            some = "" if fixable == len(checked.skipped) else " some of"
+            what += f"; --fix repairs{some} them"
         yield Remark("skipped", skipped, what)
 
 
@@ -266,7 +275,8 @@ def _load_image(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
     if digest != annotation.digest:
         raise UserError(annotation.image, "changed after it was checked", CHANGED)
     if annotation.rotate or not annotation.training_format:
-        return encode_for_training(annotation.image, annotation.rotate), None
+        encoded = encode_for_training(annotation.image, annotation.rotate, annotation.without_end)
+        return encoded, None
     size = (annotation.width, annotation.height)
     return EncodedImage(data, annotation.training_format, *size), digest
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tfod.annotation import Annotation
+from tfod.annotation import Annotation, Repair
 from tfod.dataset.label_map import LABEL_MAP, read_label_map
 from tfod.errors import FileFault, UserError
 
@@ -157,13 +157,16 @@ def write_manifest(
     *,
     remarks: Iterable[Remark],
     skipped: Iterable[FileFault],
+    fixed: Iterable[Repair],
     unannotated: int,
 ) -> None:
-    """Writes `dataset.json`: split options, statistics of the splits, remarks and skipped files.
+    """Writes `dataset.json`: split options, statistics of the splits, remarks, skipped files and
+    repairs.
 
     Args:
       fractions: of each split.
       skipped: faults of the files that were left out.
+      fixed: faults that were repaired.
       unannotated: number of images without annotation.
     """
     content = {
@@ -185,6 +188,9 @@ def write_manifest(
         "remarks": [vars(remark) for remark in remarks],
         "skipped": [
             {"file": str(fault.path), "kind": fault.kind, "reason": fault.what} for fault in skipped
+        ],
+        "fixed": [
+            {"file": str(repair.path), "kind": repair.kind, "what": repair.what} for repair in fixed
         ],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
