@@ -231,7 +231,7 @@ REPAIRABLE = {
 BROKEN = {
     "JPEG without 3 %": JPEG[: len(JPEG) * 97 // 100],
     "half of a JPEG": JPEG[: len(JPEG) // 2],
-    "half of a JPEG filled up": JPEG[: len(JPEG) // 2] + bytes(len(JPEG) // 2),
+    "half of a JPEG filled up": JPEG[: len(JPEG) // 2] + bytes(4 * len(JPEG)),
     "header of a JPEG": JPEG[:300],
     "JPEG without pixels": JPEG[: JPEG.index(b"\xff\xda") + 14],
     "quarter of a progressive JPEG": PROGRESSIVE[: len(PROGRESSIVE) // 4],
@@ -313,7 +313,8 @@ def damage(voc: Path) -> None:
     write_xml(voc / "annotations/6.xml", good, size=(320, 240))
 
 
-def test_command_prints_each_kind_of_repair_with_its_count(voc, tmp_path):
+def test_command_prints_each_kind_of_repair_with_its_count(voc, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfod.parallel.CHUNK", 4)  # worker processes return the faults
     damage(voc)
     folders = ["--annotations", voc / "annotations", "--images", voc / "images"]
     arguments = ["convert", *folders, "--output", tmp_path / "data"]
