@@ -196,12 +196,13 @@ def test_annotation_ids_of_coco_may_repeat(tmp_path, fix):
     assert [annotation.repairs for annotation in checked.annotations] == [()] * 3
 
 
-def photo(size=(320, 240)) -> Image.Image:
-    """Returns an image with details everywhere, none of them gray or black."""
-    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+def photo(black_rows: int = 0) -> Image.Image:
+    """Returns an image of 320 x 240 with details everywhere, and black rows at the bottom."""
+    x, y = np.meshgrid(np.arange(320), np.arange(240))
     noise = np.random.default_rng(5).integers(0, 40, x.shape)
-    rgb = [150 + 80 * x / size[0] + 0 * noise, 60 + 90 * y / size[1] + noise, 90 - noise]
-    return Image.fromarray(np.dstack(rgb).astype(np.uint8))
+    rgb = np.dstack([150 + x // 4, 60 + y // 3 + noise, 90 - noise]).astype(np.uint8)
+    rgb[240 - black_rows :] = 0
+    return Image.fromarray(rgb)
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:
@@ -221,6 +222,7 @@ REPAIRABLE = {
     "JPEG without its end marker": (JPEG[:-2], b"jpeg"),
     "JPEG without 20 bytes": (JPEG[:-20], b"jpeg"),
     "JPEG filled up with zeros": (JPEG[:-20] + bytes(1000), b"jpeg"),
+    "JPEG with a black border": (encoded(photo(black_rows=40), "JPEG")[:-2], b"jpeg"),
     "progressive JPEG": (PROGRESSIVE[:-20], b"jpeg"),
     "gray JPEG": (encoded(photo().convert("L"), "JPEG")[:-20], b"jpeg"),
     "CMYK JPEG": (encoded(photo().convert("CMYK"), "JPEG")[:-20], b"jpeg"),
@@ -266,9 +268,7 @@ def test_image_without_its_end_is_encoded_again(tmp_path, data, record_format):
     assert str(fault).endswith(". Re-save it as JPEG or PNG, or re-encode it with --fix.")
     assert caught.value.remedy == "Fix them with --fix, or skip them with --skip-bad"
 
-    expected = np.asarray(photo(), int)
-    with Image.open(io.BytesIO(data)) as image:
-        expected = np.asarray(photo().convert(image.mode).convert("RGB"), int)
+    rows = np.asarray(photo(), int)[:200]  # of every image in the table
     for decode in (True, False):
         data_set = run(voc, f"data {decode}", split=(1, 0, 0), fix=True, decode=decode)
         manifest = json.loads((data_set.folder / "dataset.json").read_text())
@@ -282,7 +282,8 @@ def test_image_without_its_end_is_encoded_again(tmp_path, data, record_format):
         # The file in the record is complete, and nearly all pixels are right.
         with Image.open(io.BytesIO(record.image.data)) as image:
             pixels = np.asarray(image.convert("RGB"), int)
-        assert (np.abs(pixels - expected).max(-1) > 60).mean() < 0.02
+        assert pixels.shape == (240, 320, 3)
+        assert np.abs(pixels[:200].mean(-1) - rows.mean(-1)).mean() < 15
     assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
 

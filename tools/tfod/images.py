@@ -14,7 +14,7 @@ import re
 import threading
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,6 +39,8 @@ HEIC_REMEDY = "Install pillow-heif, or convert it to JPEG"
 # Brands in the first box of a HEIC file, ISO/IEC 23008-12 and 14496-12.
 HEIC_START = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
+JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
+PNG_START = b"\x89PNG"
 # In coded pixels, 0xFF is followed by 0x00 or by a restart marker (0xD0 to 0xD7).
 JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Lossless, hierarchical and arithmetic coding: TensorFlow's libjpeg is built without them.
@@ -49,7 +51,8 @@ JPEG_RARE_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MAX_MISSING = 0.01
 PADDING = bytes(16)  # zeros at the end of a file; decoders take them for pixels
 MCU_ROWS = 32  # a JPEG has its pixels in blocks of up to 32 rows, and may end within such a row
-# Pillow has one setting for all threads that lets it decode files without their end.
+# Protects Pillow's setting to decode PNG files without their end, which is global. Other threads
+# that decode images meanwhile accept such files too.
 truncation_lock = threading.Lock()
 
 XMP = frozenset({"xmp", "XML:com.adobe.xmp"})  # keys of Pillow's `info`
@@ -147,13 +150,14 @@ def check_image_without_end(path: Path) -> tuple[Header, float]:
     """
     with _reading(path):
         data = read_bytes(path)
-        with _truncation_allowed(), _open(_without_padding(data)) as image:
+        with _open_without_end(data) as image:
             header = _header(image, data)
-            if image.format in ("JPEG", "MPO"):
+            if image.format == "PNG":
+                coarse = bool(image.info.get("interlace"))
+            else:
                 progressive = "progressive" in image.info
-                if not _has_last_scans(data, len(image.getbands()), progressive):
-                    raise ValueError("the last scan is missing")
-            elif image.format != "PNG" or image.info.get("interlace"):
+                coarse = not _has_last_scans(data, len(image.getbands()), progressive)
+            if coarse:
                 raise ValueError("pixels are missing everywhere")
             image.load()
             return replace(header, training_format=None), _missing_part(image)
@@ -241,7 +245,7 @@ def encode_for_training(
       rotate: applies the EXIF orientation to the pixels. False keeps the stored pixels, which the
         OD API reads.
       without_end: the end of the file is missing, see `check_image_without_end`. The missing pixels
-        become gray in a JPEG and black in a PNG.
+        become gray in a JPEG, and 0 in a PNG.
 
     Returns:
       The data, its format, and the width and height in pixels of the decoded image.
@@ -249,11 +253,9 @@ def encode_for_training(
     Raises:
       FileFault: "image unreadable", see `check_image`.
     """
-    with _reading(path), _truncation_allowed() if without_end else nullcontext():
+    with _reading(path):
         data = path.read_bytes()
-        if without_end:
-            data = _without_padding(data)
-        with _open(data) as image:
+        with _open_without_end(data) if without_end else _open(data) as image:
             orientation = _orientation(image) if rotate else 1
             unchanged_format = _training_format(image, data) if orientation == 1 else None
             if unchanged_format:
@@ -332,36 +334,44 @@ def _reading(path: Path | str) -> Iterator[None]:
 
 
 @contextmanager
-def _truncation_allowed() -> Iterator[None]:
-    """Lets Pillow decode files whose end is missing; other threads are affected meanwhile."""
+def _open_without_end(data: bytes) -> Iterator[Image.Image]:
+    """Opens a JPEG or PNG file whose end is missing, also if zeros were filled in for it.
+
+    Decoders set the missing pixels of a JPEG to gray, those of a PNG to 0.
+    """
+    data = data.rstrip(b"\0\xff")
+    if data.startswith(JPEG_START):
+        with _open(data + JPEG_END) as image:
+            yield image
+        return
+    if not data.startswith(PNG_START):
+        raise ValueError("only JPEG and PNG are decoded without their end")
     with truncation_lock:
         before = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = True
         try:
-            yield
+            with _open(data) as image:
+                yield image
         finally:
             ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _without_padding(data: bytes) -> bytes:
-    """Returns a file without what was filled in for its end, see `_is_jpeg_filled_up`."""
-    return data.rstrip(b"\0\xff")
 
 
 def _missing_part(image: Image.Image) -> float:
     """Returns the fraction of the pixels at the bottom right that were not in the file.
 
-    Decoders leave them gray (JPEG) or 0. Pixels of an object that have these values count too, so
-    the result may be too large. The upper part of the image is not examined, which is enough to
-    see whether more than `MAX_MISSING` is missing.
+    Pixels of an object that have the same color count too, so the result may be too large. The
+    upper part of the image is not examined, which is enough to see whether more than `MAX_MISSING`
+    is missing.
     """
     import numpy as np
 
     width, height = image.size
     rows = min(height, math.ceil(MAX_MISSING * height) + MCU_ROWS)
     pixels = np.asarray(image.crop((0, height - rows, width, height))).reshape(rows, width, -1)
-    gray = (pixels >= 127) & (pixels <= 129)  # 128 after conversions of the color space
-    filled = gray.all(-1) | (pixels == 0).all(-1)
+    if image.format == "PNG":
+        filled = (pixels == 0).all(-1)
+    else:
+        filled = ((pixels >= 127) & (pixels <= 129)).all(-1)  # 128 may be rounded
     at_row_ends = np.logical_and.accumulate(filled[::-1, ::-1], axis=1).sum(1)
     connected = np.logical_and.accumulate(at_row_ends > 0)
     return float(at_row_ends[connected].sum() / (width * height))
