@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tfod import interruption
+from tfod.commands.adopt import adopt
 from tfod.commands.compare import compare
 from tfod.commands.convert import convert
 from tfod.commands.evaluate import evaluate
@@ -60,6 +61,7 @@ def main() -> None:
     \b
     tfod sample    a synthetic data set          ->  images and annotations
     tfod convert   images and annotations        ->  data/NAME
+    tfod adopt     TFRecord files of others      ->  data/NAME
     tfod inspect   data/NAME                     ->  statistics, and what to fix
     tfod zoo                                     ->  pretrained weights
     tfod train     data/NAME                     ->  runs/NAME
@@ -75,7 +77,7 @@ def main() -> None:
 
 
 for _command in (
-    *(sample, convert, inspect, zoo, train),
+    *(sample, convert, adopt, inspect, zoo, train),
     *(evaluate, compare, export, predict, live),
 ):
     main.add_command(_command)

@@ -113,8 +113,8 @@ def suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in known if name in formats)
 
 
-def check_image(path: Path, decode: bool = True) -> Header:
-    """Reads the header of an image file, and decodes the image to detect damage.
+def check_image(source: Path | bytes, decode: bool = True) -> Header:
+    """Reads the header of an image file, or of its bytes, and decodes the image to detect damage.
 
     Args:
       decode: False does not decode the pixels.
@@ -123,8 +123,8 @@ def check_image(path: Path, decode: bool = True) -> Header:
       FileFault: "image unreadable": the file is not an image, is damaged or truncated, or is so
         large (`PIL.Image.MAX_IMAGE_PIXELS`) that it may be a decompression bomb.
     """
-    with _reading(path):
-        data = read_bytes(path)
+    with _reading(source):
+        data = source if isinstance(source, bytes) else read_bytes(source)
         with _open(data) as image:
             header = _header(image, data)
             if header.training_format is None and _is_jpeg_filled_up(image, data):
@@ -175,7 +175,7 @@ def load_rgb(source: Path | bytes, rotate: bool = True) -> np.ndarray:
     """
     import numpy as np
 
-    with _reading("image" if isinstance(source, bytes) else source):
+    with _reading(source):
         data = source if isinstance(source, bytes) else source.read_bytes()
         with _open(data) as image:
             return np.array(_rotated(to_rgb(image), _orientation(image) if rotate else 1))
@@ -233,9 +233,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def encode_for_training(
-    path: Path, rotate: bool = False, without_end: bool = False
+    source: Path | bytes, rotate: bool = False, without_end: bool = False
 ) -> EncodedImage:
-    """Returns an image file as 8-bit JPEG or PNG for a training record.
+    """Returns an image file, or its bytes, as 8-bit JPEG or PNG for a training record.
 
     JPEG files in color or gray, and 8-bit PNG files in color or gray without transparency, are
     returned unchanged. All others are re-encoded: as lossless PNG, or if the source was lossy, as
@@ -253,8 +253,8 @@ def encode_for_training(
     Raises:
       FileFault: "image unreadable", see `check_image`.
     """
-    with _reading(path):
-        data = path.read_bytes()
+    with _reading(source):
+        data = source if isinstance(source, bytes) else source.read_bytes()
         with _open_without_end(data) if without_end else _open(data) as image:
             orientation = _orientation(image) if rotate else 1
             unchanged_format = _training_format(image, data) if orientation == 1 else None
@@ -313,7 +313,7 @@ def _formats() -> list[str]:
 
 
 @contextmanager
-def _reading(path: Path | str) -> Iterator[None]:
+def _reading(source: Path | str | bytes) -> Iterator[None]:
     """Converts every exception of an image reader to a FileFault.
 
     For damaged files, Pillow's format readers raise OSError, SyntaxError, ValueError, EOFError,
@@ -330,6 +330,7 @@ def _reading(path: Path | str) -> Iterator[None]:
         elif not isinstance(error, Image.UnidentifiedImageError):
             reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
             what = f"cannot be decoded: {reason}"
+        path = "image" if isinstance(source, bytes) else source
         raise FileFault(path, "image unreadable", what, remedy) from error
 
 

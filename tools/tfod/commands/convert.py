@@ -7,7 +7,7 @@ import gc
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
-from tfod.commands.tables import note, say, table
+from tfod.commands.tables import dataset_table, note, say
 from tfod.errors import UserError
 from tfod.progress import progress_bars
 
@@ -102,15 +102,7 @@ def convert(
     with progress_bars("file") as progress:
         decode = verify == "decode"
         data = convert(split=fractions, decode=decode, beam=beam, progress=progress, **arguments)
-    parts = data.splits.values()
-    table(
-        ["objects", *data.splits],
-        [
-            [name, *(part.objects_per_class[name] for part in parts)]
-            for name in data.classes.values()
-        ],
-        total=["images", *(part.images for part in parts)],
-    )
+    dataset_table(data)
     for remark in data.remarks:
         note(remark.what)
     say(f"written: {data.folder}")

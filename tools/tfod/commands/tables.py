@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from tfod.text import printable
+
+if TYPE_CHECKING:
+    from tfod.dataset import Dataset
 
 MAX_UNWRAPPED = 30  # characters
 
@@ -57,3 +61,16 @@ def table(header: list[str], rows: list[list], total: list | None = None) -> Non
         grid.add_section()
         grid.add_row(*map(cell, total))
     console.print(grid)
+
+
+def dataset_table(data: Dataset) -> None:
+    """Prints the number of objects per class and split of a data set, and that of images."""
+    parts = data.splits.values()
+    table(
+        ["objects", *data.splits],
+        [
+            [name, *(part.objects_per_class[name] for part in parts)]
+            for name in data.classes.values()
+        ],
+        total=["images", *(part.images for part in parts)],
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import hashlib
 import itertools
@@ -14,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tfod.annotation import Annotation, csv_table
+from tfod.annotation import Annotation
 from tfod.annotation.raw_annotation import Exif
 from tfod.conversion import checks
 from tfod.conversion.annotation_folder import CheckedFolder, MapFunction, read_folder
 from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
+from tfod.conversion.table import TABLE, write_table
 from tfod.dataset import manifest, records
 from tfod.dataset.label_map import LABEL_MAP, read_label_map, write_label_map
 from tfod.dataset.manifest import Dataset, Remark, Split
@@ -32,11 +32,9 @@ from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent
 from tfod.text import percent
 
-TABLE = "annotations.csv"
 FEW_IMAGES = 1000  # writing this many takes less time than starting processes
 CHANGED = "Convert again while no other program changes the images"
 Parts = dict[str, list[Annotation]]  # annotations by split
-COLUMNS = [*csv_table.COLUMNS, "split"]
 
 
 def convert(
@@ -133,7 +131,7 @@ def convert(
         classes = fixed_classes or dict(enumerate(_class_names(annotations, used), 1))
         splits = _write_shards(partial, parts, classes, shards, seed, workers, beam, progress)
         write_label_map(partial / LABEL_MAP, classes)
-        _write_table(partial / TABLE, parts)
+        write_table(partial / TABLE, parts)
         manifest.write_manifest(
             partial,
             splits,
@@ -301,23 +299,3 @@ def _group_function(pattern: str) -> Callable[[Annotation], str]:
 def _shard_count(part: Sequence[Annotation]) -> int:
     size = sum(annotation.file_size for annotation in part)
     return -(-size // records.SHARD_BYTES)
-
-
-def _write_table(path: Path, parts: Mapping[str, Sequence[Annotation]]) -> None:
-    """Writes one row per box, in pixels.
-
-    An image without objects gets one row without class and box.
-    """
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for split, part in parts.items():
-            for annotation in sorted(part, key=lambda annotation: annotation.source_id.split("/")):
-                image = (annotation.source_id, annotation.width, annotation.height)
-                for box in annotation.objects:
-                    # Integer coordinates are written without a decimal point.
-                    corners = map(float, box.corners)
-                    edges = (int(edge) if edge.is_integer() else edge for edge in corners)
-                    table.writerow((*image, box.name, *edges, split))
-                if not annotation.objects:
-                    table.writerow((*image, "", "", "", "", "", split))

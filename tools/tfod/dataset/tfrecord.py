@@ -8,6 +8,7 @@ and the data's checksum (4 bytes). Checksums are CRC-32C, masked as in
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import google_crc32c
 
 from tfod.errors import UserError
 
+RECORD_FILE = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$")  # at the end of a file name
 MASK_DELTA = 0xA282EAD8
 REMEDY = "Run tfod convert again"
 
@@ -46,21 +48,19 @@ def read_file(path: Path) -> Iterator[bytes]:
         raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
 
 
-def record_places(path: Path) -> list[tuple[int, int]]:
-    """Returns the offset and length of each record's data. Reads only the lengths.
+def record_places(path: Path) -> Iterator[tuple[int, int]]:
+    """Yields the offset and length of each record's data. Reads only the lengths.
 
     Raises:
       UserError: the file is missing, truncated or damaged.
     """
-    places = []
     try:
         with path.open("rb") as file:
             while (length := _read_length(file, path)) is not None:
-                places.append((file.tell(), length))
+                yield file.tell(), length
                 file.seek(length + 4, os.SEEK_CUR)
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", REMEDY) from error
-    return places
 
 
 def read_record(path: Path, offset: int, length: int) -> bytes:

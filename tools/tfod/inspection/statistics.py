@@ -18,6 +18,7 @@ import pandas as pd
 
 from tfod.dataset.label_map import LABEL_MAP, read_label_map
 from tfod.dataset.manifest import MANIFEST, load_dataset
+from tfod.dataset.tfrecord import RECORD_FILE, read_file
 from tfod.detection.detections import Detections
 from tfod.errors import UserError
 from tfod.model import anchors
@@ -27,7 +28,6 @@ from tfod.progress import Progress, silent, tracked
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
-RECORD_FILE = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$")
 FEW_IMAGES = 200  # per class; with fewer, a detector is rarely useful
 IMBALANCE = 10  # ratio of the object counts of the most and least frequent class
 SMALL_BOX = 8  # pixels of the model's input: the stride of the FPN models' finest feature map
@@ -136,8 +136,6 @@ def decode(records: RecordFiles) -> Iterator[tuple[str, dict[str, np.ndarray | b
     """
     import tensorflow as tf
     from object_detection.data_decoders.tf_example_decoder import TfExampleDecoder
-
-    from tfod.dataset.tfrecord import read_file
 
     decoder = TfExampleDecoder(label_map_proto_file=str(records.label_map))
     decode_record = tf.function(decoder.decode, input_signature=[tf.TensorSpec([], tf.string)])
