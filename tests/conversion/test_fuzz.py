@@ -13,12 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from helpers.foreign_records import encoded, foreign_record, write_label_map, write_records
 from helpers.limits import scaled
 from helpers.table_files import HEADER, coco
 from helpers.voc_files import voc_object, write_image, write_xml
+from tfod.annotation import Annotation
 from tfod.annotation.raw_annotation import check_annotation
 from tfod.annotation.voc import read_xml
+from tfod.conversion.adoption import adopt
 from tfod.conversion.annotation_folder import read_folder
+from tfod.conversion.record_check import LabelMap, check_record
+from tfod.dataset.records import read_example, read_records
 from tfod.errors import BadFilesError, FileFault, UserError
 from tfod.image_files import list_images
 from tfod.images import FORMATS, check_image, check_image_without_end, encode_for_training
@@ -233,3 +238,67 @@ def test_damaged_images(tmp_path, start_cpu_limit, count):
 
     check()
     assert all(outcomes.values())
+
+
+@mutants
+def test_damaged_records(start_cpu_limit, count):
+    labels = LabelMap({3: "stop", 7: "tram"}, {"stop": 3, "tram": 7})
+    image = encoded(kind="PNG")
+    example = foreign_record(image=image, **{"image/object/view": [b"Left", b"Right"]})
+    original = example.SerializeToString(deterministic=True)
+    start = original.index(image) + len(image)  # most damage to the image is found by its checksums
+    used = []
+
+    @settings(repeatable, max_examples=count)
+    @given(damages, st.booleans())
+    def check(steps, everywhere):
+        part = b"" if everywhere else original[:start]
+        start_cpu_limit()
+        try:
+            data = part + mutate(original[len(part) :], steps)
+            used.append(check_record(data, Path("a.record"), 1, "train-1", labels).data)
+        except BadFilesError as error:
+            assert error.errors
+            assert all(len(str(fault).splitlines()) == 1 for fault in error.errors)
+
+    check()
+    for data in used:
+        assert_usable(read_example(data, Path("a.record")).annotation)
+        # A second check finds nothing to change.
+        assert not check_record(data, Path("a.record"), 1, "train-1", labels).changed
+    assert 0 < len(used) < count  # both outcomes occurred
+
+
+@few_mutants
+def test_damaged_record_files(tmp_path, start_cpu_limit, count):
+    examples = [foreign_record(f"{n}.png", encoded(n, "PNG")) for n in range(3)]
+    path = write_records(tmp_path / "train.record", *examples)
+    label_map = write_label_map(tmp_path / "map.pbtxt")
+    original, images = path.read_bytes(), set()
+
+    @settings(repeatable, max_examples=count)
+    @given(damages)
+    def check(steps):
+        path.write_bytes(mutate(original, steps))
+        start_cpu_limit()
+        options = {"label_map": label_map, "skip_bad": True, "overwrite": True}
+        try:
+            data = adopt({"train": path}, tmp_path / "data", **options)
+        except UserError as error:
+            assert len(str(error).splitlines()) == 1
+            images.add(0)
+        else:
+            split = data.split("train")
+            images.add(split.images)
+            for record in read_records(split.shards):
+                assert_usable(record.annotation)
+
+    check()
+    assert 0 in images and len(images) > 1
+
+
+def assert_usable(annotation: Annotation) -> None:
+    assert (annotation.width, annotation.height) == (40, 30)
+    for box in annotation.objects:
+        assert box.name in ("stop", "tram")
+        assert 0 <= box.xmin < box.xmax <= 40 and 0 <= box.ymin < box.ymax <= 30
