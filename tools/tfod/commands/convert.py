@@ -31,8 +31,9 @@ from tfod.progress import progress_bars
 )
 @click.option(
     "--group-by",
-    metavar="REGEX",
-    help="Put images whose paths match the same text into one split, such as frames of a video.",
+    metavar="similar|REGEX",
+    help="Put images into one split that nearly repeat each other (the word 'similar'), or whose "
+    "paths match the same text, such as frames of a video.",
 )
 @click.option("--label-map", type=PATH, help="Keep the class ids of this label map.")
 @click.option(

@@ -35,6 +35,8 @@ def inspect(
 ) -> None:
     """Show the classes and sizes in a data set, and problems to fix before training.
 
+    One of them are images that nearly repeat an image of another split: --output shows them.
+
     DATA is a folder that `tfod convert` wrote, or any folder with TFRecord files.
 
     \b
@@ -42,7 +44,7 @@ def inspect(
       tfod inspect data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs_data
     """
     from tfod.files import replacing_folder
-    from tfod.inspection import statistics
+    from tfod.inspection import similar_pairs, statistics
     from tfod.model.pipeline import read_pipeline
     from tfod.model.templates import find_template
 
@@ -63,10 +65,12 @@ def inspect(
             )
         with progress_bars() as progress:
             inspection = statistics.inspect(records, progress)
-        warnings = statistics.warnings(inspection, config)
+            similar = similar_pairs.across_splits(records, progress)
+        warnings = statistics.warnings(inspection, config) + similar_pairs.warnings(similar)
         anchor_table = None if config is None else statistics.anchor_table(inspection, config)
         if output is not None:
-            page.write_page(folder, data.resolve().name, inspection, warnings, anchor_table)
+            title = data.resolve().name
+            page.write_page(folder, title, inspection, warnings, similar, anchor_table)
     _print_tables(inspection, anchor_table)
     for warning in warnings:
         say(f"note: {warning}")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tfod.annotation import Annotation
 from tfod.annotation.raw_annotation import Exif
-from tfod.conversion import checks
+from tfod.conversion import checks, similar_groups
 from tfod.conversion.annotation_folder import CheckedFolder, MapFunction, read_folder
 from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
@@ -29,12 +29,13 @@ from tfod.errors import UserError
 from tfod.files import read_bytes, replacing_folder
 from tfod.images import EncodedImage, encode_for_training
 from tfod.parallel import counted_map, ordered_map, prepare_processes
-from tfod.progress import Progress, silent
+from tfod.progress import Progress, silent, tracked
 from tfod.text import percent
 
 FEW_IMAGES = 1000  # writing this many takes less time than starting processes
 CHANGED = "Convert again while no other program changes the images"
 Parts = dict[str, list[Annotation]]  # annotations by split
+GroupFunction = Callable[[Annotation], str]
 
 
 def convert(
@@ -71,7 +72,8 @@ def convert(
       split_by: a file or folder that assigns each image to a split, see `split_file.read_split`.
       group_by: a regular expression. Images go to the same split if it matches the same text in
         their relative paths (its first group, if it has one). An image without a match is a group
-        of its own.
+        of its own. "similar" puts images into the same split that nearly repeat each other, see
+        `similarity`.
       label_map: a label map whose classes and ids are kept. None numbers the classes in the
         annotations from 1, sorted by name.
       shards: files per split; None for one per 128 MiB of images.
@@ -87,7 +89,8 @@ def convert(
       beam: options of an Apache Beam pipeline that does the work instead of local processes, see
         `beam.beam_map`. The output is the same.
       overwrite: replaces an existing data set.
-      progress: called as `progress(stage, done, total)`, with the stages "check" and "write".
+      progress: called as `progress(stage, done, total)`, with the stages "check", "compare"
+        (only for similar images) and "write".
 
     Raises:
       BadFilesError: the faults of all files; nothing is written.
@@ -100,6 +103,7 @@ def convert(
         if number is not None and number < 1:
             raise UserError(option, f"is {number}", "Give 1 or more")
     assign_splits = _split_function(split, split_by, group_by, seed)
+    group_of = _group_function(group_by) if group_by not in (None, similar_groups.SIMILAR) else None
     fixed_classes = _read_classes(Path(label_map)) if label_map else None
     with replacing_folder(
         output,
@@ -126,7 +130,10 @@ def convert(
                 progress=progress,
             )
         _class_names(annotations, checked.annotations)  # an error before those of the split
-        parts, fractions = assign_splits(checked.annotations)
+        similar: list[Remark] = []
+        if group_by == similar_groups.SIMILAR:
+            group_of, similar = _group_similar(checked.annotations, map_function, progress)
+        parts, fractions = assign_splits(checked.annotations, group_of)
         used = itertools.chain(*parts.values())
         classes = fixed_classes or dict(enumerate(_class_names(annotations, used), 1))
         splits = _write_shards(partial, parts, classes, shards, seed, workers, beam, progress)
@@ -139,6 +146,7 @@ def convert(
             seed,
             remarks=[
                 *checks.remarks(checked.annotations, parts, checked.unannotated),
+                *similar,
                 *_skipped(checked),
             ],
             skipped=checked.skipped,
@@ -150,19 +158,24 @@ def convert(
 
 def _split_function(
     split: Sequence[float], split_by: Path | None, group_by: str | None, seed: int
-) -> Callable[[Sequence[Annotation]], tuple[Parts, dict[str, float]]]:
+) -> Callable[[Sequence[Annotation], GroupFunction | None], tuple[Parts, dict[str, float]]]:
     """Checks the split options and returns the function that assigns annotations to splits.
 
-    That function returns the annotations and the fraction of each split.
+    That function gets the annotations and the groups that `--group-by` gives them. It returns the
+    annotations and the fraction of each split.
     """
     fractions = split_fractions(split)
-    group_of = None if group_by is None else _group_function(group_by)
     if split_by is None:
-        return lambda checked: (split_annotations(checked, fractions, seed, group_of), fractions)
-    if group_of:
+        return lambda checked, group_of: (
+            split_annotations(checked, fractions, seed, group_of),
+            fractions,
+        )
+    if group_by is not None:
         raise UserError("--group-by", "cannot be combined with --split-by", "Give one of the two")
 
-    def split_from_file(checked: Sequence[Annotation]) -> tuple[Parts, dict[str, float]]:
+    def split_from_file(
+        checked: Sequence[Annotation], _: GroupFunction | None
+    ) -> tuple[Parts, dict[str, float]]:
         parts = apply_split(checked, Path(split_by))
         used = sum(map(len, parts.values()))
         return parts, {name: round(len(part) / used, 4) for name, part in parts.items()}
@@ -279,7 +292,24 @@ def _load_image(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
     return EncodedImage(data, annotation.training_format, *size), digest
 
 
-def _group_function(pattern: str) -> Callable[[Annotation], str]:
+def _group_similar(
+    annotations: Sequence[Annotation], map_function: MapFunction, progress: Progress
+) -> tuple[GroupFunction, list[Remark]]:
+    """Returns the function that groups similar images, and the remarks on its groups."""
+    results = map_function(_hash_image, annotations)
+    hashes = list(tracked(results, progress, "compare", len(annotations)))
+    groups = similar_groups.group_similar(annotations, hashes)
+    return lambda annotation: groups[annotation.source_id], similar_groups.remarks(groups)
+
+
+def _hash_image(annotation: Annotation) -> bytes | None:
+    """Returns the hash of the image in its record, which `tfod inspect` compares."""
+    from tfod.similarity import image_hash  # loads NumPy
+
+    return image_hash(_load_image(annotation)[0].data)
+
+
+def _group_function(pattern: str) -> GroupFunction:
     try:
         compiled = re.compile(pattern)
     except re.error as error:

@@ -67,6 +67,8 @@ def split_annotations(
                 groups_text = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
                 count = f"{len(annotations)} images in {groups_text}"
                 remedy = "Add images of other groups, or give it the fraction 0"
+                if group_of:
+                    remedy = "Change --group-by, add images, or give it the fraction 0"
             what = f"{name} gets no image: {count} are too few for {len(fractions)} splits"
             raise UserError("--split", what, remedy)
     return parts

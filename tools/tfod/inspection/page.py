@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from tfod import html_page
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.figures import label
+from tfod.inspection.similar_pairs import SimilarImages
 from tfod.inspection.statistics import Inspection, class_counts, size_table
 
 PAGE = "index.html"
@@ -32,6 +33,7 @@ def write_page(
     title: str,
     inspection: Inspection,
     warnings: Sequence[str],
+    similar: SimilarImages,
     anchor_table: pd.DataFrame | None = None,
 ) -> None:
     """Writes the page.
@@ -40,6 +42,7 @@ def write_page(
       folder: an empty folder.
       title: the name of the data set.
       warnings: sentences, see `statistics.warnings`.
+      similar: see `similar_pairs.across_splits`.
       anchor_table: see `statistics.anchor_table`; None omits the section.
     """
     parts = [
@@ -49,6 +52,8 @@ def write_page(
     if warnings:
         items = "".join(f"<li>{html_page.text(warning)}</li>" for warning in warnings)
         parts.append(f"<h2>Before training</h2><ul>{items}</ul>")
+    if similar.pairs:
+        parts += _similar_images(similar)
     parts += ["<h2>Classes</h2>", html_page.table(class_counts(inspection))]
     figures = (
         _plot_class_counts(inspection),
@@ -69,6 +74,26 @@ def write_page(
         sheet = contact_sheet(images, columns=4, tile=400)
         parts += ["<h2>Examples</h2>", html_page.photo(sheet, "images with their boxes")]
     html_page.write_page(folder / PAGE, title, parts)
+
+
+def _similar_images(similar: SimilarImages) -> Iterator[str]:
+    yield "<h2>Similar images in different splits</h2>"
+    number = f"All {similar.pairs} pairs"
+    if similar.pairs > len(similar.shown):
+        number = f"The most similar {len(similar.shown)} of {similar.pairs} pairs"
+    yield (
+        f"<p>{number}. A detector is evaluated on images that it almost knows from training. "
+        "To keep them together, convert again with <code>--group-by similar</code>.</p>"
+    )
+    figures = []
+    for pair in similar.shown:
+        caption = "<br>".join(
+            f"{html_page.text(image.split)}: {html_page.text(image.source_id)}" for image in pair
+        )
+        sheet = contact_sheet([image.pixels for image in pair], columns=2, tile=200)
+        photo = html_page.photo(sheet, "two similar images")
+        figures.append(f"<figure>{photo}<figcaption>{caption}</figcaption></figure>")
+    yield f'<div class="images">{"".join(figures)}</div>'
 
 
 def _plot_class_counts(inspection: Inspection) -> Figure:
