@@ -15,7 +15,6 @@ from PIL import ExifTags, Image
 from helpers.conversion import run
 from helpers.files import contents
 from helpers.foreign_records import (
-    SIZE,
     encoded,
     foreign_record,
     set_feature,
@@ -82,18 +81,19 @@ def test_records_of_the_tutorials_are_adopted(tmp_path):
     train.unlink()  # the data set does not need the original
     records = list(read_records(data.split("train").shards))
     assert [record.annotation.source_id for record in records] == ["a.jpg", "b.jpg"]
-    assert [box.corners for box in records[0].annotation.objects] == [(10, 3, 20, 27), SIZE_BOX]
+    assert [box.corners for box in records[0].annotation.objects] == [
+        (10, 3, 20, 27),
+        (0, 0, 40, 30),
+    ]
     assert (data.folder / "annotations.csv").read_text().splitlines()[:2] == [
         "filename,width,height,class,xmin,ymin,xmax,ymax,split",
         "a.jpg,40,30,stop,10,3,20,27,train",
     ]
     assert remarks_of(data) == {
-        "record changed": "3 of 3 records were completed or corrected: image/format in 3, "
-        "image/key/sha256 in 3"
+        "record changed": "records completed or corrected: 3 of 3 (image/format in 3, "
+        "image/key/sha256 in 3)"
     }
 
-
-SIZE_BOX = (0, 0, *SIZE)
 
 # What is wrong with a record, the changes, the kind of fault, and a part of the message.
 FAULTS = [
@@ -109,9 +109,10 @@ FAULTS = [
      "its size is 400 x 30, but the image is 40 x 30"),
     ("width and height swapped", {"width": [30], "height": [40]}, "size differs", "is 30 x 40"),
     ("a size as text", {"width": [b"40"]}, "bad feature",
-     "image/width is a bytes_list instead of a int64_list"),
-    ("a name as a number", {"source_id": [7]}, "bad feature", "image/source_id is a int64_list"),
-    ("integer corners", {"xmin": [0, 0]}, "bad feature", "bbox/xmin is a int64_list"),
+     "image/width has the type bytes_list instead of int64_list"),
+    ("a name as a number", {"source_id": [7]}, "bad feature",
+     "image/source_id has the type int64_list"),
+    ("integer corners", {"xmin": [0, 0]}, "bad feature", "xmin has the type int64_list"),
     ("difficult as text", {"image/object/difficult": [b"0", b"1"]}, "bad feature", "difficult"),
     ("a line break in the name", {"source_id": [b"a\nb"]}, "bad name", r"'a\nb' is not the name"),
     ("a null byte in the name", {"source_id": [b"a\0b"]}, "bad name", "is not the name"),
@@ -224,6 +225,20 @@ def test_what_is_missing_is_added(tmp_path, changes, expected):
     assert [box.name for box in record.annotation.objects] == ["stop", "tram"]
 
 
+def test_records_without_names_are_numbered_across_files(tmp_path):
+    for number in range(2):
+        examples = [
+            foreign_record(image=encoded(99 * number + color), source_id=None, filename=None)
+            for color in (0, 50)
+        ]
+        write_records(tmp_path / f"train.record-0000{number}-of-00002", *examples)
+    write_label_map(tmp_path / "map.pbtxt")
+    names = [
+        features["image/source_id"] for features in features_of(adopt(tmp_path, tmp_path / "d"))
+    ]
+    assert names == [[b"train-1"], [b"train-2"], [b"train-3"], [b"train-4"]]
+
+
 def test_complete_records_keep_their_bytes_and_other_features(tmp_path):
     example = foreign_record("a.jpg", encoded(1), format=[b"jpeg"])
     digest = hashlib.sha256(encoded(1)).hexdigest().encode()
@@ -242,11 +257,9 @@ def test_clipped_boxes_and_small_boxes_are_noted(tmp_path):
 
 
 def test_images_without_objects_are_negatives(tmp_path):
-    keys = ("xmin", "ymin", "xmax", "ymax", "text", "label")
-    negatives = [
-        foreign_record("b.jpg", **dict.fromkeys(keys)),
-        foreign_record("c.jpg", **dict.fromkeys(keys) | {"text": []}),
-    ]
+    nothing = dict.fromkeys(("xmin", "ymin", "xmax", "ymax", "text", "label"))
+    empty_list = nothing | {"text": []}
+    negatives = [foreign_record("b.jpg", **nothing), foreign_record("c.jpg", **empty_list)]
     data = adopt_records(tmp_path, "a.jpg", *negatives)
     assert (data.split("train").images, data.split("train").negatives) == (3, 2)
 
@@ -492,7 +505,7 @@ def test_command_line(tmp_path):
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == f"written: {tmp_path / 'data'}"
-    assert "note: 1 of 1 records were completed or corrected" in result.stderr
+    assert "note: records completed or corrected: 1 of 1 (image/format in 1" in result.stderr
     result = CliRunner().invoke(main, [*arguments, "--train", "a.record"])
     assert result.exit_code == 2
     assert result.stderr == (

@@ -310,7 +310,7 @@ def _remarks(annotations: Iterable[Annotation], copies: Sequence[_Copy]) -> Iter
     if changed:
         counts = Counter(feature for features in changed for feature in features)
         listed = ", ".join(f"{feature} in {count}" for feature, count in counts.most_common())
-        what = f"{len(changed)} of {total} records were completed or corrected: {listed}"
+        what = f"records completed or corrected: {len(changed)} of {total} ({listed})"
         yield Remark("record changed", len(changed), what)
     if skipped:
         kinds = Counter(fault.kind for copy in copies for fault in copy.faults)

@@ -193,7 +193,7 @@ def _check_types(features: _Features, report: Report) -> None:
     for name, expected in TYPES.items():
         actual = features.type_of(name)
         if actual not in (None, expected):
-            report("bad feature", f"{name} is a {actual} instead of a {expected}", remedy)
+            report("bad feature", f"{name} has the type {actual} instead of {expected}", remedy)
         elif name in SINGLE and len(features.values(name)) > 1:
             count = len(features.values(name))
             report("bad feature", f"{name} has {count} values instead of one", remedy)
