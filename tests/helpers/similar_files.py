@@ -83,8 +83,8 @@ SAME: dict[str, Change] = {
     "less contrast": lambda image: ImageEnhance.Contrast(image).enhance(0.6),
     "gray": lambda image: image.convert("L"),
     "noise": lambda image: noisy(image, 15, seed=9),
-    "border cut off": lambda image: image.crop((3, 3, 317, 237)),
-    "moved by 2 pixels": lambda image: ImageChops.offset(image, 2, 1),
+    "border cut off": lambda image: image.crop((4, 3, 316, 237)),
+    "moved by 5 pixels": lambda image: ImageChops.offset(image, 5, 2),
 }
 # Changes that make another training image.
 OTHER: dict[str, Change] = {

@@ -45,7 +45,9 @@ def test_similar_pairs_across_splits(video_folder):
         assert abs(numbers[0] - numbers[1]) <= 3
         assert one.pixels.shape == other.pixels.shape == (240, 320, 3)
     [warning] = similar_pairs.warnings(similar)
-    assert warning.startswith(f"{similar.pairs} pairs of similar images are in different splits (")
+    assert warning.startswith(
+        f"{similar.pairs} pairs of similar images are in different splits (images: "
+    )
     assert f", {similar.images['val']} of val" in warning
     assert warning.endswith("convert again with --group-by similar")
 

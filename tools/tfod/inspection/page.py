@@ -82,8 +82,9 @@ def _similar_images(similar: SimilarImages) -> Iterator[str]:
     if similar.pairs > len(similar.shown):
         number = f"The most similar {len(similar.shown)} of {similar.pairs} pairs"
     yield (
-        f"<p>{number}. A detector is evaluated on images that it almost knows from training. "
-        "To keep them together, convert again with <code>--group-by similar</code>.</p>"
+        f"<p>{number}. A detector that was trained on one image of a pair finds the objects of the "
+        "other too easily. To keep similar images in one split, convert again with "
+        "<code>--group-by similar</code>.</p>"
     )
     figures = []
     for pair in similar.shown:

@@ -97,8 +97,8 @@ def warnings(similar: SimilarImages) -> list[str]:
     pairs = "1 pair" if similar.pairs == 1 else f"{similar.pairs} pairs"
     counts = ", ".join(f"{count} of {split}" for split, count in similar.images.items() if count)
     return [
-        f"{pairs} of similar images are in different splits ({counts}): the measured AP will be "
-        "too high; convert again with --group-by similar"
+        f"{pairs} of similar images are in different splits (images: {counts}), so the measured "
+        "AP will be too high; convert again with --group-by similar"
     ]
 
 
