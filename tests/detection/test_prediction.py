@@ -11,6 +11,7 @@ import pytest
 import supervision as sv
 from PIL import Image
 
+from helpers.video_files import gray, write_video
 from tfod.annotation.voc import read_xml
 from tfod.detection import outputs
 from tfod.detection.coco_results import read_results
@@ -167,6 +168,20 @@ def test_a_video_is_written_with_boxes(detector, video, tmp_path):
         "street.mp4#3",
         "street.mp4#5",
     ]
+
+
+def test_frames_before_the_end_of_a_truncated_video_are_processed(detector, tmp_path):
+    video = write_video(tmp_path / "street.avi", [gray(250)] * 20, codec="rawvideo")
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    faults: list[UserError] = []
+    predictions = list(predict_media(detector, find_media([video]), on_fault=faults.append))
+    assert [prediction.frame for prediction in predictions] == list(range(len(predictions)))
+    assert 8 <= len(predictions) <= 10
+    assert [fault.what for fault in faults] == [
+        f"ends after {len(predictions) / 10:.1f} of 2.0 seconds"
+    ]
+    with pytest.raises(UserError, match="ends after"):
+        list(predict_media(detector, find_media([video])))
 
 
 def test_the_threshold_filters_detections(detector, folder):

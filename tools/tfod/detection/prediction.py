@@ -17,6 +17,7 @@ from tfod.detection.media import MediaFile
 from tfod.errors import UserError
 from tfod.images import load_rgb
 from tfod.parallel import threaded_map
+from tfod.videos import read_frames
 
 TILE_OVERLAP = 0.2  # fraction of a tile's edge: smaller objects are complete in at least one tile
 
@@ -56,11 +57,11 @@ def predict_media(
       threshold: minimum score to report, in [0, 1].
       tiles: run on overlapping squares of this many pixels and merge the detections, for small
         objects in large images; None to run on complete images.
-      on_fault: called with the error of an image that cannot be decoded, which is then skipped;
-        None to raise the error.
+      on_fault: called with the error of an image that cannot be decoded, which is then skipped,
+        and of a damaged video; None to raise the error.
 
     Raises:
-      UserError: an image cannot be decoded, and there is no `on_fault`.
+      UserError: an image cannot be decoded or a video is damaged, and there is no `on_fault`.
     """
     detector = detector.for_threads()
     detect = detector.predict if tiles is None else _tiled(detector, tiles)
@@ -73,7 +74,7 @@ def predict_media(
             return error
         return Prediction(path, frame, pixels, detect(pixels).above(threshold))
 
-    for result in threaded_map(predict, _items(sources)):
+    for result in threaded_map(predict, _items(sources, on_fault)):
         if isinstance(result, Prediction):
             yield result
         elif on_fault is None:
@@ -94,17 +95,16 @@ def predict_records(
     return threaded_map(predict, read_records(shards))
 
 
-def _items(sources: Iterable[MediaFile]) -> Iterator[tuple[Path, int | None, np.ndarray | None]]:
+def _items(
+    sources: Iterable[MediaFile], on_fault: Callable[[UserError], None] | None
+) -> Iterator[tuple[Path, int | None, np.ndarray | None]]:
     """Yields path, frame number and pixels; None for what an image file does not have yet."""
     for source in sources:
         if not source.is_video:
             yield source.path, None, None
             continue
-        import supervision as sv
-
-        frames = sv.get_video_frames_generator(str(source.path))
-        for number, frame in enumerate(frames):
-            yield source.path, number, np.ascontiguousarray(frame[..., ::-1])
+        for frame in read_frames(source.path, on_fault):
+            yield source.path, frame.number, frame.rgb()
 
 
 def _tiled(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:
