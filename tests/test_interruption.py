@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from helpers.limits import scaled
+from helpers.video_files import noise, write_video
 from helpers.voc_files import voc_object, write_image, write_xml
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -48,7 +49,7 @@ def voc(tmp_path_factory) -> list[str]:
 
 def assert_interrupted(process: subprocess.Popen, output: Path) -> None:
     stdout, stderr = process.communicate(timeout=scaled(60))
-    bars = re.compile(r"(check|write|scenes):.*")
+    bars = re.compile(r"(check|write|scenes|frames):.*")
     lines = [line for line in re.split(r"[\r\n]+", stderr) if line and not bars.fullmatch(line)]
     assert (process.returncode, lines, stdout) == (130, [LINE], "")
     assert not list(output.parent.glob(f"{output.name}*"))
@@ -133,6 +134,22 @@ def test_ctrl_c_in_a_terminal_ends_all_processes_of_a_conversion(tmp_path, voc, 
         pytest.skip("the conversion was faster")
     os.killpg(process.pid, signal.SIGINT)
     assert_interrupted(process, output)
+
+
+def test_ctrl_c_while_frames_are_written_leaves_the_folder_unchanged(tmp_path):
+    video = write_video(tmp_path / "clip.mp4", map(noise, range(1000)))
+    output = tmp_path / "images"
+    output.mkdir()
+    (output / "a.xml").write_text("precious")
+    command = [sys.executable, "-m", "tfod", "frames", video, "--output", output, "--every", "1"]
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not list(output.glob(".partial/new/*")) and process.poll() is None:
+        time.sleep(0.001)
+    process.send_signal(signal.SIGINT)
+    assert_interrupted(process, tmp_path / "nothing")
+    assert [path.name for path in output.iterdir()] == ["a.xml"]
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])

@@ -14,6 +14,7 @@ from tfod.commands.compare import compare
 from tfod.commands.convert import convert
 from tfod.commands.evaluate import evaluate
 from tfod.commands.export import export
+from tfod.commands.frames import frames
 from tfod.commands.inspect import inspect
 from tfod.commands.live import live
 from tfod.commands.predict import predict
@@ -60,6 +61,7 @@ def main() -> None:
 
     \b
     tfod sample    a synthetic data set          ->  images and annotations
+    tfod frames    videos                        ->  images to annotate
     tfod convert   images and annotations        ->  data/NAME
     tfod adopt     TFRecord files of others      ->  data/NAME
     tfod inspect   data/NAME                     ->  statistics, and what to fix
@@ -77,7 +79,7 @@ def main() -> None:
 
 
 for _command in (
-    *(sample, convert, adopt, inspect, zoo, train),
+    *(sample, frames, convert, adopt, inspect, zoo, train),
     *(evaluate, compare, export, predict, live),
 ):
     main.add_command(_command)

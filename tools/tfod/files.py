@@ -113,6 +113,42 @@ def replacing_folder(
         _raise_user_error(error, folder, target)
 
 
+@contextmanager
+def adding_to_folder(folder: Path, option: str = "--output") -> Iterator[Path]:
+    """Yields a new folder, and moves its files to `folder` if the block succeeds.
+
+    `folder` is created if it does not exist. What it contains is never changed. The new folder is
+    in `folder`/.partial, which is deleted after an exception, including Ctrl-C. After kill -9, the
+    next call deletes it.
+
+    Args:
+      option: that named the folder, for messages.
+
+    Raises:
+      UserError: `folder` contains a file of the same name; another process writes it; it cannot be
+        written; or the block cannot open another file.
+    """
+    try:
+        target = Path(os.path.realpath(folder))
+        if target.exists() and not target.is_dir():
+            raise UserError(folder, "is a file", f"Choose another {option}")
+        partial = target / ".partial"
+        new = partial / "new"
+        with _own_folder(partial, folder, option):
+            _clear(partial)
+            new.mkdir()
+            yield new
+            with interruption.complete():
+                names = sorted(path.name for path in new.iterdir())
+                for name in names:
+                    if os.path.lexists(target / name):
+                        raise UserError(target / name, "already exists", "Rename it, or delete it")
+                for name in names:
+                    (new / name).rename(target / name)
+    except OSError as error:
+        _raise_user_error(error, folder, target)
+
+
 def _check_place(folder: Path, target: Path, option: str) -> None:
     """Raises a UserError if there can be no output folder at this place.
 
@@ -253,6 +289,21 @@ def _is_part(file: Path, target: Path) -> bool:
     first, *_ = file.relative_to(target.parent).parts or ("",)
     is_partial = first.startswith(f"{target.name}.") and first.endswith(".partial")
     return first == target.name or is_partial
+
+
+class UniqueNames:
+    """Names files in one folder. Equal stems from different input folders get a number."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        self._taken = {name.casefold() for name in taken}  # macOS ignores case
+
+    def add(self, path: Path, suffix: str) -> str:
+        """Returns the stem of `path` with another suffix, and a number if that name is taken."""
+        name, number = f"{path.stem}{suffix}", 2
+        while name.casefold() in self._taken:
+            name, number = f"{path.stem}_{number}{suffix}", number + 1
+        self._taken.add(name.casefold())
+        return name
 
 
 def refuse_to_replace(output: Path, sources: Iterable[Path]) -> None:

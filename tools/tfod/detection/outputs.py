@@ -21,7 +21,7 @@ from tfod.annotation.voc_writer import write_voc
 from tfod.detection.coco_results import result_entries
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.detection.prediction import Prediction
-from tfod.files import replacing_file, replacing_folder
+from tfod.files import UniqueNames, replacing_file, replacing_folder
 
 CONTACT_SHEET = "contact_sheet.jpg"
 MAX_SHEET_IMAGES = 24
@@ -36,7 +36,7 @@ def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
     import supervision as sv
 
     sheet: list[np.ndarray] = []
-    names = _UniqueNames({CONTACT_SHEET})
+    names = UniqueNames({CONTACT_SHEET})
     with _folder(folder, overwrite, "--output") as partial, ExitStack() as videos:
         sinks: dict[Path, sv.VideoSink] = {}
 
@@ -111,7 +111,7 @@ def csv_table(path: Path) -> Iterator[Write]:
 @contextmanager
 def voc_folder(folder: Path, overwrite: bool) -> Iterator[Write]:
     """Writes one PASCAL VOC file per image, to correct in LabelImg and to use in `tfod convert`."""
-    names = _UniqueNames()
+    names = UniqueNames()
     with _folder(folder, overwrite, "--voc") as partial:
 
         def write(prediction: Prediction) -> None:
@@ -135,7 +135,7 @@ def voc_folder(folder: Path, overwrite: bool) -> Iterator[Write]:
 @contextmanager
 def crops(folder: Path, overwrite: bool) -> Iterator[Write]:
     """Writes a cropped image of each object, into one folder per class."""
-    names = _UniqueNames()
+    names = UniqueNames()
     with _folder(folder, overwrite, "--save-crops") as partial:
 
         def write(prediction: Prediction) -> None:
@@ -157,20 +157,6 @@ def _safe_name(name: str) -> str:
     """Returns a class name that is safe as a folder name."""
     safe = "".join(char if char.isalnum() or char in " -_." else "_" for char in name)
     return safe.strip(". ") or "_"
-
-
-class _UniqueNames:
-    """Names files in one folder. Equal stems from different input folders get a number."""
-
-    def __init__(self, taken: set[str] | None = None) -> None:
-        self.taken = taken or set()
-
-    def add(self, path: Path, suffix: str) -> str:
-        name, number = f"{path.stem}{suffix}", 2
-        while name in self.taken:
-            name, number = f"{path.stem}_{number}{suffix}", number + 1
-        self.taken.add(name)
-        return name
 
 
 @contextmanager
