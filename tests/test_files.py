@@ -15,7 +15,7 @@ import pytest
 
 from helpers.files import contents
 from tfod.errors import UserError
-from tfod.files import replacing_file, replacing_folder
+from tfod.files import adding_to_folder, replacing_file, replacing_folder
 
 
 @pytest.fixture
@@ -348,3 +348,26 @@ def test_file_that_cannot_be_written_is_one_line_before_the_work(tmp_path):
         with pytest.raises(UserError) as caught:
             replacing_file(path).__enter__()
         assert str(caught.value).startswith(f"{path}: {line}")
+
+
+def test_added_files_do_not_replace_others(folder):
+    with adding_to_folder(folder) as new:
+        (new / "a").write_text("first")
+    with pytest.raises(UserError, match="b: already exists"), adding_to_folder(folder) as new:
+        for name in ("a2", "b", "c"):
+            (new / name).write_text("second")
+        (folder / "b").write_text("of another program")
+    with pytest.raises(UserError, match="a: already exists"), adding_to_folder(folder) as new:
+        (new / "a").write_text("second")
+    assert contents(folder) == {"old": b"", "a": b"first", "b": b"of another program"}
+
+
+def test_two_processes_do_not_add_to_the_same_folder(folder):
+    with adding_to_folder(folder) as new:
+        (new / "a").touch()
+        with (
+            pytest.raises(UserError, match="is being written by another tfod"),
+            adding_to_folder(folder),
+        ):
+            pass
+    assert set(contents(folder)) == {"old", "a"}

@@ -193,6 +193,17 @@ def test_damaged_frames_are_left_out(tmp_path):
     assert [fault.what for fault in faults] == ["is damaged: 1 frame cannot be decoded"]
 
 
+def test_frames_that_are_decoded_in_part_are_left_out(tmp_path):
+    video = write_video(tmp_path / "a.mp4", map(noise, range(40)), codec="libx264")
+    data = bytearray(video.read_bytes())
+    start = len(data) // 3
+    data[start : start + 60] = bytes(byte ^ 0x5A for byte in data[start : start + 60])
+    video.write_bytes(data)
+    faults: list[FileFault] = []
+    assert len(list(read_frames(video, faults.append))) in range(20, 40)
+    assert [fault.what[:12] for fault in faults] == ["is damaged: "]
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.avi", "a.mkv"])
 def test_random_damage_is_read_or_reported(name, tmp_path):
     data = write_video(tmp_path / name, map(noise, range(4))).read_bytes()
