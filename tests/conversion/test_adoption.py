@@ -526,3 +526,33 @@ def test_all_features_that_the_od_api_decodes_are_checked():
         name: types[feature.dtype] for name, feature in TfExampleDecoder().keys_to_features.items()
     }
     assert decoded.items() <= TYPES.items()
+
+
+def test_records_of_create_coco_tf_record_are_adopted_and_inspected(tmp_path):
+    from object_detection.dataset_tools.create_coco_tf_record import create_tf_example
+
+    from tfod.inspection import statistics
+
+    categories = {3: {"id": 3, "name": "stop"}, 7: {"id": 7, "name": "tram"}}
+    objects = [
+        {"bbox": [10, 3, 10, 24], "category_id": 3, "iscrowd": 0, "area": 240, "image_id": 1},
+        {"bbox": [0, 0, 40, 30], "category_id": 7, "iscrowd": 1, "area": 1200, "image_id": 1},
+    ]
+    records = []
+    for number in range(2):
+        (tmp_path / f"{number}.jpg").write_bytes(encoded(99 * number))
+        image = {"id": 139 + number, "file_name": f"{number}.jpg", "width": 40, "height": 30}
+        _, example, *_ = create_tf_example(image, objects, str(tmp_path), categories)
+        records.append(Example.FromString(example.SerializeToString()))
+    data = adopt_records(tmp_path, *records)
+    assert remarks_of(data)["record changed"].endswith(": 2 of 2 (image/object/class/label in 2)")
+    boxes = [record.annotation.objects for record in read_records(data.split("train").shards)]
+    assert [(box.name, box.corners, box.crowd) for box in boxes[0]] == [
+        ("stop", (10, 3, 20, 27), False),
+        ("tram", (0, 0, 40, 30), True),
+    ]
+    # The OD API's decoder reads the same.
+    inspection = statistics.inspect(statistics.find_records(data.folder))
+    assert inspection.images["source_id"].tolist() == ["139", "140"]
+    assert inspection.boxes["class"].tolist() == ["stop", "tram"] * 2
+    assert inspection.boxes["xmax"].tolist() == [0.5, 1, 0.5, 1]
