@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from tfod import images
 from tfod.annotation import CORNERS, Annotation
-from tfod.annotation.raw_annotation import EDGE_SLACK, ROUNDING
+from tfod.annotation.box_check import EDGE_SLACK, ROUNDING
 from tfod.dataset import records
 from tfod.dataset.tf_example import Example
 from tfod.errors import BadFilesError, FileFault, quoted

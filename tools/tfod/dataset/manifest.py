@@ -157,7 +157,7 @@ def write_manifest(
     *,
     remarks: Iterable[Remark],
     skipped: Iterable[FileFault],
-    fixed: Iterable[Repair],
+    fixed: Iterable[Repair] = (),
     unannotated: int,
 ) -> None:
     """Writes `dataset.json`: split options, statistics of the splits, remarks, skipped files and
