@@ -185,12 +185,19 @@ def test_all_faults_are_reported_with_the_name_of_the_image(tmp_path):
 
 def test_other_messages_are_not_examples(tmp_path):
     path = tmp_path / "train.record"
+    example = foreign_record().SerializeToString()
     with path.open("wb") as file:
         tfrecord.write_record(file, b"<annotation></annotation>")
         tfrecord.write_record(file, b"")
+        tfrecord.write_record(file, example + b"\x3a\x01x")  # with a field of its own
+        tfrecord.write_record(file, example + example)  # two messages become one
     with pytest.raises(BadFilesError) as caught:
         adopt({"train": path}, tmp_path / "data", label_map=write_label_map(tmp_path / "map.pbtxt"))
-    assert [error.kind for error in caught.value.errors] == ["not an Example", "no image"]
+    assert [error.kind for error in caught.value.errors] == [
+        "not an Example",
+        "no image",
+        "not an Example",
+    ]
 
 
 # What a record lacks, the changes, and features of the adopted record.

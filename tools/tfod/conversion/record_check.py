@@ -119,12 +119,11 @@ def check_record(
     def report(kind: str, what: str, remedy: str) -> None:
         faults.append(FileFault(source, kind, f"record {number}{name}: {what}", remedy))
 
-    try:
-        features = _Features(Example.FromString(data))
-    except DecodeError:
+    features = _parse(data)
+    if features is None:
         what = "is not a tf.train.Example"
         report("not an Example", what, "Give records of the Object Detection API")
-        raise BadFilesError(source, faults) from None
+        raise BadFilesError(source, faults)
     _check_types(features, report)
     if faults:
         raise BadFilesError(source, faults)
@@ -134,7 +133,7 @@ def check_record(
     fixes = _check_objects(features, label_map, image, report)
     if faults or image is None:
         raise BadFilesError(source, faults)
-    if features.changed:
+    if features.changed or features.size != len(data):  # it contained a feature twice, for example
         data = features.serialize()
     annotation = dataclasses.replace(
         records.read_example(data, source).annotation,
@@ -148,11 +147,13 @@ class _Features:
     """The features of an Example.
 
     Attributes:
+      size: of the serialized Example in bytes, before any change.
       changed: names of the features that `replace` changed.
     """
 
     def __init__(self, example: Example) -> None:
         self._example = example
+        self.size = example.ByteSize()
         self.changed: dict[str, None] = {}
 
     def type_of(self, name: str) -> str | None:
@@ -185,6 +186,18 @@ class _Image:
     height: int
     digest: bytes
     fixes: tuple[str, ...]
+
+
+def _parse(data: bytes) -> _Features | None:
+    """Returns the features of a serialized Example; None if it is not one."""
+    try:
+        example = Example.FromString(data)
+    except DecodeError:
+        return None
+    features = _Features(example)
+    # TensorFlow reads no Example with other fields. They also show that a record is damaged.
+    example.DiscardUnknownFields()
+    return features if example.ByteSize() == features.size else None
 
 
 def _check_types(features: _Features, report: Report) -> None:
