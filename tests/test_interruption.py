@@ -55,6 +55,17 @@ def assert_interrupted(process: subprocess.Popen, output: Path) -> None:
     assert not list(output.parent.glob(f"{output.name}*"))
 
 
+def interrupt_import(module: str, *command: str | Path) -> subprocess.Popen:
+    """Starts tfod, which is interrupted when it imports a module."""
+    return subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED_IMPORT, module, *command],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 @pytest.mark.parametrize(
     "module",
     [
@@ -64,28 +75,14 @@ def assert_interrupted(process: subprocess.Popen, output: Path) -> None:
 )
 def test_interrupted_import_is_one_line(module, tmp_path):
     output = tmp_path / "voc"
-    command = ["-c", INTERRUPTED_IMPORT, module, "sample", "--output", output, "--count", "1"]
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = interrupt_import(module, "sample", "--output", output, "--count", "1")
     assert_interrupted(process, output)
 
 
 def test_interrupted_import_while_a_folder_is_written_leaves_no_folder(tmp_path, voc):
     output = tmp_path / "data"
     module = "google.protobuf.text_format"  # for the label map
-    command = ["-c", INTERRUPTED_IMPORT, module, "convert", *voc, "--output", str(output)]
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        env=ENVIRONMENT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = interrupt_import(module, "convert", *voc, "--output", output)
     assert_interrupted(process, output)
 
 

@@ -112,7 +112,7 @@ def test_unknown_split_is_reported_with_the_existing_ones(converted):
         (lambda folder: (folder / "label_map.pbtxt").unlink(), "{}/label_map.pbtxt: cannot be"),
         (
             lambda folder: (folder / "train-00000-of-00001.tfrecord").unlink(),
-            "{}: lacks train-00000-of-00001.tfrecord. Run tfod convert again.",
+            "{}: lacks train-00000-of-00001.tfrecord. Run tfod convert or tfod adopt again.",
         ),
     ],
 )

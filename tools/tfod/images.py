@@ -12,7 +12,6 @@ import io
 import math
 import re
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -23,6 +22,13 @@ from PIL import ExifTags, Image, ImageFile
 
 from tfod.errors import FileFault, UserError
 from tfod.files import read_bytes
+from tfod.image_structure import (
+    has_last_scans,
+    is_complete_jpeg,
+    is_complete_png,
+    png_chunks,
+    webp_bitstream,
+)
 
 if TYPE_CHECKING:  # conversion rarely needs NumPy, and importing it takes 0.1 s
     import numpy as np
@@ -41,11 +47,6 @@ HEIC_START = re.compile(rb"....ftyp(hei[cxms]|hev[cxms]|mif1|msf1)", re.DOTALL)
 
 JPEG_START, JPEG_END = b"\xff\xd8", b"\xff\xd9"
 PNG_START = b"\x89PNG"
-# In coded pixels, 0xFF is followed by 0x00 or by a restart marker (0xD0 to 0xD7).
-JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-# Lossless, hierarchical and arithmetic coding: TensorFlow's libjpeg is built without them.
-JPEG_RARE_FRAMES = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
-
 # The fraction of the pixels that may be missing in an image without its end: too little to hide
 # most objects. 20 missing bytes of a JPEG take about 0.2 % of 640 x 480 pixels, 1,000 bytes 5 %.
 MAX_MISSING = 0.01
@@ -156,7 +157,7 @@ def check_image_without_end(path: Path) -> tuple[Header, float]:
                 coarse = bool(image.info.get("interlace"))
             else:
                 progressive = "progressive" in image.info
-                coarse = not _has_last_scans(data, len(image.getbands()), progressive)
+                coarse = not has_last_scans(data, len(image.getbands()), progressive)
             if coarse:
                 raise ValueError("pixels are missing everywhere")
             image.load()
@@ -273,7 +274,7 @@ def encode_for_training(
 def _header(image: Image.Image, data: bytes) -> Header:
     # Pillow decodes such files, but a flipped bit becomes noise in the image.
     if image.format == "PNG" and any(
-        name in PNG_PIXELS and not matches for name, matches in _png_chunks(data)
+        name in PNG_PIXELS and not matches for name, matches in png_chunks(data)
     ):
         raise ValueError("the pixels do not match their checksum")
     digest = hashlib.sha256(data).digest()
@@ -424,97 +425,25 @@ def _training_format(image: Image.Image, data: bytes) -> bytes | None:
     file would stop the training.
     """
     if image.format in ("JPEG", "MPO"):
-        return b"jpeg" if image.mode in ("RGB", "L") and _is_complete_jpeg(data) else None
+        return b"jpeg" if image.mode in ("RGB", "L") and is_complete_jpeg(data) else None
     if image.format == "PNG":
         # Pillow's mode does not show 16-bit color, but these two bytes of the IHDR chunk do.
         bits, color_type = data[24], data[25]
         plain = bits == 8 and color_type in (0, 2) and not image.has_transparency_data
-        return b"png" if plain and _is_complete_png(data) else None
+        return b"png" if plain and is_complete_png(data) else None
     return None
-
-
-def _is_complete_jpeg(data: bytes) -> bool:
-    """Returns whether the segments of a JPEG lead to its end marker.
-
-    Also requires that it uses no rare coding (`JPEG_RARE_FRAMES`).
-    """
-    for code, _ in _jpeg_segments(data):
-        if code == 0xD9:
-            return True
-        if code in JPEG_RARE_FRAMES:
-            return False
-    return False
 
 
 def _is_jpeg_filled_up(image: Image.Image, data: bytes) -> bool:
     """Returns whether a JPEG ends with zeros instead of its end, like a download that stopped."""
     is_jpeg = image.format in ("JPEG", "MPO")
-    return is_jpeg and data.endswith(PADDING) and not _is_complete_jpeg(data)
-
-
-def _has_last_scans(data: bytes, components: int, progressive: bool) -> bool:
-    """Returns whether the last scan of every component of a JPEG has started.
-
-    The scans of a progressive JPEG store the whole image with more and more detail. The last one
-    adds the lowest bit (`shift` 0) of the highest frequency, 63.
-    """
-    finished: set[int] = set()
-    for code, body in _jpeg_segments(data):
-        if code == 0xDA:
-            count = body[0]
-            last_frequency, shift = body[2 * count + 2], body[2 * count + 3] & 15
-            if last_frequency == 63 and shift == 0 and (progressive or count == components):
-                finished.update(body[1 : 2 * count + 1 : 2])
-    return len(finished) == components
-
-
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields the marker of each segment of a JPEG, up to its end marker, and its content."""
-    position = 2
-    while marker := JPEG_MARKER.search(data, position):
-        start = marker.end()
-        position = start + int.from_bytes(data[start : start + 2], "big")
-        yield data[start - 1], data[start + 2 : position]
-        if data[start - 1] == 0xD9:
-            return
-
-
-def _is_complete_png(data: bytes) -> bool:
-    """Returns whether every chunk of a PNG up to IEND matches its checksum."""
-    for name, matches in _png_chunks(data):
-        if not matches:
-            return False
-        if name == b"IEND":
-            return True
-    return False
-
-
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Yields the name of each complete chunk, and whether it matches its checksum."""
-    start = 8
-    while (end := start + 12 + int.from_bytes(data[start : start + 4], "big")) <= len(data):
-        crc = zlib.crc32(memoryview(data)[start + 4 : end - 4])
-        yield data[start + 4 : start + 8], data[end - 4 : end] == crc.to_bytes(4, "big")
-        start = end
+    return is_jpeg and data.endswith(PADDING) and not is_complete_jpeg(data)
 
 
 def _is_lossy(image: Image.Image, data: bytes) -> bool:
     """Returns whether the file uses lossy compression; False if this is unknown."""
     if image.format == "WEBP":
-        return _webp_bitstream(data) == b"VP8 "
+        return webp_bitstream(data) == b"VP8 "
     if image.format == "TIFF":
         return image.info.get("compression") in ("jpeg", "tiff_jpeg", "webp")
     return image.format in ("JPEG", "MPO", "AVIF", "HEIF")
-
-
-def _webp_bitstream(data: bytes) -> bytes | None:
-    """Returns the name of the first pixel chunk of a WebP file: VP8L is lossless, "VP8 " lossy."""
-    position = 12  # after "RIFF", the size and "WEBP"
-    while position + 8 <= len(data):
-        name = data[position : position + 4]
-        size = int.from_bytes(data[position + 4 : position + 8], "little")
-        if name in (b"VP8 ", b"VP8L"):
-            return name
-        # An animation frame contains its chunks after 16 bytes of frame parameters.
-        position += 8 + (16 if name == b"ANMF" else size + size % 2)
-    return None

@@ -10,7 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy.fft
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from tfod.images import to_rgb
 
@@ -24,11 +27,6 @@ MAX_DISTANCE = 56
 # In gray levels. If most frequencies are weaker, as in an image of one color, signs are noise.
 LEAST_DETAIL = 1.0
 TILE = 2048  # hashes that are compared with as many others at once
-
-# Rows of the discrete cosine transform DCT-II.
-BASIS = np.sqrt(2 / EDGE) * np.cos(
-    np.pi / EDGE * np.outer(np.arange(FREQUENCIES), np.arange(EDGE) + 0.5)
-)
 
 
 class Pairs(NamedTuple):
@@ -62,7 +60,8 @@ def image_hash(data: bytes) -> bytes | None:
             gray = to_rgb(image).convert("L").resize((EDGE, EDGE), Image.Resampling.LANCZOS)
     except Exception:  # Pillow raises many kinds; conversion and inspection report such files
         return None
-    strength = BASIS @ np.asarray(gray, np.float64) @ BASIS.T
+    cosines = scipy.fft.dctn(np.asarray(gray, np.float64)) / (2 * EDGE)  # as gray levels
+    strength = cosines[:FREQUENCIES, :FREQUENCIES]
     if np.median(np.abs(strength)) < LEAST_DETAIL:
         return None
     return np.packbits(strength > np.median(strength)).tobytes()
@@ -105,21 +104,11 @@ def similar_groups(hashes: Sequence[bytes | None]) -> list[int]:
       The group of each image: the index of its first image. An image that is similar to no other is
       a group of its own.
     """
-    leader = np.arange(len(hashes))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return int(index)
-
+    count = len(hashes)
+    group = np.arange(count)
     for pairs in similar_pairs(hashes):
-        # Most pairs of a large group are connected already. Only the others need a loop.
-        one, other = leader[pairs.first], leader[pairs.second]
-        links = np.unique((one * len(leader) + other)[one != other])
-        for link in links.tolist():
-            low, high = sorted(map(find, divmod(link, len(leader))))
-            leader[high] = low
-        while (leader != leader[leader]).any():
-            leader = leader[leader]
-    return leader.tolist()
+        links = group[pairs.first], group[pairs.second]
+        graph = coo_array((np.ones(len(pairs.first), bool), links), shape=(count, count))
+        group = connected_components(graph, directed=False)[1][group]
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    return first[inverse].tolist()

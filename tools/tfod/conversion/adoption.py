@@ -20,7 +20,6 @@ from tfod.errors import BadFilesError, FileFault, UserError, quoted
 from tfod.files import replacing_folder
 from tfod.parallel import threaded_map
 from tfod.progress import Progress, silent
-from tfod.text import percent
 
 SKIP = "Write them again, or skip the records with --skip-bad"
 DAMAGED = "Download or write the file again"
@@ -257,7 +256,7 @@ def _write_rest(
       name: of the input, for messages.
 
     Raises:
-      UserError: a split has no records, or there is no object.
+      UserError: no record of a split can be used, or no record contains an object.
     """
     parts: dict[str, list[Annotation]] = {}
     shards: dict[str, list[Path]] = {}
@@ -312,11 +311,5 @@ def _remarks(annotations: Iterable[Annotation], copies: Sequence[_Copy]) -> Iter
         listed = ", ".join(f"{feature} in {count}" for feature, count in counts.most_common())
         what = f"records completed or corrected: {len(changed)} of {total} ({listed})"
         yield Remark("record changed", len(changed), what)
-    if skipped:
-        kinds = Counter(fault.kind for copy in copies for fault in copy.faults)
-        listed = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        what = (
-            f"{skipped} of {total} records ({percent(skipped, total)}) were skipped: {listed}; "
-            f"{manifest.MANIFEST} lists them"
-        )
-        yield Remark("skipped", skipped, what)
+    faults = [fault for copy in copies for fault in copy.faults]
+    yield from checks.on_skipped(faults, skipped, total, "records")

@@ -15,6 +15,7 @@ from pathlib import Path
 from tfod.annotation import Annotation, Repair
 from tfod.dataset.manifest import MANIFEST, Remark
 from tfod.errors import FileFault
+from tfod.text import percent
 
 # Smallest ratio of `difflib.SequenceMatcher` of similar names; "stop" and "stpo" have 0.75.
 ALIKE = 0.75
@@ -142,6 +143,30 @@ def repairs(
 ) -> list[Repair]:
     """Returns the repairs of the annotations that are used; the arguments are as in `remarks`."""
     return [repair for annotation in _used(annotations, parts) for repair in annotation.repairs]
+
+
+def on_skipped(
+    faults: Sequence[FileFault], skipped: int, total: int, what: str = "annotations"
+) -> Iterator[Remark]:
+    """Yields a remark if annotations or records were left out.
+
+    Args:
+      faults: of those that were left out, at least one each.
+      skipped, total: numbers.
+      what: "annotations" or "records".
+    """
+    if not skipped:
+        return
+    kinds = Counter(fault.kind for fault in faults)
+    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    text = (
+        f"{skipped} of {total} {what} ({percent(skipped, total)}) were skipped: {counts}; "
+        f"{MANIFEST} lists them"
+    )
+    fixable = sum(fault.fixable for fault in faults)
+    if fixable:
+        text += f"; --fix repairs {'them' if fixable == len(faults) else 'some of them'}"
+    yield Remark("skipped", skipped, text)
 
 
 def _used(

@@ -9,14 +9,13 @@ import random
 import re
 import unicodedata
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tfod.annotation import Annotation
 from tfod.annotation.raw_annotation import Exif
 from tfod.conversion import checks, similar_groups
-from tfod.conversion.annotation_folder import CheckedFolder, MapFunction, read_folder
+from tfod.conversion.annotation_folder import MapFunction, read_folder
 from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
@@ -30,7 +29,6 @@ from tfod.files import read_bytes, replacing_folder
 from tfod.images import EncodedImage, encode_for_training
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent, tracked
-from tfod.text import percent
 
 FEW_IMAGES = 1000  # writing this many takes less time than starting processes
 CHANGED = "Convert again while no other program changes the images"
@@ -147,7 +145,9 @@ def convert(
             remarks=[
                 *checks.remarks(checked.annotations, parts, checked.unannotated),
                 *similar,
-                *_skipped(checked),
+                *checks.on_skipped(
+                    checked.skipped, checked.total - len(checked.annotations), checked.total
+                ),
             ],
             skipped=checked.skipped,
             fixed=checks.repairs(checked.annotations, parts),
@@ -198,23 +198,6 @@ def _class_names(annotations: Path, used: Iterable[Annotation]) -> list[str]:
     if not names:
         raise UserError(annotations, "no annotation contains an object", "Annotate some objects")
     return names
-
-
-def _skipped(checked: CheckedFolder) -> Iterator[Remark]:
-    """Yields a remark if annotations were left out."""
-    skipped = checked.total - len(checked.annotations)
-    if skipped:
-        kinds = Counter(fault.kind for fault in checked.skipped)
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-        what = (
-            f"{skipped} of {checked.total} annotations ({percent(skipped, checked.total)}) were "
-            f"skipped: {counts}; {manifest.MANIFEST} lists them"
-        )
-        fixable = sum(fault.fixable for fault in checked.skipped)
-        if fixable:
-            some = "" if fixable == len(checked.skipped) else " some of"
-            what += f"; --fix repairs{some} them"
-        yield Remark("skipped", skipped, what)
 
 
 def _write_shards(

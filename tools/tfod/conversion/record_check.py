@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 from google.protobuf.message import DecodeError
 
 from tfod import images
-from tfod.annotation import CORNERS, Annotation
-from tfod.annotation.box_check import EDGE_SLACK, ROUNDING
+from tfod.annotation import CORNERS, Annotation, Box
+from tfod.annotation.box_check import check_box
+from tfod.boxes import clip_xyxy
 from tfod.dataset import records
 from tfod.dataset.tf_example import Example
 from tfod.errors import BadFilesError, FileFault, quoted
@@ -54,6 +55,7 @@ PER_IMAGE = {
 }
 TYPES = {**SINGLE, **PER_OBJECT, **PER_IMAGE}
 BOX = tuple(f"image/object/bbox/{edge}" for edge in CORNERS)
+FRACTIONS = "Write fractions of width and height, or remove the object"
 MAX_NAME = 240  # bytes: `tfod evaluate` makes file names of it
 
 Report = Callable[[str, str, str], None]  # kind, what, remedy
@@ -341,27 +343,24 @@ def _check_boxes(
     fixes: list[str] = []
     for index, name in enumerate(classes):
         box = tuple(column[index] for column in columns)
-        xmin, ymin, xmax, ymax = box
         label = f"object {index + 1} {quoted(name)}"
-        corners = ", ".join(f"{edge:g}" for edge in box)
         if not all(map(math.isfinite, box)):
-            what = f"{label} is at {corners}"
+            what = f"{label} is at {', '.join(f'{edge:g}' for edge in box)}"
             report("bad coordinate", what, "Write finite numbers, or remove the object")
-        elif xmin >= xmax or ymin >= ymax:
-            what = f"{label} extends from x {xmin:g} to {xmax:g} and from y {ymin:g} to {ymax:g}"
-            report("box without area", what, "Draw it again, or remove it")
-        elif image is not None:
-            across, down = max(-xmin, xmax - 1), max(-ymin, ymax - 1)
-            excess = max(across * image.width, down * image.height)  # in pixels
-            clipped = [min(max(edge, 0.0), 1.0) for edge in box]
-            if excess > EDGE_SLACK or clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-                what = f"{label} at {corners} extends outside the image, which is from 0 to 1"
-                remedy = "Write fractions of width and height, or remove the object"
-                report("box outside", what, remedy)
-            elif excess > 0:
-                fixes += ["box clipped"] * (excess > ROUNDING)
-                for column, edge in zip(columns, clipped, strict=True):
-                    column[index] = edge
+            continue
+        size = (image.width, image.height) if image else None
+        _, box_faults, box_fixes = check_box(Box(name, *box), label, size, normalized=True)
+        for fault in box_faults:
+            is_outside = fault.kind == "box outside"
+            report(
+                fault.kind, fault.what, FRACTIONS if is_outside else "Draw it again, or remove it"
+            )
+        if not box_faults:
+            fixes += box_fixes
+            xmin, ymin, xmax, ymax = box
+            clipped = clip_xyxy(xmin, ymin, xmax, ymax, 1, 1)
+            for column, edge in zip(columns, clipped, strict=True):
+                column[index] = edge
     for feature, column in zip(BOX, columns, strict=True):
         features.replace(feature, column)
     return tuple(fixes)

@@ -37,8 +37,8 @@ def find_files(path: Path) -> Files:
         folder, the files are used that end like TFRecord files (`RECORD_FILE`).
 
     Raises:
-      UserError: there is no such file; a file of a numbered set is missing; or the names of the
-        files in a folder are those of different splits.
+      UserError: no file matches; a file of a numbered set is missing; or a folder contains files
+        of different splits.
     """
     if path.is_file():
         return (path,)
@@ -97,7 +97,7 @@ def find_label_map(folder: Path, splits: Mapping[str, Files]) -> Path:
     Roboflow writes one next to each file. They must contain the same classes.
 
     Raises:
-      UserError: there is no label map, or there are different ones, or one cannot be read.
+      UserError: no label map is found, several differ, or one cannot be read.
     """
     folders = dict.fromkeys([folder, *(file.parent for files in splits.values() for file in files)])
     label_maps = [path for place in folders for path in sorted(place.glob("*.pbtxt"))]
@@ -124,7 +124,7 @@ def _record_files(folder: Path) -> Files:
 
 
 def _split_of(name: str) -> str | None:
-    """Returns the split that a name contains as a word; None if there is none or several."""
+    """Returns the split that a name contains as a word; None if it contains none or several."""
     words = re.split(r"[^a-z]+", name.lower())
     splits = {SPLIT_WORDS[word] for word in words if word in SPLIT_WORDS}
     return splits.pop() if len(splits) == 1 else None

@@ -101,7 +101,10 @@ def load_dataset(folder: Path) -> Dataset:
       UserError: the folder, its manifest, its label map or a shard is missing or damaged.
     """
     folder = Path(folder)
-    convert_again, other_folder = "Run tfod convert again", "Give a folder that tfod convert wrote"
+    convert_again, other_folder = (
+        "Run tfod convert or tfod adopt again",
+        "Give a folder that tfod convert or tfod adopt wrote",
+    )
     manifest = folder / MANIFEST
     if not folder.is_dir():
         raise UserError(folder, "is not a folder", other_folder)

@@ -20,7 +20,7 @@ from tfod.errors import UserError
 
 RECORD_FILE = re.compile(r"\.(tf)?records?(-\d+-of-\d+)?$")  # at the end of a file name
 MASK_DELTA = 0xA282EAD8
-REMEDY = "Run tfod convert again"
+REMEDY = "Run tfod convert or tfod adopt again"
 
 
 def write_record(file: BinaryIO, data: bytes) -> None:
