@@ -63,6 +63,24 @@ def test_overwrite_replaces_only_runs_and_not_the_initial_checkpoint(data, tiny_
     assert [path.name for path in other.iterdir()] == ["notes.txt"]
 
 
+def test_only_one_process_trains_in_a_run_folder(data, tiny_template, tmp_path):
+    run = tmp_path / "run"
+
+    def train_there_too(step):
+        files = sorted(path.name for path in run.iterdir())
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match="run: is being written by another tfod"):
+                train(data, str(tiny_template), run, options, overwrite=overwrite)
+        assert sorted(path.name for path in run.iterdir()) == files
+        refused.append(step.number)
+
+    for options in (OPTIONS, replace(OPTIONS, steps=3)):  # a new run, and one that replaces it
+        refused: list[int] = []
+        train(data, str(tiny_template), run, options, overwrite=True, on_step=train_there_too)
+        assert len(refused) == options.steps
+    train(data, str(tiny_template), run, replace(OPTIONS, steps=3))  # nobody trains there now
+
+
 def test_other_settings_of_a_run_are_named(data, tiny_template, tmp_path):
     run = tmp_path / "run"
     train(data, str(tiny_template), run, OPTIONS)

@@ -209,9 +209,7 @@ def _clear(partial: Path) -> None:
 
 
 def _lock(partial: Path, folder: Path, option: str) -> int:
-    """Returns the descriptor of the locked file; the system unlocks it when the process ends."""
-    import fcntl  # not on Windows, where the detector works, but no command is supported
-
+    """Creates `partial`, and returns the descriptor of the locked file in it."""
     file = partial / LOCK
     while True:
         is_folder = partial.is_dir() and not partial.is_symlink()
@@ -220,18 +218,50 @@ def _lock(partial: Path, folder: Path, option: str) -> int:
             remedy = f"Rename it, or choose another {option}"
             raise UserError(partial, "exists, and tfod needs this name", remedy)
         partial.mkdir(parents=True, exist_ok=True)
-        lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            remedy = f"Wait until it has ended, or choose another {option}"
-            raise UserError(folder, "is being written by another tfod", remedy) from error
-        except OSError:
-            pass  # some network file systems have no locks
+        lock = _open_locked(file, folder, option)
         if file.exists() and os.path.samestat(file.stat(), os.fstat(lock)):
             return lock
         os.close(lock)  # the other process has just ended and deleted the file
+
+
+def _open_locked(file: Path, folder: Path, option: str) -> int:
+    """Returns the descriptor of the locked file; the system unlocks it when the process ends.
+
+    Args:
+      folder, option: the output, for the message.
+
+    Raises:
+      UserError: another process has locked the file.
+    """
+    import fcntl  # not on Windows, where the detector works, but no command is supported
+
+    lock = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        remedy = f"Wait until it has ended, or choose another {option}"
+        raise UserError(folder, "is being written by another tfod", remedy) from error
+    except OSError:
+        pass  # some network file systems have no locks
+    return lock
+
+
+@contextmanager
+def locked(file: Path, folder: Path, option: str = "--output") -> Iterator[None]:
+    """Locks an existing file of the output `folder`, against other processes that write there.
+
+    Raises:
+      UserError: another process has locked the file, or it cannot be written.
+    """
+    try:
+        lock = _open_locked(file, folder, option)
+    except OSError as error:
+        _raise_user_error(error, folder, folder)
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager

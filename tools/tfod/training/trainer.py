@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_outputs
 from tfod.errors import UserError
 from tfod.evaluation.metrics import Metrics, evaluate
-from tfod.files import refuse_to_replace, replacing_folder
+from tfod.files import locked, refuse_to_replace, replacing_folder
 from tfod.images import load_rgb
 from tfod.model import pipeline as pipelines
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
@@ -86,8 +87,8 @@ def train(
 
     Raises:
       UserError: an argument, the template, the initial checkpoint or the run folder is not valid;
-        a record is damaged; the loss exploded; the batch does not fit into memory; or the disk is
-        full.
+        another process trains in the run folder; a record is damaged; the loss exploded; the batch
+        does not fit into memory; or the disk is full.
       WorkerLostError: another worker has stopped.
     """
     import tensorflow as tf
@@ -116,22 +117,30 @@ def train(
             f"is {batch_size}, which {replicas} devices cannot share evenly",
             f"Give a multiple of {replicas}",
         )
+    run = RunFolder(output)
     if resume:
         _check_same_run(output, pipeline, settings)
-    # No worker may write the folder before all have checked whether it exists.
-    strategies.wait_for_workers(distribution)
-    if settings.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    precision = resolve_precision(settings.precision)
-    learner = Learner(pipeline, settings.seed, resume, precision, distribution)
-    if strategies.is_chief(distribution):
-        if not resume:
-            _write_run_folder(output, pipeline, settings, data.label_map)
-        return _Run(output, output, pipeline, settings, data, learner).run(on_step, on_evaluation)
-    # Saving a checkpoint needs all workers, but only the files of the first one are kept.
-    with tempfile.TemporaryDirectory() as scratch:
-        _Run(Path(scratch), output, pipeline, settings, data, learner).run(on_step, on_evaluation)
-    return RunFolder(output).checkpoint()
+    is_chief = strategies.is_chief(distribution)
+    with ExitStack() as locks:
+        if is_chief and run.settings.is_file():
+            locks.enter_context(locked(run.settings, output))
+        # No worker may write the folder before all have checked whether it exists.
+        strategies.wait_for_workers(distribution)
+        if settings.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        precision = resolve_precision(settings.precision)
+        learner = Learner(pipeline, settings.seed, resume, precision, distribution)
+        if is_chief:
+            if not resume:
+                _write_run_folder(output, pipeline, settings, data.label_map, overwrite)
+                locks.enter_context(locked(run.settings, output))
+            folder = output
+        else:  # saving a checkpoint needs all workers, but only the files of the first are kept
+            folder = Path(locks.enter_context(tempfile.TemporaryDirectory()))
+        checkpoint = _Run(folder, output, pipeline, settings, data, learner).run(
+            on_step, on_evaluation
+        )
+        return checkpoint if is_chief else run.checkpoint()
 
 
 def _is_used(output: Path) -> bool:
@@ -185,11 +194,15 @@ def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: R
 
 
 def _write_run_folder(
-    output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings, label_map: Path
+    output: Path,
+    pipeline: TrainEvalPipelineConfig,
+    settings: RunSettings,
+    label_map: Path,
+    overwrite: bool,
 ) -> None:
     with replacing_folder(
         output,
-        overwrite=True,
+        overwrite,
         kind="a run folder",
         is_kind=lambda folder: RunFolder(folder).is_run,
     ) as partial_output:
