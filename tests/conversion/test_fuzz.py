@@ -29,8 +29,8 @@ from tfod.image_files import list_images
 from tfod.images import FORMATS, check_image, check_image_without_end, encode_for_training
 
 # Number of damaged files: few in every run of the tests, all with `tools/test.sh --all`.
-mutants = pytest.mark.parametrize("count", [500, pytest.param(5000, marks=pytest.mark.slow)])
-few_mutants = pytest.mark.parametrize("count", [200, pytest.param(5000, marks=pytest.mark.slow)])
+mutants = pytest.mark.parametrize("count", [500, pytest.param(5_000, marks=pytest.mark.slow)])
+few_mutants = pytest.mark.parametrize("count", [200, pytest.param(10_000, marks=pytest.mark.slow)])
 CPU_SECONDS = 2  # on the reference machine; the slowest file takes a quarter of it
 # The largest image that Pillow accepts takes 358 with four channels, and 268 more as RGB.
 MAX_MEGABYTES = 700
