@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    help="Minimum score of a detection that counts.  [default: the one with the best F1]",
+    help="Minimum score of a detection that counts.  [default: the model's, which was "
+    "best on val; or the one with the best F1]",
 )
 @INPUT_SIZE
 @click.option(
@@ -90,7 +91,9 @@ def evaluate(
             detected = read_results(detections, ground_truth, dataset.classes)
         else:
             ground_truth, detected = [], []
-            predictions = predict_records(Detector.load(source, input_size), part.shards)
+            detector = Detector.load(source, input_size)
+            threshold = detector.threshold if threshold is None else threshold
+            predictions = predict_records(detector, part.shards)
             with progress_bars() as progress:
                 for annotation, in_image in tracked(predictions, progress, "images", part.images):
                     ground_truth.append(annotation)

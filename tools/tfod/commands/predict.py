@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),
-    default=0.5,
-    show_default=True,
-    help="Minimum score of a detection to report.",
+    help="Minimum score of a detection to report.  [default: the model's, which was best on val]",
 )
 @click.option(
     "--tiles",
@@ -46,7 +44,7 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="IMAGE|DIR|VIDEO...")
 def predict(
     model: Path,
-    threshold: float,
+    threshold: float | None,
     tiles: int | None,
     output: Path | None,
     json_file: Path | None,

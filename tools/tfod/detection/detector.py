@@ -17,6 +17,7 @@ from tfod.detection.tflite_runtime import load_tflite, load_tflite_for_threads
 from tfod.errors import UserError
 from tfod.image_files import find_images
 from tfod.images import as_rgb, load_rgb
+from tfod.model.detection_file import stored_threshold
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline, set_input_size
 from tfod.model.run_folder import RunFolder
@@ -41,12 +42,14 @@ class Detector:
         TensorFlow use the decoder of training, because another decoder's pixels can differ by 1.
       threaded_model: the same network for several threads at once, if they would wait for each
         other in `model`.
+      threshold: the score threshold with the best F1 on the val split; None if unknown.
     """
 
     labels: dict[int, str]
     model: Model
     decode: Callable[[bytes], np.ndarray] = load_rgb
     threaded_model: Model | None = None
+    threshold: float | None = None
 
     @classmethod
     def load(
@@ -58,8 +61,8 @@ class Detector:
         file.
 
         Args:
-          input_size: pixels, for a run only: resize images to this size instead of the training
-            size. Exports have a fixed size.
+          input_size: pixels, for a run only: resize images to this size; None for the one in
+            `detection.json`, or the training size. Exports have a fixed size.
           threads: for a `.tflite`: number of threads for inference; None for one per core, up to
             four.
 
@@ -76,13 +79,15 @@ class Detector:
         if path.suffix == ".tflite":
             file = read_tflite(path)
             model = load_tflite(file, threads)
-            return cls(file.labels, model, threaded_model=load_tflite_for_threads(file))
+            threaded = load_tflite_for_threads(file)
+            return cls(file.labels, model, load_rgb, threaded, file.threshold)
         if (export.saved_model / "saved_model.pb").is_file():
-            return detector_of(
-                _read_labels(export.label_map), _load_saved_model(export.saved_model)
-            )
+            threshold = stored_threshold(export.detection)
+            saved_model = _load_saved_model(export.saved_model)
+            return detector_of(_read_labels(export.label_map), saved_model, threshold)
         if run.is_run:
-            return detector_of(_read_labels(run.label_map), _load_run(run, input_size))
+            model = _load_run(run, input_size or run.detection_size())
+            return detector_of(_read_labels(run.label_map), model, run.threshold())
         raise UserError(
             path,
             "does not contain a model",
@@ -142,14 +147,16 @@ class Detector:
         return replace(self, model=self.threaded_model or self.model)
 
 
-def detector_of(labels: dict[int, str], detect: Callable) -> Detector:
+def detector_of(
+    labels: dict[int, str], detect: Callable, threshold: float | None = None
+) -> Detector:
     """Wraps a `model.detection_function` or a SavedModel's signature as a Detector."""
     import tensorflow as tf
 
     def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in detect(tf.constant(pixels[None])).items()}
 
-    return Detector(labels, model, _decode)
+    return Detector(labels, model, _decode, threshold=threshold)
 
 
 def _pixels(image: ImageInput) -> np.ndarray:

@@ -16,6 +16,7 @@ from tfod.detection.detector import Detector
 from tfod.detection.media import MediaFile
 from tfod.errors import UserError
 from tfod.images import load_rgb
+from tfod.model.detection_file import DEFAULT_THRESHOLD
 from tfod.parallel import threaded_map
 from tfod.videos import read_frames
 
@@ -47,14 +48,15 @@ class Prediction:
 def predict_media(
     detector: Detector,
     sources: Iterable[MediaFile],
-    threshold: float = 0.5,
+    threshold: float | None = None,
     tiles: int | None = None,
     on_fault: Callable[[UserError], None] | None = None,
 ) -> Iterator[Prediction]:
     """Detects objects in images and videos. Only a few images are in memory at once.
 
     Args:
-      threshold: minimum score to report, in [0, 1].
+      threshold: minimum score to report, in [0, 1]; None for that of the detector, or
+        `DEFAULT_THRESHOLD`.
       tiles: run on overlapping squares of this many pixels and merge the detections, for small
         objects in large images; None to run on complete images.
       on_fault: called with the error of an image that cannot be decoded, which is then skipped,
@@ -63,6 +65,8 @@ def predict_media(
     Raises:
       UserError: an image cannot be decoded or a video is damaged, and there is no `on_fault`.
     """
+    if threshold is None:
+        threshold = DEFAULT_THRESHOLD if detector.threshold is None else detector.threshold
     detector = detector.for_threads()
     detect = detector.predict if tiles is None else _tiled(detector, tiles)
 

@@ -138,7 +138,10 @@ def _input_size(candidate: Candidate) -> str:
     """Returns the input size: width x height, or the range of edges in the pipeline.config."""
     from object_detection.utils import config_util
 
-    config = RunFolder(candidate.folder).config
+    run = RunFolder(candidate.folder)
+    if candidate.kind == "run" and (size := run.detection_size()):
+        return f"{size} x {size}"
+    config = run.config
     if candidate.kind == "TFLite" and not config.is_file():
         spec = read_tflite(candidate.path).input
         return f"{spec.width} x {spec.height}"

@@ -25,6 +25,7 @@ from tfod.evaluation.matching import (
     objects_table,
 )
 from tfod.files import replacing_file
+from tfod.model.detection_file import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +35,6 @@ COCO_NAMES = (
     "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
     "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
 )  # fmt: skip
-
-DEFAULT_THRESHOLD = 0.5  # if no threshold identifies an object
 
 
 @dataclass(frozen=True)

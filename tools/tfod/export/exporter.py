@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from tfod.export.tflite_metadata import pack_tflite
 from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.model.checkpoint import restore_for_inference
+from tfod.model.detection_file import DEFAULT_THRESHOLD
 from tfod.model.detection_function import detection_function
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline, set_input_size, write_pipeline
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CALIBRATION_IMAGES = 200  # training images that give the activation ranges for int8
-DEFAULT_THRESHOLD = 0.5  # recommended score threshold of a run that was never evaluated
 
 
 def export(
@@ -81,7 +82,8 @@ def export(
       run: a folder written by `tfod train`.
       output: the folder to write; appears when complete.
       overwrite: replace an existing folder.
-      input_size: input size in pixels, see `pipeline.set_input_size`; None for the training size.
+      input_size: input size in pixels, see `pipeline.set_input_size`; None for the one in
+        `detection.json`, or the training size.
       tflite: variants to write, from `tflite_converter.VARIANTS`; None for all that the model
         supports.
       nms: non-maximum suppression in `.tflite` files, from `tflite_converter.SUPPRESSIONS`. None
@@ -122,8 +124,8 @@ def _export(
     """Writes the files of `export` into an empty folder."""
     pipeline = read_pipeline(source.config)
     labels = read_label_map(source.label_map)
-    if input_size is not None:
-        set_input_size(pipeline, input_size)
+    if size := input_size or source.detection_size():
+        set_input_size(pipeline, size)
     variants = _choose_variants(pipeline, tflite, on_note)
     models = 1 + len(variants)
     progress("converting", 0, models)
@@ -136,7 +138,8 @@ def _export(
         reference = Reference.from_checkpoint(detector_of(labels, detect), shards, class_wise)
     else:
         on_note(f"no {folder.parity.name}: the val split of the run's data set is missing")
-    threshold = source.threshold(default=DEFAULT_THRESHOLD)
+    best_threshold = source.threshold()
+    threshold = DEFAULT_THRESHOLD if best_threshold is None else best_threshold
     suppression = nms or _choose_suppression(pipeline, reference)
     one_thread = needs_one_thread(pipeline, suppression)
     _save_checkpoint_and_saved_model(model, detect, folder)
@@ -153,6 +156,8 @@ def _export(
     shutil.copyfile(source.label_map, folder.label_map)
     names = "".join(f"{name}\n" for name in labels.values())
     folder.labels.write_text(names, encoding="utf-8")
+    if best_threshold is not None:
+        folder.detection.write_text(json.dumps({"threshold": best_threshold}) + "\n", "utf-8")
     if source.metrics.is_file() and input_size is None:
         shutil.copyfile(source.metrics, folder.metrics)
     if reference is not None:

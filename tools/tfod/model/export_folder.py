@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfod.dataset.label_map import LABEL_MAP
+from tfod.model.detection_file import DETECTION_NAME
 from tfod.model.pipeline import CONFIG_NAME
 from tfod.model.run_folder import METRICS_NAME
 
@@ -51,6 +52,11 @@ class ExportFolder:
     def metrics(self) -> Path:
         """The metrics that `tfod evaluate` measured for the run, or for the SavedModel."""
         return self.path / METRICS_NAME
+
+    @property
+    def detection(self) -> Path:
+        """`detection.json`: the threshold of the run."""
+        return self.path / DETECTION_NAME
 
     @property
     def parity(self) -> Path:

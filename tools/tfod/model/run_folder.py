@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from tfod.dataset.label_map import LABEL_MAP
 from tfod.errors import UserError
+from tfod.model.detection_file import DETECTION_NAME, stored_input_size, stored_threshold
 from tfod.model.pipeline import CONFIG_NAME
 
 METRICS_NAME = "metrics.json"
@@ -34,6 +34,16 @@ class RunFolder:
     def settings(self) -> Path:
         """`run.json` with the `training.RunSettings`."""
         return self.path / "run.json"
+
+    @property
+    def plan(self) -> Path:
+        """`plan.md`: the choices of `--pipeline auto` and their reasons."""
+        return self.path / "plan.md"
+
+    @property
+    def detection(self) -> Path:
+        """`detection.json`: the input size and the threshold that are best on the val split."""
+        return self.path / DETECTION_NAME
 
     @property
     def label_map(self) -> Path:
@@ -90,16 +100,22 @@ class RunFolder:
         prefix = tf.train.latest_checkpoint(str(self.path))
         return Path(prefix) if prefix else None
 
-    def threshold(self, default: float) -> float:
-        """Returns the score threshold with the best F1 on the val split.
+    def threshold(self) -> float | None:
+        """Returns the score threshold with the best F1 on the val split; None if unknown.
 
-        Args:
-          default: returned if the run was not evaluated.
+        Raises:
+          UserError: a file is damaged.
         """
-        try:
-            return json.loads(self.best_metrics.read_text(encoding="utf-8"))["threshold"]
-        except (OSError, ValueError, KeyError):
-            return default
+        threshold = stored_threshold(self.detection)
+        return stored_threshold(self.best_metrics) if threshold is None else threshold
+
+    def detection_size(self) -> int | None:
+        """Returns the input size for detection in pixels; None for the training size.
+
+        Raises:
+          UserError: `detection.json` is damaged.
+        """
+        return stored_input_size(self.detection)
 
     def table_rows(self, last_step: int = sys.maxsize) -> list[dict[str, str]]:
         """Returns the rows of the table up to a step. A truncated last line is ignored."""
