@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfod.model.pipeline import set_steps
+
 
 class StubLearner:
     """Counts steps, reports chosen losses and detects nothing. Checkpoints take 200 kB.
@@ -17,11 +19,20 @@ class StubLearner:
       loss: the loss of a step, by its number. The other arguments are those of `Learner`.
     """
 
-    def __init__(self, loss: Callable[[int], float], pipeline, seed, resumes, precision, strategy):
+    def __init__(
+        self,
+        loss: Callable[[int], float],
+        pipeline,
+        seed,
+        resumes,
+        precision,
+        strategy,
+        losses,
+    ):
         checkpoint = pipeline.train_config.fine_tune_checkpoint
         assert resumes or not checkpoint or Path(f"{checkpoint}.index").is_file()
         self.loss, self.strategy, self.read_errors = loss, strategy, []
-        self.last_step = pipeline.train_config.num_steps
+        self.config = pipeline.train_config
         self.step = tf.Variable(0, dtype=tf.int64)
         self.model = tf.Module()
         self.model.weights = tf.Variable(np.random.default_rng(seed).normal(size=25_000))
@@ -30,6 +41,9 @@ class StubLearner:
     def steps_done(self) -> int:
         return int(self.step)
 
+    def set_steps(self, steps: int) -> None:
+        set_steps(self.config, steps)
+
     def learning_rate(self) -> float:
         return 0.1
 
@@ -37,7 +51,7 @@ class StubLearner:
         return tf.train.Checkpoint(step=self.step, model=self.model)
 
     def training_batches(self, seed: int, balance: bool) -> Iterator[tuple[dict, dict]]:
-        return (({}, {}) for _ in range(self.steps_done, self.last_step))
+        return (({}, {}) for _ in range(self.steps_done, self.config.num_steps))
 
     def validation_batches(self) -> list[tuple[dict, dict]]:
         return [({}, {})]

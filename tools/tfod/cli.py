@@ -17,6 +17,7 @@ from tfod.commands.export import export
 from tfod.commands.frames import frames
 from tfod.commands.inspect import inspect
 from tfod.commands.live import live
+from tfod.commands.plan import plan
 from tfod.commands.predict import predict
 from tfod.commands.sample import sample
 from tfod.commands.train import train
@@ -66,6 +67,7 @@ def main() -> None:
     tfod adopt     TFRecord files of others      ->  data/NAME
     tfod inspect   data/NAME                     ->  statistics, and what to fix
     tfod zoo                                     ->  pretrained weights
+    tfod plan      data/NAME                     ->  what train would choose, and why
     tfod train     data/NAME                     ->  runs/NAME
     tfod evaluate  runs/NAME                     ->  COCO metrics
     tfod compare   runs and exported models      ->  accuracy, size and speed
@@ -79,7 +81,7 @@ def main() -> None:
 
 
 for _command in (
-    *(sample, frames, convert, adopt, inspect, zoo, train),
+    *(sample, frames, convert, adopt, inspect, zoo, plan, train),
     *(evaluate, compare, export, predict, live),
 ):
     main.add_command(_command)

@@ -6,12 +6,28 @@ from pathlib import Path
 
 import click
 
+from tfod.planning.targets import PHONE, TARGETS
+
 PATH = click.Path(path_type=Path)
 OVERWRITE = click.option(
     "--overwrite", is_flag=True, help="Replace an output folder that this command wrote earlier."
 )
+MINUTES = click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    help="Train for at most this long.  [default: 60, without --pipeline and --steps]",
+)
+TARGET = click.option(
+    "--for",
+    "target",
+    type=click.Choice(TARGETS),
+    default=PHONE,
+    show_default=True,
+    help="Where the detector will run.",
+)
 INPUT_SIZE = click.option(
     "--input-size",
     type=click.IntRange(32),
-    help="Size in pixels that images are resized to.  [default: as in training]",
+    help="Size in pixels that images are resized to.  [default: the best on val, or the training "
+    "size]",
 )

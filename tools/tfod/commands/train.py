@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from tfod import interruption
-from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET
 from tfod.commands.tables import table
+from tfod.errors import UserError
+from tfod.planning.targets import AUTO_PIPELINE
 from tfod.text import share
+from tfod.training.choices import LOSSES
 from tfod.training.precision import AUTO, PRECISIONS
 from tfod.training.strategy import STRATEGIES
 
 if TYPE_CHECKING:
+    from tfod.dataset.manifest import Dataset
     from tfod.model.run_folder import RunFolder
+    from tfod.training.settings import RunSettings
 
 
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Data set written by tfod convert.")
-@click.option("--pipeline", required=True, help="Template name, or a pipeline.config file.")
+@click.option(
+    "--pipeline",
+    default=AUTO_PIPELINE,
+    show_default=True,
+    help="auto to configure everything, see `tfod plan`; a template; or a pipeline.config file.",
+)
 @click.option("--output", type=PATH, required=True, help="Run folder. An existing run resumes.")
 @click.option(
     "--init",
@@ -37,7 +51,13 @@ if TYPE_CHECKING:
     type=click.Choice(["detection", "full", "classification"]),
     help="Part of the checkpoint to restore.  [default: what it contains]",
 )
-@click.option("--steps", type=click.IntRange(1), help="Optimizer steps.  [default: template]")
+@click.option(
+    "--steps",
+    type=click.IntRange(1),
+    help="Optimizer steps.  [default: those that fit into --minutes; those of a template]",
+)
+@MINUTES
+@TARGET
 @click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: template]")
 @click.option(
     "--learning-rate",
@@ -77,7 +97,17 @@ if TYPE_CHECKING:
     help="Seed of weights, input order and augmentation.",
 )
 @click.option("--deterministic", is_flag=True, help="Give bit-identical weights in every run.")
-@click.option("--balance", is_flag=True, help="Repeat images with rare classes.")
+@click.option(
+    "--balance/--no-balance",
+    default=None,
+    help="Repeat images with rare classes.  [default: auto; no with a template]",
+)
+@click.option(
+    "--losses",
+    type=click.Choice(LOSSES),
+    help="Those of the template, or GIoU and quality focal loss.  "
+    "[default: auto; template with a template]",
+)
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -100,6 +130,8 @@ def train(
     init: str,
     init_type: str | None,
     steps: int | None,
+    minutes: float | None,
+    target: str,
     batch_size: int | None,
     learning_rate: float | None,
     checkpoint_every: int,
@@ -108,46 +140,33 @@ def train(
     patience: int | None,
     seed: int,
     deterministic: bool,
-    balance: bool,
+    balance: bool | None,
+    losses: str | None,
     precision: str,
     strategy: str,
     overwrite: bool,
 ) -> None:
     """Train a detector. The same command resumes a run that was interrupted.
 
-    The detector is evaluated on the val split during training, and the best checkpoint is kept.
+    Without --pipeline, tfod chooses what an expert would for this data set, this machine and
+    --minutes, and writes the reasons to plan.md in the run folder. The detector is evaluated on the
+    val split during training, and the best checkpoint is kept.
 
     \b
     Example:
-      tfod train --data data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs
+      tfod train --data data/signs --output runs/signs
     """
     from tqdm import tqdm
 
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options
     from tfod.model.run_folder import RunFolder
-    from tfod.model.templates import find_template
-    from tfod.training import Evaluation, RunSettings, Step, train
+    from tfod.progress import progress_bars
+    from tfod.training import Evaluation, Step, train
     from tfod.training.events import TOTAL_LOSS, WorkerLostError
 
-    dataset, template = load_dataset(data), find_template(pipeline)
-    options = Options(
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        init=_initial_checkpoint(init, template, None if overwrite else RunFolder(output)),
-        init_type=init_type,
-    )
-    settings = RunSettings(
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-        keep=keep,
-        eval_every=eval_every,
-        patience=patience,
-        deterministic=deterministic,
-        precision=precision,
-        balance=balance,
-    )
+    dataset = load_dataset(data)
+    run = None if overwrite or not RunFolder(output).is_run else RunFolder(output)
     postfix: dict[str, str] = {}
     evaluations: list[Evaluation] = []
     with tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True) as bar:
@@ -157,6 +176,7 @@ def train(
                 bar.reset(step.last)
                 bar.initial = bar.n = step.number - 1
                 bar.set_description("training", refresh=False)
+            bar.total = step.last  # with --minutes, it is known after some steps
             postfix["loss"] = f"{step.total_loss:.3f}"
             postfix["images/s"] = f"{step.images_per_second:.1f}"
             bar.set_postfix(postfix, refresh=False)
@@ -170,13 +190,40 @@ def train(
             tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar
 
         try:
-            with interruption.cleanup():  # train saves a checkpoint
+            with (
+                interruption.cleanup(),  # train saves a checkpoint
+                _configuration(pipeline, dataset, run, minutes, target) as start,
+                progress_bars() as progress,
+            ):
+                options = Options(
+                    steps=steps,
+                    batch_size=batch_size,
+                    learning_rate=learning_rate,
+                    init=_initial_checkpoint(init, start.template, run),
+                    init_type=init_type,
+                )
+                chosen = start.settings
+                settings = dataclasses.replace(
+                    chosen,
+                    seed=seed,
+                    checkpoint_every=checkpoint_every,
+                    keep=keep,
+                    eval_every=eval_every,
+                    patience=patience,
+                    deterministic=deterministic,
+                    precision=precision,
+                    minutes=minutes or (None if steps else chosen.minutes),
+                    balance=chosen.balance if balance is None else balance,
+                    losses=losses or chosen.losses,
+                )
                 checkpoint = train(
-                    *(dataset, str(template), output, options, settings, overwrite),
+                    *(dataset, str(start.config), output, options, settings, overwrite),
                     on_step=show_step,
                     on_evaluation=show_evaluation,
                     on_note=show_note,
                     strategy=strategy,
+                    plan=start.plan,
+                    progress=progress,
                 )
         except WorkerLostError as error:
             if not error.made_progress:
@@ -199,15 +246,68 @@ def train(
                 for evaluation in evaluations
             ],
         )
+    run = RunFolder(output)
+    if (size := run.detection_size()) and (threshold := run.threshold()) is not None:
+        click.echo(f"best on val: input size {size} x {size}, threshold {threshold:.2f}")
     click.echo(f"trained: {checkpoint}")
 
 
-def _initial_checkpoint(init: str, template: Path, run: RunFolder | None) -> Path | None:
+@dataclasses.dataclass(frozen=True)
+class _Start:
+    """What a run starts from, before the options of the command.
+
+    Attributes:
+      config: a pipeline.config file.
+      template: the name of its template, for the zoo's checkpoint.
+      settings: defaults.
+      plan: text of plan.md, if the pipeline was chosen here.
+    """
+
+    config: Path
+    template: str
+    settings: RunSettings
+    plan: str | None = None
+
+
+@contextmanager
+def _configuration(
+    pipeline: str, data: Dataset, run: RunFolder | None, minutes: float | None, target: str
+) -> Iterator[_Start]:
+    """Yields the configuration that `--pipeline` names; for `auto`, the plan or that of the run.
+
+    Args:
+      run: the run to resume.
+    """
+    from tfod.model.pipeline import write_pipeline
+    from tfod.model.templates import find_template
+    from tfod.training.settings import RunSettings, read_settings
+
+    if pipeline != AUTO_PIPELINE:
+        config = find_template(pipeline)
+        yield _Start(config, config.absolute().parent.name, RunSettings())
+    elif run is not None:  # facts of the machine, such as its cores, may have changed
+        yield _Start(run.config, "", read_settings(run))
+    elif os.environ.get("TF_CONFIG"):
+        what = "auto does not work with several machines"
+        raise UserError("--pipeline", what, "Give a template, or the pipeline.config of a run")
+    else:
+        from tfod.planning.plan import make_plan, plan_text
+        from tfod.planning.rules import DEFAULT_MINUTES, Wishes
+
+        plan = make_plan(data, Wishes(minutes or DEFAULT_MINUTES, target))
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "pipeline.config"
+            write_pipeline(plan.pipeline, config)
+            yield _Start(config, plan.template, plan.settings, plan_text(plan, data.folder.name))
+
+
+def _initial_checkpoint(init: str, template: str, run: RunFolder | None) -> Path | None:
     """Returns the checkpoint that `--init` names, downloaded if it is a zoo archive.
 
     Args:
-      run: the run to resume, if the folder exists. An archive that it started from is not needed
-        again: the result is then the path in the run's pipeline.config.
+      template: the name of the template, for `zoo`.
+      run: the run to resume. An archive that it started from is not needed again: the result is
+        then the path in the run's pipeline.config.
     """
     from tfod.model import zoo
     from tfod.model.pipeline import read_pipeline
@@ -215,17 +315,16 @@ def _initial_checkpoint(init: str, template: Path, run: RunFolder | None) -> Pat
 
     if init == "scratch":
         return None
-    archive = (
-        zoo.archive_for(template.absolute().parent.name)
-        if init == "zoo"
-        else zoo.find_archive(init)
-    )
+    used = None
+    if run is not None:
+        used = read_pipeline(run.config).train_config.fine_tune_checkpoint or None
+    if used and init == "zoo" and not template:
+        return Path(used)
+    archive = zoo.archive_for(template) if init == "zoo" else zoo.find_archive(init)
     if archive is None:
         return Path(init)
-    if run is not None and run.is_run:
-        used = Path(read_pipeline(run.config).train_config.fine_tune_checkpoint)
-        if used.parent.name == archive.name:
-            return used
+    if used and Path(used).parent.name == archive.name:
+        return Path(used)
     with progress_bars("B") as progress:
         return zoo.fetch_checkpoint(archive, progress)
 

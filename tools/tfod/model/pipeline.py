@@ -136,6 +136,14 @@ def learning_rate_schedule(train_config):
     return getattr(rate, kind)
 
 
+def set_steps(train_config, steps: int) -> None:
+    """Sets the number of steps of a run with a cosine schedule, which then ends at zero."""
+    schedule = learning_rate_schedule(train_config)
+    train_config.num_steps = schedule.total_steps = steps
+    # A long warm-up would leave a short run no time at the full rate.
+    schedule.warmup_steps = min(schedule.warmup_steps, steps // 10)
+
+
 def _eval_reader(pipeline: TrainEvalPipelineConfig):
     if not pipeline.eval_input_reader:
         pipeline.eval_input_reader.add(num_epochs=1)
@@ -178,9 +186,7 @@ def _override_training(train_config, options: Options, template: Path) -> None:
         schedule.learning_rate_base = rate
         schedule.warmup_learning_rate = rate / 10
     if options.steps:
-        train_config.num_steps = schedule.total_steps = options.steps
-        # A long warm-up would leave a short run no time at the full rate.
-        schedule.warmup_steps = min(schedule.warmup_steps, options.steps // 10)
+        set_steps(train_config, options.steps)
     train_config.ClearField("fine_tune_checkpoint")
     train_config.ClearField("fine_tune_checkpoint_type")
     if options.init is not None:

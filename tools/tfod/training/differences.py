@@ -47,6 +47,7 @@ def _options(settings: RunSettings, pipeline: TrainEvalPipelineConfig) -> dict[s
     } | {
         f"--{field.name.replace('_', '-')}": getattr(settings, field.name)
         for field in fields(settings)
+        if field.name != "detection_sizes"  # has no option: --pipeline auto sets it
     }
 
 

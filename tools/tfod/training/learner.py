@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
 from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
+from tfod.model.pipeline import learning_rate_schedule, set_steps
 from tfod.quiet import hide_native_logs
+from tfod.training.choices import TEMPLATE, TIGHT
 from tfod.training.events import TOTAL_LOSS
 from tfod.training.input import assigns_targets, training_batches, validation_batches
 from tfod.training.precision import FLOAT32, convolutions_in, safe_precision
+from tfod.training.schedule import cosine_decay
 from tfod.upstream import internals
 from tfod.upstream.internals import TARGETS
 
@@ -66,10 +69,12 @@ class Learner:
         resumes: bool = False,
         precision: str = FLOAT32,
         strategy: tf.distribute.Strategy | None = None,
+        losses: str = TEMPLATE,
     ) -> None:
         import tensorflow as tf
 
         tf.keras.utils.set_random_seed(seed)
+        self._loss_kind = losses
         self.strategy = strategy or tf.distribute.get_strategy()
         self._pipeline = pipeline
         self._config = pipeline.train_config
@@ -102,6 +107,15 @@ class Learner:
         self._optimizer, (self.learning_rate,) = optimizer_builder.build(
             optimizer, global_step=self.step
         )
+        schedule = learning_rate_schedule(self._config)
+        self._schedule_steps = []
+        if schedule.DESCRIPTOR.name == "CosineDecayLearningRate":
+            self._schedule_steps = [
+                tf.Variable(steps, trainable=False, dtype=tf.int64)
+                for steps in (schedule.total_steps, schedule.warmup_steps)
+            ]
+            self.learning_rate = partial(cosine_decay, schedule, self.step, *self._schedule_steps)
+            self._optimizer.learning_rate = self.learning_rate
         build_variables(self.model)
         if self._config.fine_tune_checkpoint and not resumes:
             restore_fine_tune_checkpoint(
@@ -137,6 +151,15 @@ class Learner:
             if variables and not any(map(is_trained, variables)):
                 module.trainable = False
         return [variable for variable in self.model.trainable_variables if is_trained(variable)]
+
+    def set_steps(self, steps: int) -> None:
+        """Changes the number of steps in the config, and the length of the cosine schedule."""
+        set_steps(self._config, steps)
+        schedule = learning_rate_schedule(self._config)
+        for variable, count in zip(
+            self._schedule_steps, (schedule.total_steps, schedule.warmup_steps), strict=True
+        ):
+            variable.assign(count)
 
     @property
     def steps_done(self) -> int:
@@ -276,7 +299,17 @@ class Learner:
         predictions = self.model.predict(features[fields.image], true_shapes)
         if not two_stages:
             self._provide_ground_truth(labels)
-        losses = dict(self.model.loss(predictions, true_shapes))
+        if self._loss_kind == TIGHT:
+            from object_detection.builders import box_coder_builder
+
+            from tfod.training.losses import tight_losses
+
+            coder = box_coder_builder.build(self._pipeline.model.ssd.box_coder)
+            targets = {name: labels[name] for name in TARGETS}
+            losses = tight_losses(predictions, targets, self.model.anchors.get(), coder)
+            self._reg_weights = targets["reg_weights"]
+        else:
+            losses = dict(self.model.loss(predictions, true_shapes))
         if self._config.add_regularization_loss and self.model.regularization_losses():
             losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
         if internals.is_training(self.model) and self._replicas > 1:
@@ -291,7 +324,7 @@ class Learner:
 
         # Losses are means over images, or depend on the weights only.
         weights = dict.fromkeys(losses, 1 / self._replicas)
-        by_matches = internals.normalizes_by_matches(self.model)
+        by_matches = self._loss_kind == TIGHT or internals.normalizes_by_matches(self.model)
         if by_matches is None:
             return weights
         weight = 1.0

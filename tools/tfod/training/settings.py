@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from tfod.errors import UserError
 from tfod.model.run_folder import RunFolder
+from tfod.training.choices import TEMPLATE
 from tfod.training.precision import AUTO
 
 
@@ -26,6 +27,11 @@ class RunSettings:
         Some operations are slower.
       precision: of the convolutions in a step: float32, bfloat16, or auto for the faster one.
       balance: repeats images of rare classes (`class_balance.balanced_epoch`).
+      losses: see `choices`.
+      detection_sizes: chooses the input size for detection after training, see
+        `detection_choice.choose_detection`.
+      minutes: longest duration of the run. Its first steps decide how many steps fit; those of the
+        pipeline.config are the most. None to train all of them.
     """
 
     seed: int = 0
@@ -36,6 +42,9 @@ class RunSettings:
     deterministic: bool = False
     precision: str = AUTO
     balance: bool = False
+    minutes: float | None = None
+    losses: str = TEMPLATE
+    detection_sizes: bool = False
 
 
 def read_settings(run: RunFolder) -> RunSettings:

@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import shutil
+import statistics
 import tempfile
 import time
 from collections import defaultdict
@@ -27,9 +28,13 @@ from tfod.model import pipeline as pipelines
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
+from tfod.progress import Progress, silent
 from tfod.training import strategy as strategies
+from tfod.training.choices import TIGHT
+from tfod.training.detection_choice import choose_detection
 from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
+from tfod.training.input import assigns_targets
 from tfod.training.learner import Learner
 from tfod.training.precision import resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
@@ -43,6 +48,9 @@ log = logging.getLogger(__name__)
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 EVALUATIONS = 10  # per run, unless `eval_every` is set
+# With `minutes`, the steps up to this one are timed, except the first ones of the process.
+LAST_TIMED_STEP, NOT_TIMED = 20, 5
+EVALUATION_SPEEDUP = 2.5  # an evaluation against training, in images per second
 # A loss above this has grown for many steps, and training does not recover from it.
 MAX_LOSS = 1e6
 
@@ -58,6 +66,8 @@ def train(
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
     on_note: Callable[[str], None] = lambda note: None,
     strategy: str = strategies.AUTO,
+    plan: str | None = None,
+    progress: Progress = silent,
 ) -> Path:
     """Trains a detector into a run folder, or resumes the run in that folder.
 
@@ -81,6 +91,8 @@ def train(
       on_evaluation: called after each evaluation.
       on_note: called with a hint for the user, such as a GPU that is not used.
       strategy: one of `strategy.STRATEGIES`. A run can resume with another one.
+      plan: text of `plan.md`, for a new run.
+      progress: counts the images of the evaluations after training, with `detection_sizes`.
 
     Returns:
       The prefix of the best checkpoint, or of the newest if there is no val split.
@@ -93,6 +105,7 @@ def train(
     """
     import tensorflow as tf
 
+    started = time.monotonic()
     distribution = strategies.make_strategy(strategy)  # before any other use of TensorFlow
     if strategies.has_unused_gpu():
         on_note(
@@ -105,19 +118,14 @@ def train(
         _check_output(output, data, options)
     options = _resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
-    if "train" not in data.splits:
-        remedy = "Run tfod convert again with a train fraction above 0"
-        raise UserError(data.folder, "has no train split", remedy)
-    if not data.splits["train"].objects:
-        raise UserError(data.folder, "its train split contains no object", "Annotate some objects")
-    replicas, batch_size = distribution.num_replicas_in_sync, pipeline.train_config.batch_size
-    if batch_size % replicas:
-        raise UserError(
-            "--batch-size",
-            f"is {batch_size}, which {replicas} devices cannot share evenly",
-            f"Give a multiple of {replicas}",
-        )
+    _check_data(data, pipeline.train_config.batch_size, distribution.num_replicas_in_sync)
+    _check_choices(pipeline, settings)
     run = RunFolder(output)
+    if settings.minutes is not None:
+        _check_minutes(options, settings, pipeline, distribution)
+        if resume:  # its first steps decided how many there are
+            steps = pipelines.read_pipeline(run.config).train_config.num_steps
+            pipelines.set_steps(pipeline.train_config, steps)
     if resume:
         _check_same_run(output, pipeline, settings)
     is_chief = strategies.is_chief(distribution)
@@ -129,18 +137,44 @@ def train(
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         precision = resolve_precision(settings.precision)
-        learner = Learner(pipeline, settings.seed, resume, precision, distribution)
+        learner = Learner(
+            pipeline,
+            settings.seed,
+            resume,
+            precision,
+            distribution,
+            settings.losses,
+        )
         if is_chief:
             if not resume:
-                _write_run_folder(output, pipeline, settings, data.label_map, overwrite)
+                _write_run_folder(output, pipeline, settings, data.label_map, overwrite, plan)
                 locks.enter_context(locked(run.settings, output))
             folder = output
         else:  # saving a checkpoint needs all workers, but only the files of the first are kept
             folder = Path(locks.enter_context(tempfile.TemporaryDirectory()))
-        checkpoint = _Run(folder, output, pipeline, settings, data, learner).run(
+        checkpoint = _Run(folder, output, pipeline, settings, data, learner, started).run(
             on_step, on_evaluation
         )
-        return checkpoint if is_chief else run.checkpoint()
+        if not is_chief:
+            return run.checkpoint()
+        if settings.detection_sizes and "val" in data.splits and not run.detection.is_file():
+            choose_detection(run, data, progress)
+        return checkpoint
+
+
+def _check_data(data: Dataset, batch_size: int, replicas: int) -> None:
+    """Raises a UserError if there is nothing to train on, or devices cannot share a batch."""
+    if "train" not in data.splits:
+        remedy = "Run tfod convert again with a train fraction above 0"
+        raise UserError(data.folder, "has no train split", remedy)
+    if not data.splits["train"].objects:
+        raise UserError(data.folder, "its train split contains no object", "Annotate some objects")
+    if batch_size % replicas:
+        raise UserError(
+            "--batch-size",
+            f"is {batch_size}, which {replicas} devices cannot share evenly",
+            f"Give a multiple of {replicas}",
+        )
 
 
 def _is_used(output: Path) -> bool:
@@ -180,6 +214,30 @@ def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pi
     return dataclasses.replace(options, init=prefix, init_type=kind)
 
 
+def _check_choices(pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
+    """Raises a UserError if the model cannot be trained with the chosen losses."""
+    if settings.losses == TIGHT and not assigns_targets(pipeline):
+        what = f"{TIGHT} only works for SSD models with a fixed input size"
+        raise UserError("--losses", what, "Leave it out")
+
+
+def _check_minutes(
+    options: pipelines.Options,
+    settings: RunSettings,
+    pipeline: TrainEvalPipelineConfig,
+    distribution: tf.distribute.Strategy,
+) -> None:
+    """Raises a UserError if the number of steps cannot be fitted to `minutes`."""
+    if options.steps is not None:
+        raise UserError("--minutes", "cannot be combined with --steps", "Give one of the two")
+    if strategies.worker_count(distribution):
+        raise UserError("--minutes", "cannot be used with several machines", "Give --steps")
+    schedule = pipelines.learning_rate_schedule(pipeline.train_config)
+    if not hasattr(schedule, "total_steps"):
+        what = f"cannot change the schedule {schedule.DESCRIPTOR.name}"
+        raise UserError("--minutes", what, "Use cosine_decay_learning_rate, or give --steps")
+
+
 def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
     run = RunFolder(output)
     before = (read_settings(run), pipelines.read_pipeline(run.config))
@@ -199,6 +257,7 @@ def _write_run_folder(
     settings: RunSettings,
     label_map: Path,
     overwrite: bool,
+    plan: str | None,
 ) -> None:
     with replacing_folder(
         output,
@@ -210,6 +269,8 @@ def _write_run_folder(
         pipelines.write_pipeline(pipeline, run.config)
         write_settings(run, settings)
         shutil.copyfile(label_map, run.label_map)
+        if plan is not None:
+            run.plan.write_text(plan, encoding="utf-8")
 
 
 class _Run:
@@ -219,6 +280,7 @@ class _Run:
       folder: the folder to write.
       resumed: the folder with the checkpoints to resume from. It differs from `folder` for workers
         other than the first.
+      started: `time.monotonic()` at the start of the run.
     """
 
     def __init__(
@@ -229,13 +291,13 @@ class _Run:
         settings: RunSettings,
         data: Dataset,
         learner: Learner,
+        started: float,
     ) -> None:
         import tensorflow as tf
 
         self.folder, self.settings, self.data, self.learner = folder, settings, data, learner
+        self.pipeline, self.started = pipeline, started
         self.batch_size = pipeline.train_config.batch_size
-        self.last_step = pipeline.train_config.num_steps
-        self.eval_every = settings.eval_every or math.ceil(self.last_step / EVALUATIONS)
         self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
         # The number of evaluations since the best one.
         self.stale = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -310,6 +372,9 @@ class _Run:
             # The run was interrupted between this step and its evaluation.
             on_evaluation(self._evaluate(run_log))
             self._save(self.manager)
+        timed: list[float] = []
+        if done < self.last_step:  # the best checkpoint may change
+            RunFolder(self.folder).detection.unlink(missing_ok=True)
         before = time.perf_counter()
         for features, labels in self.batches:
             if self._is_stale():
@@ -318,7 +383,12 @@ class _Run:
             losses = {
                 name: float(loss) for name, loss in self.learner.train(features, labels).items()
             }
-            speed = self.batch_size / (time.perf_counter() - before)
+            seconds = time.perf_counter() - before
+            speed = self.batch_size / seconds
+            if self.settings.minutes is not None and self.learner.steps_done <= LAST_TIMED_STEP:
+                timed.append(seconds)
+                if self.learner.steps_done == LAST_TIMED_STEP:
+                    self._fit_to_minutes(statistics.median(timed[NOT_TIMED:] or timed))
             step = Step(self.learner.steps_done, self.last_step, losses, rate, speed)
             self._check_loss(step)
             run_log.write_step(step)
@@ -330,7 +400,28 @@ class _Run:
             if step.number % self.settings.checkpoint_every == 0 or is_last:
                 run_log.flush()
                 self._save(self.manager)
+            if is_last:
+                return
             before = time.perf_counter()
+
+    def _fit_to_minutes(self, seconds_per_step: float) -> None:
+        """Sets the number of steps so that the run takes `minutes`."""
+        assert self.settings.minutes is not None
+        images = self.data.splits["val"].images if "val" in self.data.splits else 0
+        evaluations = EVALUATIONS * images / self.batch_size * seconds_per_step / EVALUATION_SPEEDUP
+        left = 60 * self.settings.minutes - (time.monotonic() - self.started) - evaluations
+        fitting = self.learner.steps_done + max(1, int(left / seconds_per_step))
+        steps = min(self.last_step, fitting)
+        self.learner.set_steps(steps)
+        pipelines.write_pipeline(self.pipeline, RunFolder(self.folder).config)
+
+    @property
+    def last_step(self) -> int:
+        return self.pipeline.train_config.num_steps
+
+    @property
+    def eval_every(self) -> int:
+        return self.settings.eval_every or math.ceil(self.last_step / EVALUATIONS)
 
     def _needs_evaluation(self, step: int) -> bool:
         return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last_step)

@@ -1,0 +1,73 @@
+"""Tests `planning.facts`: the fingerprint of a data set."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import conversion
+from helpers.voc_files import voc_object, write_image, write_xml
+from tfod.errors import UserError
+from tfod.planning.facts import data_facts
+
+
+def convert(tmp_path, *images: list[str]):
+    """Converts images of 200 x 100 pixels with these objects, all into train."""
+    for number, objects in enumerate(images):
+        write_image(tmp_path / f"voc/images/{number}.png", (200, 100), color=(number, 0, 0))
+        write_xml(
+            tmp_path / f"voc/annotations/{number}.xml",
+            *objects,
+            filename=f"{number}.png",
+            size=(200, 100),
+        )
+    return conversion.run(tmp_path / "voc", split=(1, 0, 0))
+
+
+def test_sides_and_aspect_ratios_are_those_of_the_square_input(tmp_path):
+    # 20 x 10 pixels of 200 x 100 are a square of a tenth of the input's edges.
+    facts = data_facts(convert(tmp_path, [voc_object("a", (10, 10, 30, 20))]))
+    assert (facts.images, facts.objects, facts.width, facts.height) == (1, 1, 200, 100)
+    assert facts.side == pytest.approx((0.1, 0.1, 0.1))
+    assert facts.aspect == pytest.approx((1, 1, 1))
+    assert facts.boxes.tolist() == [pytest.approx([0.1, 0.05, 0.2, 0.15])]
+
+
+def test_classes_are_counted_by_image(tmp_path):
+    facts = data_facts(
+        convert(
+            tmp_path,
+            [voc_object("a", (0, 0, 20, 20)), voc_object("a", (40, 40, 60, 60))],
+            [voc_object("a", (0, 0, 20, 20)), voc_object("b", (40, 40, 60, 60))],
+            [voc_object("a", (0, 0, 20, 20))],
+        )
+    )
+    assert dict(facts.images_with) == {"a": 3, "b": 1}
+    assert (facts.imbalance, facts.most_objects) == (3, 2)
+
+
+def test_overlaps_of_the_same_and_of_other_classes_are_told_apart(tmp_path):
+    box, near, far = (0, 0, 40, 40), (4, 4, 44, 44), (100, 50, 140, 90)
+    facts = data_facts(
+        convert(
+            tmp_path,
+            [voc_object("a", box), voc_object("a", near)],
+            [voc_object("a", box), voc_object("b", near)],
+            [voc_object("a", box), voc_object("b", far)],
+        )
+    )
+    assert facts.overlap_same == pytest.approx(2 / 6)
+    assert facts.overlap_other == pytest.approx(2 / 6)
+
+
+def test_data_without_objects_in_train_cannot_be_planned(tmp_path):
+    voc = tmp_path / "voc"
+    for number, objects in enumerate([[], [], [voc_object()]]):
+        write_image(voc / f"images/{number}.png", color=(number, 0, 0))
+        write_xml(voc / f"annotations/{number}.xml", *objects, filename=f"{number}.png")
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "train.txt").write_text("0\n1\n")
+    (lists / "val.txt").write_text("2\n")
+    data = conversion.run(voc, split_by=lists)
+    with pytest.raises(UserError, match="has no objects to train on"):
+        data_facts(data)

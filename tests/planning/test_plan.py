@@ -1,0 +1,61 @@
+"""Tests `planning.plan`: the pipeline and the settings of a plan, and plan.md."""
+
+from __future__ import annotations
+
+import pytest
+
+from helpers import conversion
+from helpers.voc_files import voc_object, write_image, write_xml
+from tfod.model.pipeline import learning_rate_schedule
+from tfod.planning.facts import MachineFacts
+from tfod.planning.plan import make_plan, plan_text
+from tfod.planning.rules import SERVER_TEMPLATE, Wishes
+from tfod.planning.targets import SERVER
+
+SLOW = MachineFacts(gpus=0, cores=2, bfloat16=False)
+GPU = MachineFacts(gpus=1, cores=8, bfloat16=False)
+
+
+@pytest.fixture
+def plan(data):
+    return make_plan(data, Wishes(minutes=1), SLOW)
+
+
+def test_every_choice_has_a_reason_and_says_what_would_change_it(plan):
+    text = plan_text(plan, "signs")
+    assert text.startswith("# Training plan for signs\n")
+    for choice in plan.choices:
+        assert choice.because and choice.otherwise
+        lines = (f"{choice.what}: {choice.value}", f"  - because {choice.because}")
+        assert "- {}\n{}\n  - changed by {}\n".format(*lines, choice.otherwise) in text
+    assert len({choice.what for choice in plan.choices}) == len(plan.choices)
+
+
+def test_minutes_decide_how_long_weights_are_averaged(data, plan):
+    longer = make_plan(data, Wishes(minutes=100), SLOW)
+    short, long = (p.pipeline.train_config for p in (plan, longer))
+    assert plan.settings.minutes == 1
+    assert 0.89 < short.optimizer.moving_average_decay < long.optimizer.moving_average_decay
+    for config in (short, long):
+        schedule = learning_rate_schedule(config)
+        assert schedule.total_steps == config.num_steps
+        assert schedule.warmup_steps <= config.num_steps / 10
+
+
+def test_a_large_model_keeps_its_template(data):
+    plan = make_plan(data, Wishes(60, SERVER), GPU)
+    assert plan.template == SERVER_TEMPLATE
+    assert [choice.what for choice in plan.choices] == ["model"]
+
+
+@pytest.mark.parametrize(("name", "flips"), [("stop", 1), ("turn left", 0)])
+def test_a_config_without_the_flip_keeps_the_other_augmentation(tmp_path, name, flips):
+    write_image(tmp_path / "voc/images/a.png")
+    write_xml(tmp_path / "voc/annotations/a.xml", voc_object(name), filename="a.png")
+    data = conversion.run(tmp_path / "voc", split=(1, 0, 0))
+    options = make_plan(data, Wishes(minutes=1), SLOW).pipeline.train_config
+    steps = [
+        option.WhichOneof("preprocessing_step") for option in options.data_augmentation_options
+    ]
+    assert steps.count("random_horizontal_flip") == flips
+    assert {"random_crop_image", "random_adjust_brightness"} < set(steps)

@@ -1,0 +1,53 @@
+"""Tests `tfod train` and `tfod plan` without a pipeline."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tfod.cli import main
+from tfod.planning import rules
+
+
+def tfod(*arguments) -> str:
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+@pytest.mark.long
+def test_train_configures_itself_and_resumes(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(rules, "SIZES", (96,))  # pixels: fast
+    run = tmp_path / "run"
+    command = ["train", "--data", data.folder, "--output", run, "--init", "scratch"]
+    command += ["--steps", 2, "--batch-size", 2, "--no-balance"]
+    output = tfod(*command)
+    settings = json.loads((run / "run.json").read_text())
+    assert settings["losses"] == "tight"
+    assert (settings["balance"], settings["minutes"]) == (False, None)  # as the options say
+    detection = json.loads((run / "detection.json").read_text())
+    size, threshold = detection["input_size"], detection["threshold"]
+    assert f"best on val: input size {size} x {size}, threshold {threshold:.2f}" in output
+    (run / "detection.json").write_text(json.dumps({**detection, "threshold": 0.25}))
+    again = tfod(*command)  # nothing is left to train
+    assert again.splitlines()[-2:] == [
+        f"best on val: input size {size} x {size}, threshold 0.25",
+        output.splitlines()[-1],
+    ]
+    plan = (run / "plan.md").read_text()
+    assert plan == tfod("plan", "--data", data.folder)
+    assert "- training size: 96 x 96 pixels\n  - because " in plan
+
+
+def test_several_machines_need_a_pipeline(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
+    arguments = ["train", "--data", str(data.folder), "--output", str(tmp_path / "run")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "tfod: --pipeline: auto does not work with several machines. Give a template, or the "
+        "pipeline.config of a run.\n"
+    )
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,90 @@
+"""Tests `tfod train --minutes`: the number of steps follows from their speed; without a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tfod.errors import UserError
+from tfod.model.pipeline import (
+    Options,
+    learning_rate_schedule,
+    read_pipeline,
+    set_steps,
+    write_pipeline,
+)
+from tfod.training.events import Step
+from tfod.training.settings import RunSettings
+from tfod.training.trainer import LAST_TIMED_STEP, train
+
+pytestmark = pytest.mark.usefixtures("stub_learner")
+OPTIONS = Options(batch_size=2)
+MOST_STEPS = 1_000_000
+SETTINGS = RunSettings(minutes=0.02, eval_every=1_000_000)
+
+
+@pytest.fixture
+def template(tiny_template, tmp_path) -> Path:
+    pipeline = read_pipeline(tiny_template)
+    set_steps(pipeline.train_config, MOST_STEPS)
+    path = tmp_path / "template/pipeline.config"
+    path.parent.mkdir()
+    write_pipeline(pipeline, path)
+    return path
+
+
+def test_the_first_steps_decide_how_many_fit(data, template, tmp_path):
+    run, steps = tmp_path / "run", list[Step]()
+    train(data, str(template), run, OPTIONS, SETTINGS, on_step=steps.append)
+    config = read_pipeline(run / "pipeline.config").train_config
+    assert [step.number for step in steps] == list(range(1, config.num_steps + 1))
+    assert {step.last for step in steps[LAST_TIMED_STEP:]} == {config.num_steps}
+    schedule = learning_rate_schedule(config)
+    assert schedule.total_steps == config.num_steps > LAST_TIMED_STEP
+    assert schedule.warmup_steps <= config.num_steps / 10
+
+
+def test_the_steps_of_the_config_are_the_most(data, template, tmp_path):
+    pipeline = read_pipeline(template)
+    set_steps(pipeline.train_config, LAST_TIMED_STEP + 7)
+    write_pipeline(pipeline, template)
+    steps = list[Step]()
+    hour = replace(SETTINGS, minutes=60)
+    train(data, str(template), tmp_path / "run", OPTIONS, hour, on_step=steps.append)
+    assert len(steps) == LAST_TIMED_STEP + 7
+
+
+@pytest.mark.parametrize("interrupted", [LAST_TIMED_STEP // 2, LAST_TIMED_STEP + 5])
+def test_an_interrupted_run_resumes_and_keeps_its_number_of_steps(
+    data, template, tmp_path, interrupted
+):
+    def interrupt(step):
+        if step.number == interrupted:
+            raise KeyboardInterrupt
+
+    arguments = (data, str(template), tmp_path / "run", OPTIONS, SETTINGS)
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments, on_step=interrupt)
+    config = tmp_path / "run/pipeline.config"
+    before, steps = read_pipeline(config).train_config.num_steps, list[int]()
+    assert (before == MOST_STEPS) == (interrupted < LAST_TIMED_STEP)
+    train(*arguments, on_step=lambda step: steps.append(step.number))
+    after = read_pipeline(config).train_config.num_steps
+    assert steps == list(range(interrupted + 1, after + 1))
+    assert after < MOST_STEPS and before in (after, MOST_STEPS)
+
+
+def test_minutes_need_a_schedule_that_can_change(data, template, tmp_path):
+    train_with = (data, str(template), tmp_path / "run")
+    with pytest.raises(UserError, match="--minutes: cannot be combined with --steps"):
+        train(*train_with, replace(OPTIONS, steps=5), SETTINGS)
+    pipeline = read_pipeline(template)
+    rate = pipeline.train_config.optimizer.momentum_optimizer.learning_rate
+    rate.constant_learning_rate.learning_rate = 0.1
+    write_pipeline(pipeline, template)
+    message = "--minutes: cannot change the schedule ConstantLearningRate. Use cosine_decay"
+    with pytest.raises(UserError, match=message):
+        train(data, str(template), tmp_path / "run", Options(), SETTINGS)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,1 @@
+"""Plans a training (`tfod plan`, `tfod train --pipeline auto`): facts, rules, and the plan."""

@@ -1,0 +1,140 @@
+"""What a plan is based on: facts about the data set and about the machine."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfod.annotation import Annotation
+from tfod.dataset.manifest import Dataset
+from tfod.dataset.records import read_records
+from tfod.errors import UserError
+
+OVERLAP = 0.5  # IoU of two boxes that non-maximum suppression could confuse
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """A fingerprint of the train split.
+
+    Sides and aspect ratios are those of the square image that the model gets.
+
+    Attributes:
+      images, objects: numbers.
+      width, height: median size of the images in pixels.
+      boxes: float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized.
+      side: 5th, 50th and 95th percentile of the boxes' sides, as fractions of the image: the square
+        root of the area.
+      aspect: 5th, 50th and 95th percentile of width / height.
+      most_objects: in one image.
+      images_with: class name to the number of images with it.
+      overlap_same, overlap_other: fractions of the objects that overlap another object, of the same
+        class or of another one, with an IoU of at least `OVERLAP`.
+    """
+
+    images: int
+    objects: int
+    width: int
+    height: int
+    boxes: np.ndarray
+    side: tuple[float, float, float]
+    aspect: tuple[float, float, float]
+    most_objects: int
+    images_with: Mapping[str, int]
+    overlap_same: float
+    overlap_other: float
+
+    @property
+    def imbalance(self) -> float:
+        """The number of images with the most frequent class, divided by that of the rarest."""
+        return max(self.images_with.values()) / min(self.images_with.values())
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """Attributes:
+    gpus: number of GPUs that TensorFlow can use.
+    cores: CPU cores this process may use.
+    bfloat16: the CPU computes convolutions in bfloat16.
+    """
+
+    gpus: int
+    cores: int
+    bfloat16: bool
+
+
+def data_facts(data: Dataset) -> DataFacts:
+    """Reads the annotations of the train split.
+
+    Raises:
+      UserError: the split is missing or contains no object.
+    """
+    if "train" not in data.splits or not data.splits["train"].objects:
+        what = "has no objects to train on"
+        raise UserError(data.folder, what, "Convert it with annotated images in the train split")
+    annotations = [record.annotation for record in read_records(data.splits["train"].shards)]
+    corners = [_normalized(annotation) for annotation in annotations]
+    boxes = np.concatenate(corners)
+    heights, widths = (boxes[:, 2:] - boxes[:, :2]).T
+    same, other = np.sum(
+        [_overlaps(box, note) for box, note in zip(corners, annotations, strict=True)], axis=0
+    )
+    counts = Counter(name for note in annotations for name in {box.name for box in note.objects})
+    return DataFacts(
+        images=len(annotations),
+        objects=len(boxes),
+        width=int(np.median([annotation.width for annotation in annotations])),
+        height=int(np.median([annotation.height for annotation in annotations])),
+        boxes=boxes,
+        side=_percentiles(np.sqrt(heights * widths)),
+        aspect=_percentiles(widths / heights),
+        most_objects=max(map(len, corners)),
+        images_with={name: counts[name] for name in data.classes.values() if counts[name]},
+        overlap_same=same / len(boxes),
+        overlap_other=other / len(boxes),
+    )
+
+
+def machine_facts() -> MachineFacts:
+    """Looks at this machine. Starts TensorFlow, to find its GPUs."""
+    import tensorflow as tf
+
+    from tfod.training.precision import BFLOAT16, resolve_precision
+
+    return MachineFacts(
+        gpus=len(tf.config.list_physical_devices("GPU")),
+        cores=len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count() or 1,
+        bfloat16=resolve_precision("auto") == BFLOAT16,
+    )
+
+
+def _normalized(annotation: Annotation) -> np.ndarray:
+    """Returns the boxes of an image, float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized."""
+    corners = np.array([box.corners for box in annotation.objects], np.float32).reshape(-1, 4)
+    size = np.array([annotation.width, annotation.height] * 2, np.float32)
+    return (corners / size)[:, [1, 0, 3, 2]]
+
+
+def _overlaps(boxes: np.ndarray, annotation: Annotation) -> tuple[int, int]:
+    """Counts the objects that overlap one of the same class, and one of another class."""
+    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
+    shared = np.prod(np.maximum(high - low, 0), axis=2)
+    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    iou = shared / (areas[:, None] + areas - shared)
+    names = np.array([box.name for box in annotation.objects])
+    same = names[:, None] == names
+    confused = iou >= OVERLAP
+    np.fill_diagonal(confused, False)
+    return int((confused & same).any(axis=1).sum()), int((confused & ~same).any(axis=1).sum())
+
+
+def _percentiles(values: np.ndarray) -> tuple[float, float, float]:
+    low, middle, high = np.percentile(values, [5, 50, 95]).tolist()
+    return low, middle, high

@@ -1,0 +1,158 @@
+"""Makes a plan: a complete pipeline.config, the settings of the run, and the reasons."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfod.dataset.manifest import Dataset
+from tfod.model.pipeline import architecture, read_pipeline, set_input_size, set_steps
+from tfod.model.templates import find_template
+from tfod.planning import rules
+from tfod.planning.facts import MachineFacts, data_facts, machine_facts
+from tfod.planning.rules import Choice, Wishes
+from tfod.text import printable
+from tfod.training.choices import TIGHT
+from tfod.training.settings import RunSettings
+
+if TYPE_CHECKING:
+    from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+LEARNING_RATE = 0.001  # of Adam, at `rules.BATCH_SIZE`
+WARM_UP_STEPS = 100
+# The averaged weights remember this fraction of the run.
+AVERAGED_PART = 0.2
+NOT_CROPPED = 0.3  # of the images
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `tfod train --pipeline auto` trains.
+
+    Attributes:
+      template: name of the template that the pipeline comes from, for its zoo checkpoint.
+      pipeline: complete, but for the paths and the number of steps.
+      settings: of the run.
+      choices: the decisions and their reasons.
+    """
+
+    template: str
+    pipeline: TrainEvalPipelineConfig
+    settings: RunSettings
+    choices: tuple[Choice, ...]
+
+
+def make_plan(data: Dataset, wishes: Wishes, machine: MachineFacts | None = None) -> Plan:
+    """Chooses how to train a detector of a data set.
+
+    Args:
+      machine: None for this one.
+
+    Raises:
+      UserError: the data set has no objects to train on.
+    """
+    facts = data_facts(data)
+    machine = machine or machine_facts()
+    template, model = rules.choose_template(machine, wishes)
+    pipeline = read_pipeline(find_template(template))
+    if template != rules.PHONE_TEMPLATE:  # too large to train here: taken as tuned
+        return Plan(template, pipeline, RunSettings(minutes=wishes.minutes), (model,))
+    size, training_size = rules.choose_size(facts, machine, wishes)
+    set_input_size(pipeline, size)
+    anchors = rules.choose_anchors(pipeline, facts, size)
+    balance, balancing = rules.choose_balance(facts)
+    flip, flipping = rules.choose_flip(facts)
+    suppression = rules.choose_suppression(pipeline, facts)
+    most = rules.MOST_EPOCHS * facts.images
+    likely = min(most, rules.images_in_time(machine, wishes, size))
+    pipeline.train_config.batch_size, batch_size = rules.choose_batch_size(size)
+    _configure_training(pipeline, flip, most, likely)
+    settings = RunSettings(
+        minutes=wishes.minutes,
+        balance=balance,
+        losses=TIGHT,
+        detection_sizes=True,
+    )
+    return Plan(
+        template,
+        pipeline,
+        settings,
+        (
+            *(model, training_size, batch_size, anchors, balancing, flipping, suppression),
+            *_fixed(wishes),
+        ),
+    )
+
+
+def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
+    """Returns the decisions that are the same for all data sets."""
+    best = "it was best in the comparisons in pipelines/README.md"
+    return (
+        Choice("losses", "GIoU and quality focal loss", best, "--losses template"),
+        Choice("trained layers", "all", best, "a config of yours with freeze_variables"),
+        Choice("optimizer", f"Adam, {LEARNING_RATE}, averaged weights", best, "a config of yours"),
+        Choice(
+            "steps",
+            f"as many as fit in {wishes.minutes:g} minutes, at most {rules.MOST_EPOCHS} epochs",
+            "the first steps measure the speed",
+            "--minutes or --steps",
+        ),
+    )
+
+
+def _configure_training(
+    pipeline: TrainEvalPipelineConfig, flip: bool, most: float, likely: float
+) -> None:
+    """Sets optimizer, schedule, augmentation and initializers.
+
+    Args:
+      most, likely: numbers of images that the run processes.
+    """
+    config = pipeline.train_config
+    optimizer = config.optimizer
+    optimizer.Clear()
+    schedule = optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
+    schedule.learning_rate_base = LEARNING_RATE * config.batch_size / rules.BATCH_SIZE
+    schedule.warmup_learning_rate = schedule.learning_rate_base / 10
+    schedule.warmup_steps = WARM_UP_STEPS
+    set_steps(config, max(1, round(most / config.batch_size)))
+    optimizer.use_moving_average = True
+    averaged_steps = AVERAGED_PART * likely / config.batch_size
+    optimizer.moving_average_decay = min(0.9998, max(0.9, 1 - 1 / max(1, averaged_steps)))
+    config.ClearField("freeze_variables")
+    kept = []
+    for option in config.data_augmentation_options:
+        step = option.WhichOneof("preprocessing_step")
+        if step == "random_crop_image":
+            option.random_crop_image.random_coef = NOT_CROPPED
+        if flip or step != "random_horizontal_flip":
+            kept.append(option)
+    del config.data_augmentation_options[:]
+    config.data_augmentation_options.extend(kept)
+    # The heads are not in a backbone's checkpoint, and the zoo's initializer is made for
+    # thousands of steps.
+    for hyperparams in (
+        architecture(pipeline).feature_extractor.conv_hyperparams,
+        architecture(
+            pipeline
+        ).box_predictor.weight_shared_convolutional_box_predictor.conv_hyperparams,
+    ):
+        hyperparams.initializer.Clear()
+        initializer = hyperparams.initializer.variance_scaling_initializer
+        initializer.factor, initializer.mode = 1.0, initializer.FAN_AVG
+
+
+def plan_text(plan: Plan, name: str) -> str:
+    """Returns `plan.md`.
+
+    Args:
+      name: of the data set.
+    """
+    lines = [f"# Training plan for {printable(name)}", ""]
+    for choice in plan.choices:
+        lines += [
+            f"- {choice.what}: {printable(choice.value)}",
+            f"  - because {printable(choice.because)}",
+            f"  - changed by {choice.otherwise}",
+        ]
+    return "\n".join(lines) + "\n"

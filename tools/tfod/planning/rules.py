@@ -1,0 +1,173 @@
+"""The rules: what to train, from facts about the data set and the machine.
+
+Each rule is justified by a measured comparison in `pipelines/README.md`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tfod.model.anchors import generate_anchors, measure_fit, sample_boxes, suggest_anchors
+from tfod.planning.facts import DataFacts, MachineFacts
+from tfod.planning.targets import PHONE, SERVER
+
+if TYPE_CHECKING:
+    from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+DEFAULT_MINUTES = 60.0
+PHONE_TEMPLATE = "ssd_mobilenet_v2_fpnlite_320x320"
+SERVER_TEMPLATE = "ssd_resnet50_v1_fpn_640x640"
+
+SIZES = (320, 384, 448, 512, 640)
+# Images per second of `PHONE_TEMPLATE` in training, per CPU core. The first steps measure the real
+# speed, which determines the number of steps.
+SPEED_BFLOAT16, SPEED_FLOAT32 = 8.0, 3.5
+TRAINING_SHARE = 0.85  # of the time; the rest is for starting, tracing and evaluations
+SMALL_SIDE = 24  # pixels: objects with smaller sides are often missed
+EPOCHS, ENOUGH_IMAGES = 40, 30_000
+IMBALANCE = 3
+OVERLAPPING = 0.005  # of the objects
+BATCH_SIZE, LARGEST_FOR_BATCH = 16, 448  # images; pixels
+MOST_EPOCHS = 150
+# Words in class names that a mirrored image would make wrong.
+SIDES = re.compile(r"(?i)\b(left|right|arrow|turn|east|west|text|digit|letter|plate)\b|^\w$|^\d+$")
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asks for.
+
+    Attributes:
+      minutes: duration of the training.
+      target: one of `targets.TARGETS`, where the detector will run.
+    """
+
+    minutes: float
+    target: str = PHONE
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One decision of a plan.
+
+    Attributes:
+      what, value: for example "training size" and "448 x 448 pixels".
+      because: the fact that it follows from.
+      otherwise: what would change it.
+    """
+
+    what: str
+    value: str
+    because: str
+    otherwise: str
+
+
+def choose_template(machine: MachineFacts, wishes: Wishes) -> tuple[str, Choice]:
+    """Chooses the model to start from."""
+    if wishes.target == SERVER and machine.gpus:
+        because = "a GPU can train it, and a server can run it"
+        return SERVER_TEMPLATE, Choice("model", SERVER_TEMPLATE, because, "--for phone")
+    because = (
+        "it is the most accurate model that a phone runs in real time"
+        if wishes.target == PHONE
+        else "this machine has no GPU, which larger models need for training"
+    )
+    otherwise = "--for server on a machine with a GPU"
+    return PHONE_TEMPLATE, Choice("model", PHONE_TEMPLATE, because, otherwise)
+
+
+def choose_size(data: DataFacts, machine: MachineFacts, wishes: Wishes) -> tuple[int, Choice]:
+    """Chooses the training size in pixels: small objects need a large one, which takes time."""
+    needed = next((size for size in SIZES if size * data.side[0] >= SMALL_SIDE), SIZES[-1])
+    images = min(EPOCHS * data.images, ENOUGH_IMAGES)
+    affordable = SIZES[0]
+    for size in SIZES:
+        if images_in_time(machine, wishes, size) >= images:
+            affordable = size
+    size = min(needed, affordable)
+    small = f"5 % of the objects have sides below {100 * data.side[0]:.1f} % of the image"
+    if size == needed:
+        because = f"{small}: {size * data.side[0]:.0f} pixels at this size"
+        otherwise = "other objects"
+    else:
+        because = (
+            f"{small}, but in {wishes.minutes:g} minutes a larger size would see too few images"
+        )
+        otherwise = f"more --minutes, or a faster machine: up to {needed}"
+    return size, Choice("training size", f"{size} x {size} pixels", because, otherwise)
+
+
+def images_in_time(machine: MachineFacts, wishes: Wishes, size: int) -> float:
+    """Estimates how many images a training processes."""
+    if machine.gpus:
+        return float("inf")
+    speed = machine.cores * (SPEED_BFLOAT16 if machine.bfloat16 else SPEED_FLOAT32)
+    return TRAINING_SHARE * 60 * wishes.minutes * speed * (SIZES[0] / size) ** 2
+
+
+def choose_anchors(pipeline: TrainEvalPipelineConfig, data: DataFacts, size: int) -> Choice:
+    """Fits the anchors of the pipeline to the boxes, if this matches more of them."""
+    boxes = sample_boxes(data.boxes * size)
+    before = measure_fit(generate_anchors(pipeline), boxes)
+    suggested, after = suggest_anchors(pipeline, boxes)
+    otherwise = "other boxes"
+    if after.recall < before.recall + 0.01:
+        because = f"they match {before.recall:.0%} of the boxes; fitted ones {after.recall:.0%}"
+        return Choice("anchors", "those of the template", because, otherwise)
+    pipeline.CopyFrom(suggested)
+    because = (
+        f"they match {after.recall:.0%} of the boxes; those of the template {before.recall:.0%}"
+    )
+    return Choice("anchors", "fitted to the boxes", because, otherwise)
+
+
+def choose_balance(data: DataFacts) -> tuple[bool, Choice]:
+    """Chooses whether to repeat images of rare classes."""
+    frequent = max(data.images_with, key=lambda name: data.images_with[name])
+    rare = min(data.images_with, key=lambda name: data.images_with[name])
+    balance = data.imbalance >= IMBALANCE
+    because = (
+        f"{frequent} is in {data.images_with[frequent]} images, {rare} in {data.images_with[rare]}"
+        if len(data.images_with) > 1
+        else "there is one class"
+    )
+    value = "images of rare classes are repeated" if balance else "each image once per epoch"
+    otherwise = f"a factor of {IMBALANCE} between the classes"
+    return balance, Choice("class balance", value, because, otherwise)
+
+
+def choose_flip(data: DataFacts) -> tuple[bool, Choice]:
+    """Chooses whether to mirror images."""
+    sided = [name for name in data.images_with if SIDES.search(name.replace("_", " "))]
+    if sided:
+        because = f"a mirrored {sided[0]} would be another class"
+        return False, Choice("mirrored images", "no", because, "other class names")
+    because = "no class name suggests a difference between left and right"
+    return True, Choice("mirrored images", "half of them", because, "a config without the flip")
+
+
+def choose_batch_size(size: int) -> tuple[int, Choice]:
+    """Chooses a batch size that fits into memory: half of it for large images."""
+    batch_size = BATCH_SIZE if size <= LARGEST_FOR_BATCH else BATCH_SIZE // 2
+    because = "with 16 images of 320 x 320 pixels, training takes 4 GB of memory"
+    return batch_size, Choice("batch size", str(batch_size), because, "--batch-size")
+
+
+def choose_suppression(pipeline: TrainEvalPipelineConfig, data: DataFacts) -> Choice:
+    """Sets the non-maximum suppression of an SSD pipeline."""
+    suppression = pipeline.model.ssd.post_processing.batch_non_max_suppression
+    most = max(100, 2 * data.most_objects)
+    suppression.max_detections_per_class = suppression.max_total_detections = most
+    across = data.overlap_other < OVERLAPPING
+    suppression.use_class_agnostic_nms = across
+    if across:
+        suppression.max_classes_per_detection = 1
+    suppression.iou_threshold = 0.6 if data.overlap_same < OVERLAPPING else 0.7
+    because = (
+        f"{data.overlap_other:.1%} of the objects overlap one of another class, and "
+        f"{data.overlap_same:.1%} one of the same class, with an IoU of 0.5 or more"
+    )
+    value = f"{'across classes' if across else 'per class'}, IoU {suppression.iou_threshold:.1f}"
+    return Choice("non-maximum suppression", value, because, "objects that overlap more or less")

@@ -1,0 +1,86 @@
+"""Chooses the input size for detection and the score threshold of a run, on the val split."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from tfod.dataset.manifest import Dataset
+from tfod.detection.detector import Detector
+from tfod.detection.prediction import predict_records
+from tfod.evaluation.metrics import Metrics, evaluate
+from tfod.files import replacing_file
+from tfod.model.anchors import input_size
+from tfod.model.pipeline import read_pipeline
+from tfod.model.run_folder import RunFolder
+from tfod.progress import Progress, silent, tracked
+
+# Crops in training enlarge objects, so a larger input often detects more (Touvron et al., "Fixing
+# the train-test resolution discrepancy", 2019).
+FACTORS = (1.0, 1.15, 1.3, 1.45)
+STRIDE = 32  # sizes are multiples of it
+MIN_GAIN = 0.005  # of AP, that a larger and slower input must have
+
+
+@dataclass(frozen=True)
+class SizeResult:
+    """The val split at one input size.
+
+    Attributes:
+      input_size: pixels.
+      ap, ap50: COCO's AP and AP50.
+      threshold: the score threshold with the best F1.
+    """
+
+    input_size: int
+    ap: float
+    ap50: float
+    threshold: float
+
+
+def choose_detection(
+    run: RunFolder,
+    data: Dataset,
+    progress: Progress = silent,
+) -> SizeResult:
+    """Evaluates the best checkpoint at several input sizes, and writes `detection.json`.
+
+    The smallest size is chosen whose AP is within `MIN_GAIN` of the highest. The file contains it
+    with its threshold, and the results of all sizes. `Detector`, `tfod export` and
+    `tfod evaluate --run` use it.
+
+    Args:
+      run: a trained run of a model with a fixed square input.
+      data: with a val split.
+      progress: counts images of all sizes.
+    """
+    trained, _ = input_size(read_pipeline(run.config))
+    sizes = list(dict.fromkeys(round(factor * trained / STRIDE) * STRIDE for factor in FACTORS))
+    sizes[0] = trained
+    results = []
+    for size in sizes:
+        metrics = _metrics(run, data, size, f"{size} x {size}", progress)
+        ap, ap50 = metrics.coco["AP"] or 0.0, metrics.coco["AP50"] or 0.0
+        results.append(SizeResult(size, ap, ap50, metrics.threshold))
+    best = max(result.ap for result in results)
+    chosen = next(result for result in results if result.ap >= best - MIN_GAIN)
+    content = {
+        "input_size": chosen.input_size,
+        "threshold": chosen.threshold,
+        "val": [asdict(result) for result in results],
+    }
+    with replacing_file(run.detection) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return chosen
+
+
+def _metrics(run: RunFolder, data: Dataset, size: int, title: str, progress: Progress) -> Metrics:
+    part = data.split("val")
+    detector = Detector.load(run.path, size)
+    ground_truth, detected = [], []
+    predictions = predict_records(detector, part.shards)
+    for annotation, in_image in tracked(predictions, progress, title, part.images):
+        ground_truth.append(annotation)
+        detected.append(in_image)
+    metrics, _ = evaluate(ground_truth, detected, data.classes.values())
+    return metrics
