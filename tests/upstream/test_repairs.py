@@ -8,6 +8,7 @@ import platform
 import subprocess
 import sys
 import textwrap
+from types import SimpleNamespace
 
 import pytest
 from google.protobuf import message_factory, text_format
@@ -144,6 +145,28 @@ def test_tensorflow_computes_with_onednn():
     from tensorflow.python.util import _pywrap_util_port
 
     assert _pywrap_util_port.IsMklEnabled()
+
+
+@pytest.mark.parametrize(("flags", "fused"), [("avx2", False), ("avx512_vnni", True)])
+def test_batch_norm_stays_separate_where_fusing_it_is_slow(flags, fused, tmp_path, monkeypatch):
+    from tensorflow.python.eager.context import Context
+
+    from tfod.upstream import repairs
+
+    monkeypatch.setattr(repairs, "CPU_INFO", tmp_path / "cpuinfo")
+    repairs.CPU_INFO.write_text(f"flags : fpu {flags}\n")
+    context = Context()
+    repairs.keep_batch_norm_separate(SimpleNamespace(context=lambda: context))
+    assert context.get_optimizer_experimental_options().get("remapping", True) == fused
+
+
+def test_this_cpu_fuses_batch_norm_only_if_that_is_fast():
+    import tensorflow as tf
+
+    from tfod.upstream.repairs import CPU_INFO
+
+    is_fast = CPU_INFO.is_file() and "avx512_vnni" in CPU_INFO.read_text()
+    assert tf.config.optimizer.get_experimental_options().get("remapping", True) == is_fast
 
 
 def test_installing_twice_adds_one_finder():
