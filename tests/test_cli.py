@@ -68,7 +68,7 @@ def test_workflow_from_images_to_predictions(tiny_template, tmp_path, capfd):
     training = ["--pipeline", tiny_template, "--init", "scratch", "--steps", 2, "--batch-size", 2]
     outputs = ["--output", drawn, "--save-crops", tmp_path / "crops"]
     outputs += ["--json", tmp_path / "detections.json", "--csv", tmp_path / "detections.csv"]
-    outputs += ["--voc", tmp_path / "corrected"]
+    outputs += ["--voc", tmp_path / "corrected", "--threshold", 0.5]  # no detections
     for arguments in (
         ["sample", "--output", voc, "--count", 20],
         ["convert", *folders, "--output", data],

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.long
 def test_folder_contains_models_and_labels(exported, run):
     assert {path.name for path in exported.iterdir()} == {
         "checkpoint",
+        "detection.json",
         "label_map.pbtxt",
         "labels.txt",
         "model.tflite",

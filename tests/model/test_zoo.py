@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from helpers.file_server import Server
 from tfod import download
 from tfod.cli import main
-from tfod.commands.train import _initial_checkpoint
+from tfod.commands.train import _configuration, _initial_checkpoint
 from tfod.errors import UserError
 from tfod.model import zoo
 from tfod.model.templates import template_names
@@ -102,13 +102,15 @@ def test_a_template_starts_from_the_model_of_the_same_kind(template, archive):
 
 
 def test_a_template_in_the_current_folder_starts_from_the_model_of_the_folder(
-    tmp_path, monkeypatch
+    data, tmp_path, monkeypatch
 ):
     folder = tmp_path / "ssd_mobilenet_v2_320x320"
     folder.mkdir()
     monkeypatch.chdir(folder)
     monkeypatch.setattr(zoo, "fetch_checkpoint", lambda archive, progress: Path(archive.name))
-    checkpoint = _initial_checkpoint("zoo", Path("pipeline.config"), None)
+    Path("pipeline.config").touch()
+    with _configuration("pipeline.config", data, None, None, "phone") as start:
+        checkpoint = _initial_checkpoint("zoo", start.template, None)
     assert checkpoint == Path("ssd_mobilenet_v2_320x320_coco17_tpu-8")
 
 

@@ -31,7 +31,7 @@ from tfod.model.templates import find_template
 from tfod.progress import Progress, silent
 from tfod.training import strategy as strategies
 from tfod.training.choices import TIGHT
-from tfod.training.detection_choice import choose_detection
+from tfod.training.detection_choice import EVALUATIONS_OF_SIZES, choose_detection
 from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
 from tfod.training.input import assigns_targets
@@ -50,7 +50,7 @@ DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 EVALUATIONS = 10  # per run, unless `eval_every` is set
 # With `minutes`, the steps up to this one are timed, except the first ones of the process.
 LAST_TIMED_STEP, NOT_TIMED = 20, 5
-EVALUATION_SPEEDUP = 2.5  # an evaluation against training, in images per second
+EVALUATION_SPEEDUP = 1.3  # an evaluation against training, in images per second
 # A loss above this has grown for many steps, and training does not recover from it.
 MAX_LOSS = 1e6
 
@@ -408,7 +408,8 @@ class _Run:
         """Sets the number of steps so that the run takes `minutes`."""
         assert self.settings.minutes is not None
         images = self.data.splits["val"].images if "val" in self.data.splits else 0
-        evaluations = EVALUATIONS * images / self.batch_size * seconds_per_step / EVALUATION_SPEEDUP
+        times = EVALUATIONS + (EVALUATIONS_OF_SIZES if self.settings.detection_sizes else 0)
+        evaluations = times * images / self.batch_size * seconds_per_step / EVALUATION_SPEEDUP
         left = 60 * self.settings.minutes - (time.monotonic() - self.started) - evaluations
         fitting = self.learner.steps_done + max(1, int(left / seconds_per_step))
         steps = min(self.last_step, fitting)
