@@ -147,12 +147,18 @@ def test_tensorflow_computes_with_onednn():
     assert _pywrap_util_port.IsMklEnabled()
 
 
-@pytest.mark.parametrize(("flags", "fused"), [("avx2", False), ("avx512_vnni", True)])
-def test_batch_norm_stays_separate_where_fusing_it_is_slow(flags, fused, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("flags", "onednn", "fused"),
+    [("avx2", "1", False), ("avx2", "0", True), ("avx512_vnni", "1", True)],
+)
+def test_batch_norm_stays_separate_where_fusing_it_is_slow(
+    flags, onednn, fused, tmp_path, monkeypatch
+):
     from tensorflow.python.eager.context import Context
 
     from tfod.upstream import repairs
 
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", onednn)
     monkeypatch.setattr(repairs, "CPU_INFO", tmp_path / "cpuinfo")
     repairs.CPU_INFO.write_text(f"flags : fpu {flags}\n")
     context = Context()
@@ -160,6 +166,7 @@ def test_batch_norm_stays_separate_where_fusing_it_is_slow(flags, fused, tmp_pat
     assert context.get_optimizer_experimental_options().get("remapping", True) == fused
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is for x86-64")
 def test_this_cpu_fuses_batch_norm_only_if_that_is_fast():
     import tensorflow as tf
 

@@ -1,6 +1,6 @@
 """The rules: what to train, from facts about the data set and the machine.
 
-Each rule is justified by a measured comparison in `pipelines/README.md`.
+`pipelines/README.md` lists the rules, and the comparisons that were measured.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def choose_template(machine: MachineFacts, wishes: Wishes) -> tuple[str, Choice]
         because = "a GPU can train it, and a server can run it"
         return SERVER_TEMPLATE, Choice("model", SERVER_TEMPLATE, because, "--for phone")
     because = (
-        "it is the most accurate model that a phone runs in real time"
+        "it is made for phones, and detects small objects better than the model without FPN"
         if wishes.target == PHONE
         else "this machine has no GPU, which larger models need for training"
     )

@@ -43,7 +43,7 @@ def choose_detection(
     run: RunFolder,
     data: Dataset,
     progress: Progress = silent,
-) -> SizeResult:
+) -> None:
     """Evaluates the best checkpoint at several input sizes, and writes `detection.json`.
 
     The smallest size is chosen whose AP is within `MIN_GAIN` of the highest. The file contains it
@@ -72,7 +72,6 @@ def choose_detection(
     }
     with replacing_file(run.detection) as partial:
         partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    return chosen
 
 
 def _metrics(run: RunFolder, data: Dataset, size: int, title: str, progress: Progress) -> Metrics:

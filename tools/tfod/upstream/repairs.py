@@ -326,7 +326,7 @@ def keep_batch_norm_separate(context: types.ModuleType) -> None:
     A fused batch norm made inference of one image with ssd_mobilenet_v2_fpnlite_320x320 take 4 s
     instead of 0.1 s, on an AMD Zen 3.
     """
-    if not _has_avx512_vnni():
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" and not _has_avx512_vnni():
         context.context().set_optimizer_experimental_options({"remapping": False})
 
 
