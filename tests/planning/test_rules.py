@@ -31,12 +31,8 @@ def boxes(height: float, width: float) -> np.ndarray:
 
 FACTS = DataFacts(
     images=500,
-    objects=100,
-    width=400,
-    height=300,
     boxes=boxes(0.2, 0.2),
-    side=(0.1, 0.2, 0.4),
-    aspect=(0.5, 1.0, 2.0),
+    small_side=0.1,
     most_objects=5,
     images_with={"stop": 300, "tram": 200},
     overlap_same=0.0,
@@ -74,7 +70,7 @@ def test_large_models_need_a_gpu_and_a_server(machine, target, template):
     ],
 )
 def test_small_objects_need_a_large_input_and_time(smallest, machine, minutes, size):
-    facts = replace(FACTS, side=(smallest, 0.4, 0.5))
+    facts = replace(FACTS, small_side=smallest)
     chosen, choice = rules.choose_size(facts, machine, Wishes(minutes))
     assert chosen == size
     assert choice.value == f"{size} x {size} pixels"

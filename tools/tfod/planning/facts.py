@@ -10,26 +10,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfod.annotation import Annotation
+from tfod.boxes import pixel_xyxy_to_normalized_yxyx
 from tfod.dataset.manifest import Dataset
 from tfod.dataset.records import read_records
 from tfod.errors import UserError
+from tfod.evaluation.error_analysis import iou
 
 OVERLAP = 0.5  # IoU of two boxes that non-maximum suppression could confuse
 
 
 @dataclass(frozen=True)
 class DataFacts:
-    """A fingerprint of the train split.
-
-    Sides and aspect ratios are those of the square image that the model gets.
+    """A fingerprint of the train split. Sides are those in the square image that the model gets.
 
     Attributes:
-      images, objects: numbers.
-      width, height: median size of the images in pixels.
+      images: their number.
       boxes: float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized.
-      side: 5th, 50th and 95th percentile of the boxes' sides, as fractions of the image: the square
-        root of the area.
-      aspect: 5th, 50th and 95th percentile of width / height.
+      small_side: 5th percentile of the boxes' sides (square roots of the areas), in fractions of
+        the image.
       most_objects: in one image.
       images_with: class name to the number of images with it.
       overlap_same, overlap_other: fractions of the objects that overlap another object, of the same
@@ -37,12 +35,8 @@ class DataFacts:
     """
 
     images: int
-    objects: int
-    width: int
-    height: int
     boxes: np.ndarray
-    side: tuple[float, float, float]
-    aspect: tuple[float, float, float]
+    small_side: float
     most_objects: int
     images_with: Mapping[str, int]
     overlap_same: float
@@ -86,12 +80,8 @@ def data_facts(data: Dataset) -> DataFacts:
     counts = Counter(name for note in annotations for name in {box.name for box in note.objects})
     return DataFacts(
         images=len(annotations),
-        objects=len(boxes),
-        width=int(np.median([annotation.width for annotation in annotations])),
-        height=int(np.median([annotation.height for annotation in annotations])),
         boxes=boxes,
-        side=_percentiles(np.sqrt(heights * widths)),
-        aspect=_percentiles(widths / heights),
+        small_side=float(np.percentile(np.sqrt(heights * widths), 5)),
         most_objects=max(map(len, corners)),
         images_with={name: counts[name] for name in data.classes.values() if counts[name]},
         overlap_same=same / len(boxes),
@@ -116,25 +106,15 @@ def machine_facts() -> MachineFacts:
 
 def _normalized(annotation: Annotation) -> np.ndarray:
     """Returns the boxes of an image, float32 `[N, 4]`: ymin, xmin, ymax, xmax, normalized."""
-    corners = np.array([box.corners for box in annotation.objects], np.float32).reshape(-1, 4)
-    size = np.array([annotation.width, annotation.height] * 2, np.float32)
-    return (corners / size)[:, [1, 0, 3, 2]]
+    corners = np.array([box.corners for box in annotation.objects]).reshape(-1, 4)
+    boxes = pixel_xyxy_to_normalized_yxyx(corners, annotation.width, annotation.height)
+    return boxes.astype(np.float32)
 
 
 def _overlaps(boxes: np.ndarray, annotation: Annotation) -> tuple[int, int]:
     """Counts the objects that overlap one of the same class, and one of another class."""
-    low = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=2)
-    areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    iou = shared / (areas[:, None] + areas - shared)
     names = np.array([box.name for box in annotation.objects])
     same = names[:, None] == names
-    confused = iou >= OVERLAP
+    confused = iou(boxes, boxes) >= OVERLAP  # the same in either order of the coordinates
     np.fill_diagonal(confused, False)
     return int((confused & same).any(axis=1).sum()), int((confused & ~same).any(axis=1).sum())
-
-
-def _percentiles(values: np.ndarray) -> tuple[float, float, float]:
-    low, middle, high = np.percentile(values, [5, 50, 95]).tolist()
-    return low, middle, high

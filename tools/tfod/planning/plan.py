@@ -86,7 +86,7 @@ def make_plan(data: Dataset, wishes: Wishes, machine: MachineFacts | None = None
 
 def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
     """Returns the decisions that are the same for all data sets."""
-    recipe = "so does the recipe for small signs in pipelines/README.md"
+    recipe = "the recipe for small signs in pipelines/README.md does the same"
     return (
         Choice(
             "losses",

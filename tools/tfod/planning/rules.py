@@ -70,7 +70,7 @@ def choose_template(machine: MachineFacts, wishes: Wishes) -> tuple[str, Choice]
         because = "a GPU can train it, and a server can run it"
         return SERVER_TEMPLATE, Choice("model", SERVER_TEMPLATE, because, "--for phone")
     because = (
-        "it is made for phones, and detects small objects better than the model without FPN"
+        "it is made for phones, and has a higher COCO mAP than the model without FPN"
         if wishes.target == PHONE
         else "this machine has no GPU, which larger models need for training"
     )
@@ -80,16 +80,16 @@ def choose_template(machine: MachineFacts, wishes: Wishes) -> tuple[str, Choice]
 
 def choose_size(data: DataFacts, machine: MachineFacts, wishes: Wishes) -> tuple[int, Choice]:
     """Chooses the training size in pixels: small objects need a large one, which takes time."""
-    needed = next((size for size in SIZES if size * data.side[0] >= SMALL_SIDE), SIZES[-1])
+    needed = next((size for size in SIZES if size * data.small_side >= SMALL_SIDE), SIZES[-1])
     images = min(EPOCHS * data.images, ENOUGH_IMAGES)
     affordable = SIZES[0]
     for size in SIZES:
         if images_in_time(machine, wishes, size) >= images:
             affordable = size
     size = min(needed, affordable)
-    small = f"5 % of the objects have sides below {100 * data.side[0]:.1f} % of the image"
+    small = f"5 % of the objects have sides below {100 * data.small_side:.1f} % of the image"
     if size == needed:
-        because = f"{small}: {size * data.side[0]:.0f} pixels at this size"
+        because = f"{small}: {size * data.small_side:.0f} pixels at this size"
         otherwise = "other objects"
     else:
         because = (

@@ -29,12 +29,11 @@ from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
 from tfod.progress import Progress, silent
+from tfod.training import checks
 from tfod.training import strategy as strategies
-from tfod.training.choices import TIGHT
 from tfod.training.detection_choice import EVALUATIONS_OF_SIZES, choose_detection
 from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
-from tfod.training.input import assigns_targets
 from tfod.training.learner import Learner
 from tfod.training.precision import resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
@@ -118,11 +117,11 @@ def train(
         _check_output(output, data, options)
     options = _resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
-    _check_data(data, pipeline.train_config.batch_size, distribution.num_replicas_in_sync)
-    _check_choices(pipeline, settings)
+    checks.check_data(data, pipeline.train_config.batch_size, distribution.num_replicas_in_sync)
+    checks.check_choices(pipeline, settings)
     run = RunFolder(output)
     if settings.minutes is not None:
-        _check_minutes(options, settings, pipeline, distribution)
+        checks.check_minutes(options, settings, pipeline, distribution)
         if resume:  # its first steps decided how many there are
             steps = pipelines.read_pipeline(run.config).train_config.num_steps
             pipelines.set_steps(pipeline.train_config, steps)
@@ -162,21 +161,6 @@ def train(
         return checkpoint
 
 
-def _check_data(data: Dataset, batch_size: int, replicas: int) -> None:
-    """Raises a UserError if there is nothing to train on, or devices cannot share a batch."""
-    if "train" not in data.splits:
-        remedy = "Run tfod convert again with a train fraction above 0"
-        raise UserError(data.folder, "has no train split", remedy)
-    if not data.splits["train"].objects:
-        raise UserError(data.folder, "its train split contains no object", "Annotate some objects")
-    if batch_size % replicas:
-        raise UserError(
-            "--batch-size",
-            f"is {batch_size}, which {replicas} devices cannot share evenly",
-            f"Give a multiple of {replicas}",
-        )
-
-
 def _is_used(output: Path) -> bool:
     """Whether a path exists and is not an empty folder."""
     return output.exists() and not (output.is_dir() and not any(output.iterdir()))
@@ -212,30 +196,6 @@ def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pi
     prefix = find_checkpoint(prefix)
     kind = kind or checkpoint_type(prefix)
     return dataclasses.replace(options, init=prefix, init_type=kind)
-
-
-def _check_choices(pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
-    """Raises a UserError if the model cannot be trained with the chosen losses."""
-    if settings.losses == TIGHT and not assigns_targets(pipeline):
-        what = f"{TIGHT} only works for SSD models with a fixed input size"
-        raise UserError("--losses", what, "Leave it out")
-
-
-def _check_minutes(
-    options: pipelines.Options,
-    settings: RunSettings,
-    pipeline: TrainEvalPipelineConfig,
-    distribution: tf.distribute.Strategy,
-) -> None:
-    """Raises a UserError if the number of steps cannot be fitted to `minutes`."""
-    if options.steps is not None:
-        raise UserError("--minutes", "cannot be combined with --steps", "Give one of the two")
-    if strategies.worker_count(distribution):
-        raise UserError("--minutes", "cannot be used with several machines", "Give --steps")
-    schedule = pipelines.learning_rate_schedule(pipeline.train_config)
-    if not hasattr(schedule, "total_steps"):
-        what = f"cannot change the schedule {schedule.DESCRIPTOR.name}"
-        raise UserError("--minutes", what, "Use cosine_decay_learning_rate, or give --steps")
 
 
 def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
