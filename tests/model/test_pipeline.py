@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from helpers.protos import batch_norms
 from helpers.templates import ZOO
 from tfod.errors import UserError
+from tfod.model.anchors import input_size
 from tfod.model.pipeline import (
     Options,
     architecture,
@@ -71,8 +72,9 @@ def test_the_od_api_reads_a_template_with_a_schedule_for_short_runs(name):
 
 def test_configure_sets_the_data_paths_and_options(data):
     template = find_template("ssd_mobilenet_v2_fpnlite_320x320")
-    pipeline = configure(template, data, Options(steps=600, batch_size=8))
+    pipeline = configure(template, data, Options(input_size=448, steps=600, batch_size=8))
     assert architecture(pipeline).num_classes == 4
+    assert input_size(pipeline) == (448, 448)
     assert list(pipeline.train_input_reader.tf_record_input_reader.input_path) == [
         str(shard.resolve()) for shard in data.splits["train"].shards
     ]

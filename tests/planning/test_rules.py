@@ -77,6 +77,12 @@ def test_small_objects_need_a_large_input_and_time(smallest, machine, minutes, s
     assert ("--minutes" in choice.otherwise) == (machine is SLOW and minutes == 10)
 
 
+def test_an_input_size_that_the_user_chose_is_kept():
+    chosen, choice = rules.choose_size(FACTS, SLOW, Wishes(1, input_size=512))
+    assert chosen == 512
+    assert choice.because == "--input-size says so"
+
+
 def test_anchors_are_fitted_to_boxes_they_do_not_match(pipeline):
     facts = replace(FACTS, boxes=boxes(0.3, 0.03))
     pixels = sample_boxes(facts.boxes * 320)

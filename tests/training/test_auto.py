@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from tfod.cli import main
-from tfod.planning import rules
 
 
 def tfod(*arguments) -> str:
@@ -18,11 +17,10 @@ def tfod(*arguments) -> str:
 
 
 @pytest.mark.long
-def test_train_configures_itself_and_resumes(data, tmp_path, monkeypatch):
-    monkeypatch.setattr(rules, "SIZES", (96,))  # pixels: fast
+def test_train_configures_itself_and_resumes(data, tmp_path):
     run = tmp_path / "run"
     command = ["train", "--data", data.folder, "--output", run, "--init", "scratch"]
-    command += ["--steps", 2, "--batch-size", 2, "--no-balance"]
+    command += ["--input-size", 96, "--steps", 2, "--batch-size", 2, "--no-balance"]
     output = tfod(*command)
     settings = json.loads((run / "run.json").read_text())
     assert settings["losses"] == "tight"
@@ -37,8 +35,8 @@ def test_train_configures_itself_and_resumes(data, tmp_path, monkeypatch):
         output.splitlines()[-1],
     ]
     plan = (run / "plan.md").read_text()
-    assert plan == tfod("plan", "--data", data.folder)
-    assert "- training size: 96 x 96 pixels\n  - because " in plan
+    assert plan == tfod("plan", "--data", data.folder, "--input-size", 96)
+    assert "- training size: 96 x 96 pixels\n  - because --input-size says so\n" in plan
 
 
 def test_several_machines_need_a_pipeline(data, tmp_path, monkeypatch):

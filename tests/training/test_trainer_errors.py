@@ -122,7 +122,7 @@ def test_other_data_and_another_template_are_named(data, own_data, tiny_template
     pipeline.model.ssd.image_resizer.fixed_shape_resizer.height = 128
     write_pipeline(pipeline, template)
     field = "model.ssd.image_resizer.fixed_shape_resizer.height"
-    with pytest.raises(UserError, match=f"settings: --pipeline has changed, in {field}. Repeat"):
+    with pytest.raises(UserError, match=f"--input-size has changed, in {field}. Repeat"):
         train(data, str(template), run, OPTIONS)
     more = replace(data.splits["train"], most_objects=500)
     changed = replace(data, splits={**data.splits, "train": more})

@@ -25,6 +25,12 @@ TARGET = click.option(
     show_default=True,
     help="Where the detector will run.",
 )
+TRAINING_SIZE = click.option(
+    "--input-size",
+    type=click.IntRange(32),
+    help="Size in pixels that images are resized to.  [default: auto, see `tfod plan`; that of a "
+    "template]",
+)
 INPUT_SIZE = click.option(
     "--input-size",
     type=click.IntRange(32),

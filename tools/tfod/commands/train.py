@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tfod import interruption
-from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET
+from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET, TRAINING_SIZE
 from tfod.commands.tables import table
 from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
@@ -58,6 +58,7 @@ if TYPE_CHECKING:
 )
 @MINUTES
 @TARGET
+@TRAINING_SIZE
 @click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: template]")
 @click.option(
     "--learning-rate",
@@ -132,6 +133,7 @@ def train(
     steps: int | None,
     minutes: float | None,
     target: str,
+    input_size: int | None,
     batch_size: int | None,
     learning_rate: float | None,
     checkpoint_every: int,
@@ -192,11 +194,12 @@ def train(
         try:
             with (
                 interruption.cleanup(),  # train saves a checkpoint
-                _configuration(pipeline, dataset, run, minutes, target) as start,
+                _configuration(pipeline, dataset, run, minutes, target, input_size) as start,
                 progress_bars() as progress,
             ):
                 options = Options(
                     steps=steps,
+                    input_size=input_size,
                     batch_size=batch_size,
                     learning_rate=learning_rate,
                     init=_initial_checkpoint(init, start.template, run),
@@ -271,7 +274,12 @@ class _Start:
 
 @contextmanager
 def _configuration(
-    pipeline: str, data: Dataset, run: RunFolder | None, minutes: float | None, target: str
+    pipeline: str,
+    data: Dataset,
+    run: RunFolder | None,
+    minutes: float | None,
+    target: str,
+    input_size: int | None,
 ) -> Iterator[_Start]:
     """Yields the configuration that `--pipeline` names; for `auto`, the plan or that of the run.
 
@@ -294,7 +302,7 @@ def _configuration(
         from tfod.planning.plan import make_plan, plan_text
         from tfod.planning.rules import DEFAULT_MINUTES, Wishes
 
-        plan = make_plan(data, Wishes(minutes or DEFAULT_MINUTES, target))
+        plan = make_plan(data, Wishes(minutes or DEFAULT_MINUTES, target, input_size))
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "pipeline.config"
             write_pipeline(plan.pipeline, config)

@@ -29,6 +29,7 @@ class Options:
     None keeps the template's value, except for `init`.
 
     Attributes:
+      input_size: pixels, see `set_input_size`.
       steps: number of optimizer steps; the learning-rate schedule ends with the last one.
       batch_size: images per step.
       learning_rate: peak of the schedule. If it is None and `batch_size` is set, the template's
@@ -37,6 +38,7 @@ class Options:
       init_type: `fine_tune_checkpoint_type` of the OD API; None to detect it from the checkpoint.
     """
 
+    input_size: int | None = None
     steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -99,6 +101,8 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
             # The OD API silently drops the boxes of an image beyond this number.
             most_objects = data.splits[split].most_objects
             reader.max_number_of_boxes = max(reader.max_number_of_boxes, most_objects)
+    if options.input_size:
+        set_input_size(pipeline, options.input_size)
     _override_training(pipeline.train_config, options, template)
     return pipeline
 

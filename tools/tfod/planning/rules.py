@@ -42,10 +42,12 @@ class Wishes:
     Attributes:
       minutes: duration of the training.
       target: one of `targets.TARGETS`, where the detector will run.
+      input_size: of the training, in pixels; None to choose it.
     """
 
     minutes: float
     target: str = PHONE
+    input_size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,9 @@ def choose_template(machine: MachineFacts, wishes: Wishes) -> tuple[str, Choice]
 
 def choose_size(data: DataFacts, machine: MachineFacts, wishes: Wishes) -> tuple[int, Choice]:
     """Chooses the training size in pixels: small objects need a large one, which takes time."""
+    what = "training size"
+    if size := wishes.input_size:
+        return size, Choice(what, f"{size} x {size} pixels", "--input-size says so", "--input-size")
     needed = next((size for size in SIZES if size * data.small_side >= SMALL_SIDE), SIZES[-1])
     images = min(EPOCHS * data.images, ENOUGH_IMAGES)
     affordable = SIZES[0]
@@ -96,7 +101,7 @@ def choose_size(data: DataFacts, machine: MachineFacts, wishes: Wishes) -> tuple
             f"{small}, but in {wishes.minutes:g} minutes a larger size would see too few images"
         )
         otherwise = f"more --minutes, or a faster machine: up to {needed}"
-    return size, Choice("training size", f"{size} x {size} pixels", because, otherwise)
+    return size, Choice(what, f"{size} x {size} pixels", because, otherwise)
 
 
 def images_in_time(machine: MachineFacts, wishes: Wishes, size: int) -> float:

@@ -29,8 +29,12 @@ def option_differences(
     ]
     if not differences and old[1] != new[1]:
         (field, *_) = changed_fields(old[1], new[1])
-        is_data = "input_reader" in field or field.endswith("num_classes")
-        differences = [f"{'--data' if is_data else '--pipeline'} has changed, in {field}"]
+        option = "--pipeline"
+        if "input_reader" in field or field.endswith("num_classes"):
+            option = "--data"
+        elif "image_resizer" in field:
+            option = "--pipeline or --input-size"
+        differences = [f"{option} has changed, in {field}"]
     return differences
 
 
