@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tfod.model.pipeline import (
 )
 from tfod.training.events import Step
 from tfod.training.settings import RunSettings
-from tfod.training.trainer import LAST_TIMED_STEP, train
+from tfod.training.trainer import FIRST_FIT, train
 
 pytestmark = pytest.mark.usefixtures("stub_learner")
 OPTIONS = Options(batch_size=2)
@@ -40,23 +41,37 @@ def test_the_first_steps_decide_how_many_fit(data, template, tmp_path):
     train(data, str(template), run, OPTIONS, SETTINGS, on_step=steps.append)
     config = read_pipeline(run / "pipeline.config").train_config
     assert [step.number for step in steps] == list(range(1, config.num_steps + 1))
-    assert {step.last for step in steps[LAST_TIMED_STEP:]} == {config.num_steps}
+    assert {step.last for step in steps[FIRST_FIT:]} == {config.num_steps}
     schedule = learning_rate_schedule(config)
-    assert schedule.total_steps == config.num_steps > LAST_TIMED_STEP
+    assert schedule.total_steps == config.num_steps > FIRST_FIT
     assert schedule.warmup_steps <= config.num_steps / 10
+
+
+def test_a_machine_that_becomes_slower_trains_fewer_steps(data, template, tmp_path, stub_learner):
+    def slow_loss(step: int) -> float:
+        time.sleep(0.05 if step > FIRST_FIT else 0.001)
+        return 1.0
+
+    stub_learner(slow_loss)
+    run, steps = tmp_path / "run", list[Step]()
+    settings = replace(SETTINGS, minutes=0.15, eval_every=FIRST_FIT // 2)
+    train(data, str(template), run, OPTIONS, settings, on_step=steps.append)
+    at_first = steps[FIRST_FIT].last
+    assert FIRST_FIT < len(steps) == steps[-1].last < at_first / 2
+    assert read_pipeline(run / "pipeline.config").train_config.num_steps == len(steps)
 
 
 def test_the_steps_of_the_config_are_the_most(data, template, tmp_path):
     pipeline = read_pipeline(template)
-    set_steps(pipeline.train_config, LAST_TIMED_STEP + 7)
+    set_steps(pipeline.train_config, FIRST_FIT + 7)
     write_pipeline(pipeline, template)
     steps = list[Step]()
     hour = replace(SETTINGS, minutes=60)
     train(data, str(template), tmp_path / "run", OPTIONS, hour, on_step=steps.append)
-    assert len(steps) == LAST_TIMED_STEP + 7
+    assert len(steps) == FIRST_FIT + 7
 
 
-@pytest.mark.parametrize("interrupted", [LAST_TIMED_STEP // 2, LAST_TIMED_STEP + 5])
+@pytest.mark.parametrize("interrupted", [FIRST_FIT // 2, FIRST_FIT + 5])
 def test_an_interrupted_run_resumes_and_keeps_its_number_of_steps(
     data, template, tmp_path, interrupted
 ):
@@ -69,7 +84,7 @@ def test_an_interrupted_run_resumes_and_keeps_its_number_of_steps(
         train(*arguments, on_step=interrupt)
     config = tmp_path / "run/pipeline.config"
     before, steps = read_pipeline(config).train_config.num_steps, list[int]()
-    assert (before == MOST_STEPS) == (interrupted < LAST_TIMED_STEP)
+    assert (before == MOST_STEPS) == (interrupted < FIRST_FIT)
     train(*arguments, on_step=lambda step: steps.append(step.number))
     after = read_pipeline(config).train_config.num_steps
     assert steps == list(range(interrupted + 1, after + 1))

@@ -47,8 +47,9 @@ log = logging.getLogger(__name__)
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 EVALUATIONS = 10  # per run, unless `eval_every` is set
-# With `minutes`, the steps up to this one are timed, except the first ones of the process.
-LAST_TIMED_STEP, NOT_TIMED = 20, 5
+# With `minutes`, the number of steps is chosen at this step, without the times of the first ones,
+# and again after each evaluation.
+FIRST_FIT, NOT_TIMED = 20, 5
 EVALUATION_SPEEDUP = 1.3  # an evaluation against training, in images per second
 # A loss above this has grown for many steps, and training does not recover from it.
 MAX_LOSS = 1e6
@@ -258,6 +259,7 @@ class _Run:
         self.folder, self.settings, self.data, self.learner = folder, settings, data, learner
         self.pipeline, self.started = pipeline, started
         self.batch_size = pipeline.train_config.batch_size
+        self.most_steps = pipeline.train_config.num_steps
         self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
         # The number of evaluations since the best one.
         self.stale = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -333,6 +335,9 @@ class _Run:
             on_evaluation(self._evaluate(run_log))
             self._save(self.manager)
         timed: list[float] = []
+        # A resumed run keeps its number of steps: the time before the interruption is not known.
+        fits = self.settings.minutes is not None and done < FIRST_FIT
+        refits = fits and not self.settings.deterministic
         if done < self.last_step:  # the best checkpoint may change
             RunFolder(self.folder).detection.unlink(missing_ok=True)
         before = time.perf_counter()
@@ -345,18 +350,25 @@ class _Run:
             }
             seconds = time.perf_counter() - before
             speed = self.batch_size / seconds
-            if self.settings.minutes is not None and self.learner.steps_done <= LAST_TIMED_STEP:
+            if fits:
                 timed.append(seconds)
-                if self.learner.steps_done == LAST_TIMED_STEP:
-                    self._fit_to_minutes(statistics.median(timed[NOT_TIMED:] or timed))
+            if fits and self.learner.steps_done == FIRST_FIT:
+                per_step = statistics.median(timed[NOT_TIMED:] or timed)
+                self._fit_to_minutes(per_step, self._guess_evaluation(per_step))
+                timed.clear()
             step = Step(self.learner.steps_done, self.last_step, losses, rate, speed)
             self._check_loss(step)
             run_log.write_step(step)
             on_step(step)
             is_last = step.number == self.last_step
             if self._needs_evaluation(step.number):
+                before = time.perf_counter()
                 on_evaluation(self._evaluate(run_log))
                 is_last = is_last or self._is_stale()
+                if refits and not is_last and step.number > FIRST_FIT:
+                    # Other programs may have become slower or faster.
+                    self._fit_to_minutes(statistics.fmean(timed), time.perf_counter() - before)
+                timed.clear()
             if step.number % self.settings.checkpoint_every == 0 or is_last:
                 run_log.flush()
                 self._save(self.manager)
@@ -364,16 +376,24 @@ class _Run:
                 return
             before = time.perf_counter()
 
-    def _fit_to_minutes(self, seconds_per_step: float) -> None:
+    def _guess_evaluation(self, seconds_per_step: float) -> float:
+        """Returns the seconds that an evaluation will take, before the first one."""
+        images = self.data.splits["val"].images if "val" in self.data.splits else 0
+        return images / self.batch_size * seconds_per_step / EVALUATION_SPEEDUP
+
+    def _fit_to_minutes(self, seconds_per_step: float, seconds_per_evaluation: float) -> None:
         """Sets the number of steps so that the run takes `minutes`."""
         assert self.settings.minutes is not None
-        images = self.data.splits["val"].images if "val" in self.data.splits else 0
-        times = EVALUATIONS + (EVALUATIONS_OF_SIZES if self.settings.detection_sizes else 0)
-        evaluations = times * images / self.batch_size * seconds_per_step / EVALUATION_SPEEDUP
-        left = 60 * self.settings.minutes - (time.monotonic() - self.started) - evaluations
-        fitting = self.learner.steps_done + max(1, int(left / seconds_per_step))
-        steps = min(self.last_step, fitting)
-        self.learner.set_steps(steps)
+        done = self.learner.steps_done
+        evaluations = EVALUATIONS_OF_SIZES if self.settings.detection_sizes else 0.0
+        if self.settings.eval_every:
+            seconds_per_step += seconds_per_evaluation / self.settings.eval_every
+        else:
+            evaluations += math.ceil((self.last_step - done) / self.eval_every)
+        left = 60 * self.settings.minutes - (time.monotonic() - self.started)
+        left -= evaluations * seconds_per_evaluation
+        fitting = done + max(1, int(left / seconds_per_step))
+        self.learner.set_steps(min(self.most_steps, fitting))
         pipelines.write_pipeline(self.pipeline, RunFolder(self.folder).config)
 
     @property
