@@ -62,10 +62,10 @@ def test_large_models_need_a_gpu_and_a_server(machine, target, template):
     ("smallest", "machine", "minutes", "size"),
     [
         (0.3, FAST, 60, 320),  # large objects need no more
-        (0.06, FAST, 60, 448),
+        (0.04, FAST, 60, 448),
         (0.01, FAST, 600, 640),  # never larger
-        (0.06, SLOW, 10, 320),  # too few minutes for a larger input
-        (0.06, SLOW, 600, 448),
+        (0.04, SLOW, 10, 320),  # too few minutes for a larger input
+        (0.04, SLOW, 600, 448),
         (0.01, GPU, 10, 640),
     ],
 )

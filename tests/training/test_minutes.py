@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +16,9 @@ from tfod.model.pipeline import (
     write_pipeline,
 )
 from tfod.training.events import Step
+from tfod.training.pace import FIRST_FIT
 from tfod.training.settings import RunSettings
-from tfod.training.trainer import FIRST_FIT, train
+from tfod.training.trainer import train
 
 pytestmark = pytest.mark.usefixtures("stub_learner")
 OPTIONS = Options(batch_size=2)
@@ -45,20 +45,6 @@ def test_the_first_steps_decide_how_many_fit(data, template, tmp_path):
     schedule = learning_rate_schedule(config)
     assert schedule.total_steps == config.num_steps > FIRST_FIT
     assert schedule.warmup_steps <= config.num_steps / 10
-
-
-def test_a_machine_that_becomes_slower_trains_fewer_steps(data, template, tmp_path, stub_learner):
-    def slow_loss(step: int) -> float:
-        time.sleep(0.05 if step > FIRST_FIT else 0.001)
-        return 1.0
-
-    stub_learner(slow_loss)
-    run, steps = tmp_path / "run", list[Step]()
-    settings = replace(SETTINGS, minutes=0.15, eval_every=FIRST_FIT // 2)
-    train(data, str(template), run, OPTIONS, settings, on_step=steps.append)
-    at_first = steps[FIRST_FIT].last
-    assert FIRST_FIT < len(steps) == steps[-1].last < at_first / 2
-    assert read_pipeline(run / "pipeline.config").train_config.num_steps == len(steps)
 
 
 def test_the_steps_of_the_config_are_the_most(data, template, tmp_path):

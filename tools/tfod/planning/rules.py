@@ -25,7 +25,7 @@ SIZES = (320, 384, 448, 512, 640)
 # speed, which determines the number of steps.
 SPEED_BFLOAT16, SPEED_FLOAT32 = 8.0, 3.5
 TRAINING_SHARE = 0.85  # of the time; the rest is for starting, tracing and evaluations
-SMALL_SIDE = 24  # pixels: objects with smaller sides are often missed
+SMALL_SIDE = 16  # pixels: objects with smaller sides are often missed
 EPOCHS, ENOUGH_IMAGES = 40, 30_000
 IMBALANCE = 3
 OVERLAPPING = 0.005  # of the objects

@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from collections import defaultdict
@@ -35,6 +34,7 @@ from tfod.training.detection_choice import EVALUATIONS_OF_SIZES, choose_detectio
 from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
 from tfod.training.learner import Learner
+from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
 from tfod.training.precision import resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
 from tfod.training.settings import RunSettings, read_settings, write_settings
@@ -46,11 +46,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-EVALUATIONS = 10  # per run, unless `eval_every` is set
-# With `minutes`, the number of steps is chosen at this step, without the times of the first ones,
-# and again after each evaluation.
-FIRST_FIT, NOT_TIMED = 20, 5
-EVALUATION_SPEEDUP = 1.3  # an evaluation against training, in images per second
 # A loss above this has grown for many steps, and training does not recover from it.
 MAX_LOSS = 1e6
 
@@ -260,6 +255,7 @@ class _Run:
         self.pipeline, self.started = pipeline, started
         self.batch_size = pipeline.train_config.batch_size
         self.most_steps = pipeline.train_config.num_steps
+        self.eval_every = self._choose_eval_every()
         self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
         # The number of evaluations since the best one.
         self.stale = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -334,10 +330,8 @@ class _Run:
             # The run was interrupted between this step and its evaluation.
             on_evaluation(self._evaluate(run_log))
             self._save(self.manager)
-        timed: list[float] = []
         # A resumed run keeps its number of steps: the time before the interruption is not known.
-        fits = self.settings.minutes is not None and done < FIRST_FIT
-        refits = fits and not self.settings.deterministic
+        pace = self._pace() if done < FIRST_FIT else None
         if done < self.last_step:  # the best checkpoint may change
             RunFolder(self.folder).detection.unlink(missing_ok=True)
         before = time.perf_counter()
@@ -350,12 +344,11 @@ class _Run:
             }
             seconds = time.perf_counter() - before
             speed = self.batch_size / seconds
-            if fits:
-                timed.append(seconds)
-            if fits and self.learner.steps_done == FIRST_FIT:
-                per_step = statistics.median(timed[NOT_TIMED:] or timed)
-                self._fit_to_minutes(per_step, self._guess_evaluation(per_step))
-                timed.clear()
+            if pace:
+                pace.add_step(seconds)
+                if self.learner.steps_done == FIRST_FIT:
+                    self._fit_to_minutes(pace)
+                    self.eval_every = self._choose_eval_every()
             step = Step(self.learner.steps_done, self.last_step, losses, rate, speed)
             self._check_loss(step)
             run_log.write_step(step)
@@ -365,10 +358,10 @@ class _Run:
                 before = time.perf_counter()
                 on_evaluation(self._evaluate(run_log))
                 is_last = is_last or self._is_stale()
-                if refits and not is_last and step.number > FIRST_FIT:
-                    # Other programs may have become slower or faster.
-                    self._fit_to_minutes(statistics.fmean(timed), time.perf_counter() - before)
-                timed.clear()
+                if pace:
+                    pace.add_evaluation(time.perf_counter() - before)
+                    if step.number > FIRST_FIT and not (is_last or self.settings.deterministic):
+                        self._fit_to_minutes(pace)  # the machine may have become slower or faster
             if step.number % self.settings.checkpoint_every == 0 or is_last:
                 run_log.flush()
                 self._save(self.manager)
@@ -376,23 +369,17 @@ class _Run:
                 return
             before = time.perf_counter()
 
-    def _guess_evaluation(self, seconds_per_step: float) -> float:
-        """Returns the seconds that an evaluation will take, before the first one."""
+    def _pace(self) -> Pace | None:
+        settings = self.settings
+        if settings.minutes is None:
+            return None
         images = self.data.splits["val"].images if "val" in self.data.splits else 0
-        return images / self.batch_size * seconds_per_step / EVALUATION_SPEEDUP
+        later = EVALUATIONS_OF_SIZES if settings.detection_sizes else 0.0
+        return Pace(settings.minutes, settings.eval_every, images / self.batch_size, later)
 
-    def _fit_to_minutes(self, seconds_per_step: float, seconds_per_evaluation: float) -> None:
+    def _fit_to_minutes(self, pace: Pace) -> None:
         """Sets the number of steps so that the run takes `minutes`."""
-        assert self.settings.minutes is not None
-        done = self.learner.steps_done
-        evaluations = EVALUATIONS_OF_SIZES if self.settings.detection_sizes else 0.0
-        if self.settings.eval_every:
-            seconds_per_step += seconds_per_evaluation / self.settings.eval_every
-        else:
-            evaluations += math.ceil((self.last_step - done) / self.eval_every)
-        left = 60 * self.settings.minutes - (time.monotonic() - self.started)
-        left -= evaluations * seconds_per_evaluation
-        fitting = done + max(1, int(left / seconds_per_step))
+        fitting = pace.fitting_steps(self.learner.steps_done, time.monotonic() - self.started)
         self.learner.set_steps(min(self.most_steps, fitting))
         pipelines.write_pipeline(self.pipeline, RunFolder(self.folder).config)
 
@@ -400,8 +387,7 @@ class _Run:
     def last_step(self) -> int:
         return self.pipeline.train_config.num_steps
 
-    @property
-    def eval_every(self) -> int:
+    def _choose_eval_every(self) -> int:
         return self.settings.eval_every or math.ceil(self.last_step / EVALUATIONS)
 
     def _needs_evaluation(self, step: int) -> bool:

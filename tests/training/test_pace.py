@@ -1,0 +1,60 @@
+"""Tests `training.pace`, with durations instead of a training."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfod.training.pace import EVALUATIONS, Pace
+
+HOUR = 3600
+
+
+def new_pace(eval_every: int | None = None, val_batches: float = 0, later: float = 0) -> Pace:
+    """Returns the pace of a run of one hour, after 20 steps of two seconds and slow first ones."""
+    pace = Pace(60, eval_every, val_batches, later)
+    for seconds in [20, 10, 5, 4, 3] + [2] * 15:
+        pace.add_step(seconds)
+    return pace
+
+
+def test_the_time_left_is_filled_with_steps():
+    assert new_pace().fitting_steps(20, elapsed=100) == 20 + (HOUR - 100) // 2
+
+
+def test_time_for_evaluations_is_kept():
+    evaluation = 26 * 2 / 1.3  # seconds
+    pace = new_pace(val_batches=26)
+    assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - EVALUATIONS * evaluation) // 2
+    pace = new_pace(val_batches=26, later=3.5)
+    assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - 13.5 * evaluation) // 2
+
+
+@pytest.mark.parametrize("eval_every", [1, 50])
+def test_the_interval_of_evaluations_decides_how_many_there_are(eval_every):
+    evaluation = 26 * 2 / 1.3
+    steps = new_pace(eval_every, val_batches=26).fitting_steps(20, 100)
+    assert steps == 20 + (HOUR - 100) // (2 + evaluation / eval_every)
+
+
+def test_a_machine_that_becomes_slower_trains_fewer_steps():
+    pace = new_pace()
+    first = pace.fitting_steps(20, 100)
+    for _ in range(100):
+        pace.add_step(4)
+    assert pace.fitting_steps(120, 500) == 120 + (HOUR - 500) // 4 < first
+
+
+def test_only_the_first_evaluation_is_guessed():
+    pace = new_pace(val_batches=26)
+    pace.fitting_steps(20, 100)
+    pace.add_step(2)
+    pace.add_evaluation(300)  # traces the model
+    half = HOUR // 2
+    assert pace.fitting_steps(21, half) == 21 + (half - 5 * 26 * 2 / 1.3) // 2
+    pace.add_step(2)
+    pace.add_evaluation(10)
+    assert pace.fitting_steps(22, half) == 22 + (half - 5 * 10) // 2
+
+
+def test_one_more_step_follows_when_the_time_is_over():
+    assert new_pace().fitting_steps(20, HOUR + 5) == 21
