@@ -13,9 +13,11 @@ from http.server import ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from browser import CHROMIUM, browser
+from tfod.cli import main
 from tfod.detection.detector import Detector
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.errors import UserError
@@ -105,6 +107,14 @@ def test_the_folder_contains_the_model_and_loads_nothing_from_other_servers(site
         assert "http" not in (site / name).read_text().replace("https:// ", "").replace(
             "http-equiv", ""
         ), name
+
+
+def test_without_a_model_the_page_detects_road_signs(mediapipe, tmp_path):
+    result = CliRunner().invoke(main, ["live", "--output", str(tmp_path / "site")])
+    assert result.exit_code == 0, result.output
+    site = json.loads((tmp_path / "site/site.json").read_text())
+    assert site["classes"] == ["crosswalk", "speedlimit", "stop", "trafficlight"]
+    assert site["name"] == "road_signs"
 
 
 def test_files_are_served_with_their_content_types(server):

@@ -7,19 +7,23 @@ from pathlib import Path
 import click
 
 from tfod import interruption
-from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.options import OVERWRITE, PATH, shipped_model
 from tfod.commands.tables import say
 
 
 @click.command()
-@click.option("--model", type=PATH, required=True, help=".tflite file written by tfod export.")
+@click.option(
+    "--model",
+    type=PATH,
+    help=".tflite file written by tfod export.  [default: exported_models/road_signs]",
+)
 @click.option(
     "--host", default="localhost", show_default=True, help="0.0.0.0 to allow other machines."
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--output", type=PATH, help="Write the page to this folder instead of serving it.")
 @OVERWRITE
-def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool) -> None:
+def live(model: Path | None, host: str, port: int, output: Path | None, overwrite: bool) -> None:
     """Run a detector on a camera, in a browser.
 
     Browsers allow the camera on localhost and https:// only. For a phone, write the page with
@@ -37,6 +41,7 @@ def live(model: Path, host: str, port: int, output: Path | None, overwrite: bool
     from tfod.live import fetch_mediapipe, is_site, serve, write_site
     from tfod.progress import progress_bars
 
+    model = model or shipped_model()
     with interruption.cleanup(), contextlib.ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
+
+# In a source checkout only: packages do not contain it.
+SHIPPED_MODEL = Path(__file__).parents[3] / "exported_models/road_signs/model_float16.tflite"
 
 PATH = click.Path(path_type=Path)
 OVERWRITE = click.option(
@@ -37,3 +41,14 @@ INPUT_SIZE = click.option(
     help="Size in pixels that images are resized to.  [default: the best on val, or the training "
     "size]",
 )
+
+
+def shipped_model() -> Path:
+    """Returns the detector of road signs, the default of `--model`.
+
+    Raises:
+      UserError: this is not a source checkout.
+    """
+    if not SHIPPED_MODEL.is_file():
+        raise UserError("--model", "is missing", "Give a model written by tfod export")
+    return SHIPPED_MODEL

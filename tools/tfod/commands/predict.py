@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.options import OVERWRITE, PATH, shipped_model
 from tfod.commands.tables import say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--model", type=PATH, required=True, help="Export folder, .tflite file or run folder."
+    "--model",
+    type=PATH,
+    help="Export folder, .tflite file or run folder.  [default: exported_models/road_signs]",
 )
 @click.option(
     "--threshold",
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 @OVERWRITE
 @click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="IMAGE|DIR|VIDEO...")
 def predict(
-    model: Path,
+    model: Path | None,
     threshold: float | None,
     tiles: int | None,
     output: Path | None,
@@ -66,6 +68,7 @@ def predict(
     from tfod.detection.prediction import predict_media
     from tfod.files import refuse_to_replace
 
+    model = model or shipped_model()
     sources = find_media(inputs)
     written = [path for path in (output, json_file, csv_file, voc, save_crops) if path is not None]
     for folder in (output, voc, save_crops):

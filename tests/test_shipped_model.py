@@ -1,0 +1,52 @@
+"""Tests the detector of road signs that comes with tfod."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from tfod.cli import main
+from tfod.commands.options import SHIPPED_MODEL
+from tfod.detection.detector import Detector
+from tfod.detection.prediction import predict_records
+from tfod.evaluation.metrics import evaluate
+
+FOLDER = SHIPPED_MODEL.parent
+FILES = [SHIPPED_MODEL.name, "model_int8.tflite"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_finds_signs_in_drawn_streets(name, data):
+    detector = Detector.load(FOLDER / name)
+    stored = json.loads((FOLDER / "detection.json").read_text())["threshold"]
+    assert detector.threshold == pytest.approx(stored)
+    assert list(detector.labels.values()) == (FOLDER / "labels.txt").read_text().splitlines()
+    shards = [shard for split in data.splits.values() for shard in split.shards]
+    annotations, detections = zip(*predict_records(detector, shards), strict=True)
+    metrics, _ = evaluate(annotations, detections, detector.labels.values())
+    assert metrics.coco["AP50"] > 0.4  # it was trained on photos only
+
+
+def test_predict_uses_it_without_model(sample_voc):
+    images = str(sample_voc / "images")
+    outputs = [
+        CliRunner().invoke(main, ["predict", *model, images]).stdout
+        for model in ([], ["--model", str(SHIPPED_MODEL)])
+    ]
+    assert outputs[0] == outputs[1] and "%" in outputs[0]
+
+
+def test_other_installations_need_a_model(sample_voc, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfod.commands.options.SHIPPED_MODEL", tmp_path / "model.tflite")
+    for command in (["predict", str(sample_voc)], ["live"]):
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 2
+        assert result.stderr == (
+            "tfod: --model: is missing. Give a model written by tfod export.\n"
+        )
+
+
+def test_files_are_small():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12e6
