@@ -109,7 +109,7 @@ def test_a_template_in_the_current_folder_starts_from_the_model_of_the_folder(
     monkeypatch.chdir(folder)
     monkeypatch.setattr(zoo, "fetch_checkpoint", lambda archive, progress: Path(archive.name))
     Path("pipeline.config").touch()
-    with _configuration("pipeline.config", data, None, None, "phone") as start:
+    with _configuration("pipeline.config", data, None, None, "phone", None) as start:
         checkpoint = _initial_checkpoint("zoo", start.template, None)
     assert checkpoint == Path("ssd_mobilenet_v2_320x320_coco17_tpu-8")
 
