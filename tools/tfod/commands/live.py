@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tfod import interruption
-from tfod.commands.options import OVERWRITE, PATH, shipped_model
+from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, shipped_model
 from tfod.commands.tables import say
 
 
@@ -15,7 +15,7 @@ from tfod.commands.tables import say
 @click.option(
     "--model",
     type=PATH,
-    help=".tflite file written by tfod export.  [default: exported_models/road_signs]",
+    help=f".tflite file written by tfod export.  [default: {SHIPPED_NAME}]",
 )
 @click.option(
     "--host", default="localhost", show_default=True, help="0.0.0.0 to allow other machines."

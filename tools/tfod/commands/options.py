@@ -9,8 +9,9 @@ import click
 from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
 
+SHIPPED_NAME = "exported_models/road_signs/model_float16.tflite"
 # In a source checkout only: packages do not contain it.
-SHIPPED_MODEL = Path(__file__).parents[3] / "exported_models/road_signs/model_float16.tflite"
+SHIPPED_MODEL = Path(__file__).parents[3] / SHIPPED_NAME
 
 PATH = click.Path(path_type=Path)
 OVERWRITE = click.option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH, shipped_model
+from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, shipped_model
 from tfod.commands.tables import say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     type=PATH,
-    help="Export folder, .tflite file or run folder.  [default: exported_models/road_signs]",
+    help=f"Export folder, .tflite file or run folder.  [default: {SHIPPED_NAME}]",
 )
 @click.option(
     "--threshold",

@@ -101,7 +101,7 @@ def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
         Choice(
             "steps",
             f"as many as fit in {wishes.minutes:g} minutes, at most {rules.MOST_EPOCHS} epochs",
-            "the first steps measure the speed",
+            "the speed is measured during the training",
             "--minutes or --steps",
         ),
     )

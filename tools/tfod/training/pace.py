@@ -29,12 +29,11 @@ class Pace:
         val_batches: float,
         later_evaluations: float,
     ) -> None:
-        self.minutes, self.eval_every = minutes, eval_every
+        self._minutes, self._eval_every = minutes, eval_every
         self._val_batches, self._later_evaluations = val_batches, later_evaluations
         self._steps: list[float] = []
         self._step: float | None = None
-        self._evaluation: float | None = None
-        self._has_evaluated = False
+        self._evaluations: list[float] = []
 
     def add_step(self, seconds: float) -> None:
         """Adds the duration of a step."""
@@ -42,12 +41,10 @@ class Pace:
 
     def add_evaluation(self, seconds: float) -> None:
         """Adds the duration of an evaluation. The first does not count: it traces the model."""
-        if self._has_evaluated:
-            self._evaluation = seconds
-        self._has_evaluated = True
+        self._evaluations.append(seconds)
 
     def fitting_steps(self, done: int, elapsed: float) -> int:
-        """Returns the number of steps of the whole run that fit, from the latest durations.
+        """Returns the number of steps of the whole run that fit, by the latest durations.
 
         Args:
           done: steps that are done.
@@ -58,13 +55,13 @@ class Pace:
         elif self._steps:
             self._step = statistics.fmean(self._steps)
         self._steps.clear()
-        evaluation = self._evaluation
-        if evaluation is None:
-            evaluation = self._val_batches * self._step / EVALUATION_SPEEDUP
-        left = 60 * self.minutes - elapsed - self._later_evaluations * evaluation
-        if self.eval_every is None:
+        evaluation = self._val_batches * self._step / EVALUATION_SPEEDUP
+        if len(self._evaluations) > 1:
+            evaluation = self._evaluations[-1]
+        left = 60 * self._minutes - elapsed - self._later_evaluations * evaluation
+        if self._eval_every is None:
             # Evaluations follow at equal distances in time.
-            share = max(0.0, 1 - elapsed / (60 * self.minutes))
+            share = max(0.0, 1 - elapsed / (60 * self._minutes))
             left -= math.ceil(EVALUATIONS * share) * evaluation
             return done + max(1, int(left / self._step))
-        return done + max(1, int(left / (self._step + evaluation / self.eval_every)))
+        return done + max(1, int(left / (self._step + evaluation / self._eval_every)))

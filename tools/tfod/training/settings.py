@@ -30,8 +30,8 @@ class RunSettings:
       losses: see `choices`.
       detection_sizes: chooses the input size for detection after training, see
         `detection_choice.choose_detection`.
-      minutes: longest duration of the run. Its first steps decide how many steps fit; those of the
-        pipeline.config are the most. None to train all of them.
+      minutes: longest duration of the run. The duration of its steps decides how many fit, see
+        `pace`; those of the pipeline.config are the most. None to train all of them.
     """
 
     seed: int = 0
