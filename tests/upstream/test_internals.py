@@ -292,3 +292,15 @@ def test_mediapipe_metadata_writer_lists_its_outputs(exported):
     writer.add_detection_output(metadata_writer.Labels().add(["a", "b", "c", "d"]))
     names = [output.name for output in mediapipe_metadata.output_metadata(writer)]
     assert sorted(names) == ["category", "location", "number of detections", "score"]
+
+
+def test_batch_norm_is_frozen_by_the_config_or_as_not_trainable():
+    import tensorflow as tf
+    from object_detection.core.freezable_batch_norm import FreezableBatchNorm
+    from object_detection.core.freezable_sync_batch_norm import FreezableSyncBatchNorm
+
+    for kind in (FreezableBatchNorm, FreezableSyncBatchNorm):
+        assert internals.is_frozen_batch_norm(kind(training=False))
+        assert internals.is_frozen_batch_norm(kind(training=True, trainable=False))
+        assert not internals.is_frozen_batch_norm(kind(training=True))
+    assert not internals.is_frozen_batch_norm(tf.keras.layers.Dense(1, trainable=False))

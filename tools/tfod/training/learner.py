@@ -16,6 +16,7 @@ from tfod.model.pipeline import learning_rate_schedule, set_steps
 from tfod.quiet import hide_native_logs
 from tfod.training.choices import TEMPLATE, TIGHT
 from tfod.training.events import TOTAL_LOSS
+from tfod.training.frozen_batch_norm import fold_frozen_batch_norm
 from tfod.training.input import assigns_targets, training_batches, validation_batches
 from tfod.training.precision import FLOAT32, convolutions_in, safe_precision
 from tfod.training.schedule import cosine_decay
@@ -37,7 +38,7 @@ class Learner:
     The training step is that of `model_lib_v2.eager_train_step`, traced once and without AutoGraph.
     If the input matches the anchors (`input.assigns_targets`), the losses are bit-identical to
     upstream's. Unlike upstream in TensorFlow 2, it obeys `freeze_variables` and
-    `update_trainable_variables`.
+    `update_trainable_variables`; frozen batch norm then uses its moving averages.
 
     Training steps run their convolutions in `precision`. Evaluation runs in float32, like the
     exported model.
@@ -124,6 +125,7 @@ class Learner:
                 self._config.fine_tune_checkpoint_type,
             )
         self._trained = self._trained_variables()
+        fold_frozen_batch_norm(self.model)
         # Keras would create the momentum in the first step, too late to restore it.
         internals.create_slots(self._optimizer, self._trained)
         self._averages = []
@@ -136,8 +138,7 @@ class Learner:
     def _trained_variables(self) -> list[tf.Variable]:
         """Returns the trainable variables that the config does not freeze, as in TensorFlow 1.
 
-        Layers without such a variable are set to not trainable, so that their batch norm uses the
-        moving averages.
+        Layers without such a variable are set to not trainable.
         """
         only, frozen = self._config.update_trainable_variables, self._config.freeze_variables
 

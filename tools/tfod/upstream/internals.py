@@ -16,6 +16,7 @@ reason, and the test in `tests/upstream/test_internals.py` that fails if the sym
 | `export_tflite_graph_lib_tf2.SSDModule.inference_fn.python_function` | `tflite_inference` |
 | `Optimizer._create_all_weights` of Keras 2 | `create_slots` |
 | `Layer._trainable_weights` of Keras 2 | `own_trainable_weights` |
+| `FreezableBatchNorm._training` | `is_frozen_batch_norm` |
 """
 
 from __future__ import annotations
@@ -243,3 +244,19 @@ def own_trainable_weights(module: tf.Module) -> Sequence[tf.Variable]:
     Test: `test_weights_of_sublayers_are_left_out`.
     """
     return getattr(module, "_trainable_weights", ())
+
+
+def is_frozen_batch_norm(module: tf.Module) -> bool:
+    """Whether a module is batch norm that must use its moving averages in training.
+
+    Of a layer that is not trainable, Keras keeps the moving averages as they are. But the OD API's
+    layers, which have the behavior of TensorFlow 1, normalize with the statistics of the batch.
+
+    Test: `test_batch_norm_is_frozen_by_the_config_or_as_not_trainable`.
+    """
+    from object_detection.core.freezable_batch_norm import FreezableBatchNorm
+    from object_detection.core.freezable_sync_batch_norm import FreezableSyncBatchNorm
+
+    if not isinstance(module, (FreezableBatchNorm, FreezableSyncBatchNorm)):
+        return False
+    return module._training is False or not module.trainable
