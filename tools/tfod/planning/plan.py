@@ -94,7 +94,13 @@ def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
             "they gave a higher AP than those of the template, see pipelines/README.md",
             "--losses template",
         ),
-        Choice("trained layers", "all", recipe, "a config of yours with freeze_variables"),
+        Choice(
+            "trained layers",
+            "all",
+            "with the first ones frozen, steps are faster, but the AP was lower, see "
+            "pipelines/README.md",
+            "a config of yours with freeze_variables",
+        ),
         Choice(
             "optimizer", f"Adam, {LEARNING_RATE}, averaged weights", recipe, "a config of yours"
         ),

@@ -26,7 +26,7 @@ def fold_frozen_batch_norm(model: DetectionModel) -> None:
     for layer in model.submodules:
         if not internals.is_frozen_batch_norm(layer):
             continue
-        convolution = _only_input(layer)
+        convolution = _foldable_convolution(layer)
         if convolution is None:
             layer.call = partial(_normalize, layer)
         else:
@@ -34,7 +34,7 @@ def fold_frozen_batch_norm(model: DetectionModel) -> None:
             layer.call = _unchanged
 
 
-def _only_input(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
+def _foldable_convolution(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
     """Returns the convolution without an activation that no other layer reads; None if none is."""
     import tensorflow as tf
 
