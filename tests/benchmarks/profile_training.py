@@ -2,9 +2,10 @@
 
   python tests/benchmarks/profile_training.py --data data/signs --init mobilenet_v2.ckpt-1
 
-Times are those of TensorFlow's profiler, summed over threads. FLOPs count a multiplication and an
-addition as two; bytes are those of all inputs and outputs of an operation. Both come from the
-shapes in the graph before TensorFlow's optimizers rewrite it. The input pipeline is timed alone.
+Times are the durations of operations in TensorFlow's profiler; two operations can run at once, and
+one can use several cores. FLOPs count a multiplication and an addition as two; bytes are those of
+all inputs and outputs of an operation. Both come from the shapes in the graph before TensorFlow's
+optimizers rewrite it. The losses are those of `--losses tight`. The input pipeline is timed alone.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def profiled(folder: Path) -> Iterator[tuple[str, float]]:
 
 def flops(operation: tf.Operation) -> int:
     """Counts those of a convolution or its gradient; 0 for other operations."""
-    if "Conv2" not in operation.type or operation.type.startswith("Bias"):
+    if "Conv2" not in operation.type:
         return 0
     shapes = [tuple(t.shape) for t in (*operation.inputs, *operation.outputs)]
     images = [shape for shape in shapes if len(shape) == 4]
@@ -87,7 +88,7 @@ def table(
         seconds[operation] += duration
     total = sum(seconds.values())
     shown = [operation for operation, _ in seconds.most_common(SHOWN)]
-    result = Table(title="one step: times summed over threads")
+    result = Table(title="one step")
     for heading in ("operation", "calls", "ms", "share", "GFLOP", "GFLOP/s", "MB", "GB/s"):
         result.add_column(heading, justify="left" if heading == "operation" else "right")
 
@@ -115,15 +116,13 @@ def table(
 @click.option("--init", type=click.Path(path_type=Path), help="Checkpoint of the backbone.")
 @click.option("--pipeline", default="ssd_mobilenet_v2_fpnlite_320x320", show_default=True)
 @click.option("--batch-size", default=16, show_default=True)
-@click.option("--losses", type=click.Choice(["template", "tight"]), default="tight")
 @click.option("--steps", default=10, show_default=True)
-def main(
-    data: Path, init: Path | None, pipeline: str, batch_size: int, losses: str, steps: int
-) -> None:
+def main(data: Path, init: Path | None, pipeline: str, batch_size: int, steps: int) -> None:
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options, configure
     from tfod.model.templates import find_template
     from tfod.quiet import quiet
+    from tfod.training.choices import TIGHT
     from tfod.training.learner import Learner
     from tfod.training.precision import resolve_precision
 
@@ -132,7 +131,7 @@ def main(
 
     options = Options(batch_size=batch_size, init=init, init_type="classification" if init else "")
     config = configure(find_template(pipeline), load_dataset(data), options)
-    learner = Learner(config, seed=0, precision=resolve_precision("auto"), losses=losses)
+    learner = Learner(config, seed=0, precision=resolve_precision("auto"), losses=TIGHT)
     batches = iter(learner.training_batches(seed=0, balance=False))
     batch = next(batches)
     for _ in range(3):

@@ -20,7 +20,11 @@ def image():
 
 
 def small_network() -> tf.keras.Model:
-    """Convolutions of each kind, followed by batch norm with random variables."""
+    """Convolutions of each kind, followed by batch norm with random variables.
+
+    `bn_depthwise` is frozen as by `freeze_batchnorm`, with trained scale and offset, and the other
+    batch norm as by `freeze_variables`.
+    """
     from object_detection.core.freezable_batch_norm import FreezableBatchNorm
 
     layers = tf.keras.layers
@@ -28,7 +32,7 @@ def small_network() -> tf.keras.Model:
     x = layers.Conv2D(6, 3, strides=2, padding="same", use_bias=False, name="conv")(inputs)
     x = tf.nn.relu6(FreezableBatchNorm(name="bn_conv")(x))
     x = layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False, name="depthwise")(x)
-    x = FreezableBatchNorm(name="bn_depthwise")(x)
+    x = FreezableBatchNorm(training=False, name="bn_depthwise")(x)
     x = layers.Conv2D(8, 1, bias_initializer="random_normal", name="biased")(x)
     x = FreezableBatchNorm(scale=False, name="bn_biased")(x)
     shared = layers.Conv2D(8, 1, dilation_rate=2, name="shared")(x)
@@ -39,7 +43,7 @@ def small_network() -> tf.keras.Model:
     generator = np.random.default_rng(0)
     for layer in network.layers:
         if layer.name.startswith("bn_"):
-            layer.trainable = False
+            layer.trainable = layer.name == "bn_depthwise"
             layer.set_weights([generator.uniform(0.5, 2, w.shape) for w in layer.get_weights()])
     return network
 

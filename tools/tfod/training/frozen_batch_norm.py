@@ -35,7 +35,7 @@ def fold_frozen_batch_norm(model: DetectionModel) -> None:
 
 
 def _foldable_convolution(layer: tf.keras.layers.Layer) -> tf.keras.layers.Layer | None:
-    """Returns the convolution without an activation that no other layer reads; None if none is."""
+    """Returns the convolution that feeds only this layer and has no activation, or None."""
     import tensorflow as tf
 
     if len(layer.inbound_nodes) != 1:  # layers of a model that is not functional have none
