@@ -50,7 +50,9 @@ class StubLearner:
     def checkpoint(self) -> tf.train.Checkpoint:
         return tf.train.Checkpoint(step=self.step, model=self.model)
 
-    def training_batches(self, seed: int, balance: bool) -> Iterator[tuple[dict, dict]]:
+    def training_batches(
+        self, seed: int, balance: bool, size: int | None
+    ) -> Iterator[tuple[dict, dict]]:
         return (({}, {}) for _ in range(self.steps_done, self.config.num_steps))
 
     def validation_batches(self) -> list[tuple[dict, dict]]:

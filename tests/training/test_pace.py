@@ -9,9 +9,11 @@ from tfod.training.pace import EVALUATIONS, Pace
 HOUR = 3600
 
 
-def new_pace(eval_every: int | None = None, val_batches: float = 0, later: float = 0) -> Pace:
+def new_pace(
+    eval_every: int | None = None, val_batches: float = 0, later: float = 0, growth: float = 1
+) -> Pace:
     """Returns the pace of a run of one hour, after 20 steps of two seconds and slow first ones."""
-    pace = Pace(60, eval_every, val_batches, later)
+    pace = Pace(60, eval_every, val_batches, later, growth)
     for seconds in [20, 10, 5, 4, 3] + [2] * 15:
         pace.add_step(seconds)
     return pace
@@ -58,3 +60,34 @@ def test_only_the_first_evaluation_is_guessed():
 
 def test_one_more_step_follows_when_the_time_is_over():
     assert new_pace().fitting_steps(20, HOUR + 5) == 21
+
+
+def test_steps_after_the_first_part_take_longer():
+    pace = new_pace(growth=2.5)
+    steps = pace.fitting_steps(20, elapsed=100)
+    tracing = 20  # the first step
+    expected = tracing + (2 / 3 * steps - 20) * 2 + 1 / 3 * steps * 5
+    assert expected == pytest.approx(HOUR - 100, abs=3)
+
+
+@pytest.mark.parametrize("eval_every", [None, 50])
+def test_evaluations_have_the_size_of_the_last_steps(eval_every):
+    evaluation = 26 * 5 / 1.3
+    steps = new_pace(eval_every, val_batches=26, growth=2.5).fitting_steps(20, 100)
+    evaluations = steps / eval_every if eval_every else EVALUATIONS
+    expected = 20 + (2 / 3 * steps - 20) * 2 + 1 / 3 * steps * 5 + evaluations * evaluation
+    assert expected == pytest.approx(HOUR - 100, abs=60)
+
+
+def test_steps_of_the_last_part_are_timed_anew():
+    pace = new_pace(growth=2.5)
+    pace.fitting_steps(20, 100)
+    pace.end_first_part()
+    half = HOUR // 2
+    assert pace.fitting_steps(600, half) == 600 + half // 5  # a guess
+    for seconds in [40] + [6] * 30:  # the first one traces the model
+        pace.add_step(seconds)
+    assert pace.fitting_steps(631, half) == 631 + half // 6
+    for _ in range(10):
+        pace.add_step(7)
+    assert pace.fitting_steps(641, half) == 641 + half // 7

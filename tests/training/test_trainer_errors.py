@@ -165,7 +165,7 @@ def test_damaged_record_is_reported(own_data, tiny_template, tmp_path, monkeypat
     content[100] ^= 1
     shard.write_bytes(content)
 
-    def read_all(learner, seed, balance):
+    def read_all(learner, seed, balance, size):
         records = _Records([str(shard)], learner.read_errors.append)
         return tf.data.Dataset.range(len(records)).map(
             lambda index: (tf.numpy_function(records.read, [index], tf.string), 0)

@@ -59,6 +59,12 @@ if TYPE_CHECKING:
 @MINUTES
 @TARGET
 @TRAINING_SIZE
+@click.option(
+    "--first-input-size",
+    type=click.IntRange(32),
+    help="Size in the first two thirds of the steps, which are then faster.  [default: auto; the "
+    "same with a template]",
+)
 @click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: template]")
 @click.option(
     "--learning-rate",
@@ -134,6 +140,7 @@ def train(
     minutes: float | None,
     target: str,
     input_size: int | None,
+    first_input_size: int | None,
     batch_size: int | None,
     learning_rate: float | None,
     checkpoint_every: int,
@@ -218,6 +225,7 @@ def train(
                     minutes=minutes or (None if steps else chosen.minutes),
                     balance=chosen.balance if balance is None else balance,
                     losses=losses or chosen.losses,
+                    first_input_size=first_input_size or chosen.first_input_size,
                 )
                 checkpoint = train(
                     *(dataset, str(start.config), output, options, settings, overwrite),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tfod.dataset.manifest import Dataset
 from tfod.errors import UserError
+from tfod.model.anchors import input_size
 from tfod.model.pipeline import Options, learning_rate_schedule
 from tfod.training import strategy as strategies
 from tfod.training.choices import TIGHT
@@ -33,10 +34,20 @@ def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
 
 
 def check_choices(pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
-    """Raises a UserError if the model cannot be trained with the chosen losses."""
+    """Raises a UserError if the model cannot be trained with the chosen losses and input sizes."""
     if settings.losses == TIGHT and not assigns_targets(pipeline):
         what = f"{TIGHT} only works for SSD models with a fixed input size"
         raise UserError("--losses", what, "Leave it out")
+    first = settings.first_input_size
+    if first is None:
+        return
+    if not assigns_targets(pipeline):
+        what = "only works for SSD models with a fixed input size"
+        raise UserError("--first-input-size", what, "Leave it out")
+    size = max(input_size(pipeline))
+    if first > size:
+        what = f"is {first}, which is larger than the training size of {size} pixels"
+        raise UserError("--first-input-size", what, "Give a smaller one")
 
 
 def check_minutes(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
 from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
-from tfod.model.pipeline import learning_rate_schedule, set_steps
+from tfod.model.pipeline import learning_rate_schedule, set_input_size, set_steps
 from tfod.quiet import hide_native_logs
 from tfod.training.choices import TEMPLATE, TIGHT
 from tfod.training.events import TOTAL_LOSS
@@ -26,6 +26,7 @@ from tfod.upstream.internals import TARGETS
 if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
+    from object_detection.core.model import DetectionModel
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
     Tensors = dict[str, tf.Tensor]
@@ -79,13 +80,13 @@ class Learner:
         self.strategy = strategy or tf.distribute.get_strategy()
         self._pipeline = pipeline
         self._config = pipeline.train_config
+        self._most_steps = self._config.num_steps
         self._replicas = self.strategy.num_replicas_in_sync
         with self.strategy.scope():
             self._build(resumes)
         self._precision = precision
-        self._traced = False
         self.read_errors: list[UserError] = []
-        self._traced_step = tf.function(self._train_on_replicas, autograph=False)
+        self._forget_trace()
         self._traced_evaluation = tf.function(self._evaluate, autograph=False)
 
     def _build(self, resumes: bool) -> None:
@@ -175,16 +176,37 @@ class Learner:
             step=self.step, model=self.model, optimizer=self._optimizer, **averages
         )
 
-    def training_batches(self, seed: int, balance: bool) -> Iterable[tuple[Tensors, Tensors]]:
-        """Returns the batches from the next step on, see `input.training_batches`."""
+    def training_batches(
+        self, seed: int, balance: bool, size: int | None = None
+    ) -> Iterable[tuple[Tensors, Tensors]]:
+        """Returns the batches from the next step on, see `input.training_batches`.
+
+        They end with the last step that the config had at first.
+
+        Args:
+          size: of the input in pixels; None for that of the pipeline, before the first step only:
+            the model has the anchors of the input that it was traced with last.
+        """
+        pipeline, model = deepcopy(self._pipeline), self.model
+        pipeline.train_config.num_steps = self._most_steps  # `set_steps` may follow
+        if size is not None:
+            set_input_size(pipeline, size)
+            model = _model_for_input(pipeline)
+            self._forget_trace()  # that of another size takes hundreds of megabytes
         batches = partial(
             training_batches,
-            *(self._pipeline, self.model, seed, self.steps_done, balance),
+            *(pipeline, model, seed, self.steps_done, balance),
             on_error=self.read_errors.append,
         )
         if self._replicas > 1:
             return self.strategy.distribute_datasets_from_function(batches)
         return batches()
+
+    def _forget_trace(self) -> None:
+        import tensorflow as tf
+
+        self._traced = False
+        self._traced_step = tf.function(self._train_on_replicas, autograph=False)
 
     def validation_batches(self) -> Iterable[tuple[Tensors, Tensors]]:
         """Returns the batches of the val split, see `input.validation_batches`."""
@@ -200,8 +222,8 @@ class Learner:
         with nullcontext() if self._traced else hide_native_logs():
             if not self._traced:
                 step = self._traced_step.get_concrete_function(features, labels)
-                self._precision = safe_precision(step.graph, self._precision)
-            with convolutions_in(self._precision):
+                self._safe_precision = safe_precision(step.graph, self._precision)
+            with convolutions_in(self._safe_precision):
                 losses = self._traced_step(features, labels)
         self._traced = True
         return losses
@@ -366,3 +388,14 @@ class Learner:
         self.model.provide_groundtruth(
             groundtruth_boxes_list=[tf.zeros([0, 4])], groundtruth_classes_list=[tf.zeros([0, 1])]
         )
+
+
+def _model_for_input(pipeline: TrainEvalPipelineConfig) -> DetectionModel:
+    """Builds a model that only preprocesses images, and has the anchors of this input size."""
+    import tensorflow as tf
+    from object_detection.builders import model_builder
+
+    with tf.device("CPU"):
+        model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
+        build_variables(model)
+    return model

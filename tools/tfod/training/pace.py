@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import statistics
 
+from tfod.training.growing_input import FIRST_PART
+
 FIRST_FIT = 20  # the step at which the number of steps is chosen first
 NOT_TIMED = 5  # the first steps of a process are slower
 EVALUATIONS = 10  # per run, unless the user sets their interval
@@ -20,6 +22,8 @@ class Pace:
       val_batches: images of the val split, divided by the batch size of the training.
       later_evaluations: evaluations of the val split after the last step, as multiples of one
         during the training.
+      growth: duration of a step after the first part of the run, as a multiple of one before; see
+        `growing_input`. Evaluations take as long as in the second part.
     """
 
     def __init__(
@@ -28,11 +32,15 @@ class Pace:
         eval_every: int | None,
         val_batches: float,
         later_evaluations: float,
+        growth: float = 1.0,
     ) -> None:
         self._minutes, self._eval_every = minutes, eval_every
         self._val_batches, self._later_evaluations = val_batches, later_evaluations
-        self._steps: list[float] = []
-        self._step: float | None = None
+        self._growth = growth
+        self._steps: list[float] = []  # since the last fit
+        self._traces = True  # whether the first of them have traced the model
+        self._tracing = 0.0
+        self._step = 0.0
         self._evaluations: list[float] = []
 
     def add_step(self, seconds: float) -> None:
@@ -43,6 +51,13 @@ class Pace:
         """Adds the duration of an evaluation. The first does not count: it traces the model."""
         self._evaluations.append(seconds)
 
+    def end_first_part(self) -> None:
+        """Says that the next steps have the larger input. They trace the model again."""
+        self._step *= self._growth
+        self._growth = 1.0
+        self._steps.clear()
+        self._traces = True
+
     def fitting_steps(self, done: int, elapsed: float) -> int:
         """Returns the number of steps of the whole run that fit, by the latest durations.
 
@@ -50,18 +65,31 @@ class Pace:
           done: steps that are done.
           elapsed: seconds since the start of the run.
         """
-        if self._step is None:
-            self._step = statistics.median(self._steps[NOT_TIMED:] or self._steps)
-        elif self._steps:
-            self._step = statistics.fmean(self._steps)
-        self._steps.clear()
-        evaluation = self._val_batches * self._step / EVALUATION_SPEEDUP
+        self._time_steps()
+        evaluation = self._val_batches * self._step * self._growth / EVALUATION_SPEEDUP
         if len(self._evaluations) > 1:
             evaluation = self._evaluations[-1]
         left = 60 * self._minutes - elapsed - self._later_evaluations * evaluation
+        first, second = self._step, self._step * self._growth
+        if self._growth != 1:
+            left -= self._tracing
         if self._eval_every is None:
             # Evaluations follow at equal distances in time.
             share = max(0.0, 1 - elapsed / (60 * self._minutes))
             left -= math.ceil(EVALUATIONS * share) * evaluation
-            return done + max(1, int(left / self._step))
-        return done + max(1, int(left / (self._step + evaluation / self._eval_every)))
+        else:
+            first, second = (step + evaluation / self._eval_every for step in (first, second))
+        if self._growth == 1:
+            return done + max(1, int(left / second))
+        mean = FIRST_PART * first + (1 - FIRST_PART) * second
+        return max(done + 1, int((left + done * first) / mean))
+
+    def _time_steps(self) -> None:
+        """Sets the duration of a step, by those since the last call."""
+        if self._traces and (len(self._steps) > NOT_TIMED or not self._step):
+            self._tracing = self._steps[0]
+            self._step = statistics.median(self._steps[NOT_TIMED:] or self._steps)
+            self._traces = False
+        elif self._steps and not self._traces:
+            self._step = statistics.fmean(self._steps)
+        self._steps.clear()

@@ -30,6 +30,8 @@ class RunSettings:
       losses: see `choices`.
       detection_sizes: chooses the input size for detection after training, see
         `detection_choice.choose_detection`.
+      first_input_size: of the first steps, in pixels, see `growing_input`; None for the size in
+        the pipeline.config for all steps.
       minutes: longest duration of the run. The duration of its steps decides how many fit, see
         `pace`; those of the pipeline.config are the most. None to train all of them.
     """
@@ -45,6 +47,7 @@ class RunSettings:
     minutes: float | None = None
     losses: str = TEMPLATE
     detection_sizes: bool = False
+    first_input_size: int | None = None
 
 
 def read_settings(run: RunFolder) -> RunSettings:

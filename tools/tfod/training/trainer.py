@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from tfod.evaluation.metrics import Metrics, evaluate
 from tfod.files import locked, refuse_to_replace, replacing_folder
 from tfod.images import load_rgb
 from tfod.model import pipeline as pipelines
+from tfod.model.anchors import input_size
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
@@ -33,6 +34,7 @@ from tfod.training import strategy as strategies
 from tfod.training.detection_choice import EVALUATIONS_OF_SIZES, choose_detection
 from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
+from tfod.training.growing_input import is_first_part
 from tfod.training.learner import Learner
 from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
 from tfod.training.precision import resolve_precision
@@ -42,6 +44,8 @@ from tfod.training.settings import RunSettings, read_settings, write_settings
 if TYPE_CHECKING:
     import tensorflow as tf
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+    from tfod.training.learner import Tensors
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +277,7 @@ class _Run:
             checkpoint.restore(str(latest)).assert_consumed()
             log.info("resuming %s after step %d", resumed, learner.steps_done)
         # Created before the model is traced: it keeps the anchors of its last trace.
-        self.batches = learner.training_batches(settings.seed, settings.balance)
+        self.batches = self._batches_of_size()
         if "val" in data.splits:
             self.val_batches = learner.validation_batches()
 
@@ -335,7 +339,7 @@ class _Run:
         if done < self.last_step:  # the best checkpoint may change
             RunFolder(self.folder).detection.unlink(missing_ok=True)
         before = time.perf_counter()
-        for features, labels in self.batches:
+        for features, labels in self._all_batches(pace):
             if self._is_stale():
                 return
             rate = float(self.learner.learning_rate())
@@ -369,13 +373,43 @@ class _Run:
                 return
             before = time.perf_counter()
 
+    def _all_batches(self, pace: Pace | None) -> Iterator[tuple[Tensors, Tensors]]:
+        """Yields the batches of both parts of the run, from the next step on."""
+        size = self._input_size()
+        for batch in self.batches:
+            if self._input_size() != size:
+                break
+            yield batch
+        else:
+            return
+        if pace:
+            pace.end_first_part()
+        self.batches = self._batches_of_size()
+        yield from self.batches
+
+    def _batches_of_size(self) -> Iterable[tuple[Tensors, Tensors]]:
+        settings = self.settings
+        return self.learner.training_batches(settings.seed, settings.balance, self._input_size())
+
+    def _input_size(self) -> int | None:
+        """Returns the input size of the next step in pixels; None if all steps have the same."""
+        first = self.settings.first_input_size
+        if first is None or is_first_part(self.learner.steps_done, self.last_step):
+            return first
+        size, _ = input_size(self.pipeline)
+        return size
+
     def _pace(self) -> Pace | None:
         settings = self.settings
         if settings.minutes is None:
             return None
         images = self.data.splits["val"].images if "val" in self.data.splits else 0
         later = EVALUATIONS_OF_SIZES if settings.detection_sizes else 0.0
-        return Pace(settings.minutes, settings.eval_every, images / self.batch_size, later)
+        growth = 1.0
+        if first := settings.first_input_size:
+            size, _ = input_size(self.pipeline)
+            growth = (size / first) ** 2
+        return Pace(settings.minutes, settings.eval_every, images / self.batch_size, later, growth)
 
     def _fit_to_minutes(self, pace: Pace) -> None:
         """Sets the number of steps so that the run takes `minutes`."""
