@@ -10,7 +10,10 @@ HOUR = 3600
 
 
 def new_pace(
-    eval_every: int | None = None, val_batches: float = 0, later: float = 0, growth: float = 1
+    eval_every: int | None = None,
+    val_batches: float = 0,
+    later: tuple[float, ...] = (),
+    growth: float = 1,
 ) -> Pace:
     """Returns the pace of a run of one hour, after 20 steps of two seconds and slow first ones."""
     pace = Pace(60, eval_every, val_batches, later, growth)
@@ -27,8 +30,17 @@ def test_time_for_evaluations_is_kept():
     evaluation = 26 * 2 / 1.3  # seconds
     pace = new_pace(val_batches=26)
     assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - EVALUATIONS * evaluation) // 2
-    pace = new_pace(val_batches=26, later=3.5)
-    assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - 13.5 * evaluation) // 2
+
+
+def test_time_for_the_sizes_after_the_training_is_kept():
+    evaluation, tracing = 26 * 2 / 1.3, 20  # the first step
+    pace = new_pace(val_batches=26, later=(1, 1.5))
+    later = 2 * tracing + (1 + 1.5**2) * evaluation
+    assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - 10 * evaluation - later) // 2
+    for seconds in (35, 10):
+        pace.add_evaluation(seconds)
+    later = 2 * (35 - 10) + (1 + 1.5**2) * 10
+    assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - 10 * 10 - later) // 2
 
 
 @pytest.mark.parametrize("eval_every", [1, 50])

@@ -18,7 +18,6 @@ from tfod.progress import Progress, silent, tracked
 # Crops in training enlarge objects, so a larger input often detects more (Touvron et al., "Fixing
 # the train-test resolution discrepancy", 2019).
 FACTORS = (1.0, 1.15, 1.3, 1.45)
-EVALUATIONS_OF_SIZES = sum(factor**2 for factor in FACTORS)  # their time, at the training size
 STRIDE = 32  # sizes are multiples of it
 MIN_GAIN = 0.005  # of AP, that a larger and slower input must have
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 from tfod.training.growing_input import FIRST_PART
 
@@ -20,8 +21,8 @@ class Pace:
       minutes: that the run may take.
       eval_every: steps between evaluations; None for `EVALUATIONS` in the run.
       val_batches: images of the val split, divided by the batch size of the training.
-      later_evaluations: evaluations of the val split after the last step, as multiples of one
-        during the training.
+      later_sizes: input sizes at which the val split is evaluated after the last step, as multiples
+        of that during the training. Each traces a model.
       growth: duration of a step after the first part of the run, as a multiple of one before; see
         `growing_input`. Evaluations take as long as in the second part.
     """
@@ -31,11 +32,11 @@ class Pace:
         minutes: float,
         eval_every: int | None,
         val_batches: float,
-        later_evaluations: float,
+        later_sizes: Sequence[float],
         growth: float = 1.0,
     ) -> None:
         self._minutes, self._eval_every = minutes, eval_every
-        self._val_batches, self._later_evaluations = val_batches, later_evaluations
+        self._val_batches, self._later_sizes = val_batches, later_sizes
         self._growth = growth
         self._steps: list[float] = []  # since the last fit
         self._traces = True  # whether the first of them have traced the model
@@ -67,9 +68,12 @@ class Pace:
         """
         self._time_steps()
         evaluation = self._val_batches * self._step * self._growth / EVALUATION_SPEEDUP
+        tracing = self._tracing
         if len(self._evaluations) > 1:
+            tracing = max(0.0, self._evaluations[0] - self._evaluations[1])
             evaluation = self._evaluations[-1]
-        left = 60 * self._minutes - elapsed - self._later_evaluations * evaluation
+        later = sum(tracing + size**2 * evaluation for size in self._later_sizes)
+        left = 60 * self._minutes - elapsed - later
         first, second = self._step, self._step * self._growth
         if self._growth != 1:
             left -= self._tracing

@@ -31,7 +31,7 @@ from tfod.model.templates import find_template
 from tfod.progress import Progress, silent
 from tfod.training import checks
 from tfod.training import strategy as strategies
-from tfod.training.detection_choice import EVALUATIONS_OF_SIZES, choose_detection
+from tfod.training.detection_choice import FACTORS, choose_detection
 from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
 from tfod.training.growing_input import is_first_part
@@ -404,7 +404,7 @@ class _Run:
         if settings.minutes is None:
             return None
         images = self.data.splits["val"].images if "val" in self.data.splits else 0
-        later = EVALUATIONS_OF_SIZES if settings.detection_sizes else 0.0
+        later = FACTORS if settings.detection_sizes else ()
         growth = 1.0
         if first := settings.first_input_size:
             size, _ = input_size(self.pipeline)
