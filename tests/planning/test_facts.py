@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import psutil
 import pytest
 
 from helpers import conversion
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.errors import UserError
-from tfod.planning.facts import data_facts
+from tfod.planning.facts import data_facts, machine_facts
 
 
 def convert(tmp_path, *images: list[str]):
@@ -70,3 +71,16 @@ def test_data_without_objects_in_train_cannot_be_planned(tmp_path):
     data = conversion.run(voc, split_by=lists)
     with pytest.raises(UserError, match="has no objects to train on"):
         data_facts(data)
+
+
+@pytest.mark.parametrize(
+    ("limit", "memory"),
+    [("2000000000", 2.0), ("max", None), ("9" * 18, None), (None, None)],
+)
+def test_memory_is_that_of_the_container(tmp_path, monkeypatch, limit, memory):
+    path = tmp_path / "memory.max"
+    monkeypatch.setattr("tfod.planning.facts.CONTAINER_MEMORY", path)
+    if limit is not None:
+        path.write_text(f"{limit}\n")
+    expected = memory or psutil.virtual_memory().total / 1e9
+    assert machine_facts().memory == expected

@@ -12,8 +12,8 @@ from tfod.planning.plan import make_plan, plan_text
 from tfod.planning.rules import SERVER_TEMPLATE, Wishes
 from tfod.planning.targets import SERVER
 
-SLOW = MachineFacts(gpus=0, cores=2, bfloat16=False)
-GPU = MachineFacts(gpus=1, cores=8, bfloat16=False)
+SLOW = MachineFacts(gpus=0, cores=2, bfloat16=False, memory=8)
+GPU = MachineFacts(gpus=1, cores=8, bfloat16=False, memory=64)
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ from tfod.planning.facts import DataFacts, MachineFacts
 from tfod.planning.rules import PHONE_TEMPLATE, SERVER_TEMPLATE, Wishes
 from tfod.planning.targets import SERVER
 
-SLOW = MachineFacts(gpus=0, cores=2, bfloat16=False)
-FAST = MachineFacts(gpus=0, cores=64, bfloat16=True)
-GPU = MachineFacts(gpus=1, cores=8, bfloat16=False)
+SLOW = MachineFacts(gpus=0, cores=2, bfloat16=False, memory=8)
+FAST = MachineFacts(gpus=0, cores=64, bfloat16=True, memory=128)
+GPU = MachineFacts(gpus=1, cores=8, bfloat16=False, memory=64)
 HOUR = Wishes(minutes=60)
 
 
@@ -65,6 +65,7 @@ def test_large_models_need_a_gpu_and_a_server(machine, target, template):
         (0.04, FAST, 60, 448),
         (0.01, FAST, 600, 640),  # never larger
         (0.04, SLOW, 10, 320),  # too few minutes for a larger input
+        (0.04, SLOW, 60, 448),
         (0.04, SLOW, 600, 448),
         (0.01, GPU, 10, 640),
     ],
@@ -81,6 +82,15 @@ def test_an_input_size_that_the_user_chose_is_kept():
     chosen, choice = rules.choose_size(FACTS, SLOW, Wishes(1, input_size=512))
     assert chosen == 512
     assert choice.because == "--input-size says so"
+
+
+@pytest.mark.parametrize(
+    ("size", "first", "value"),
+    [(320, None, "at the same size"), (448, 320, "at 320 x 320 pixels, two thirds of them")],
+)
+def test_only_a_large_input_is_smaller_in_the_first_steps(size, first, value):
+    chosen, choice = rules.choose_first_size(size)
+    assert (chosen, choice.value) == (first, value)
 
 
 def test_anchors_are_fitted_to_boxes_they_do_not_match(pipeline):
@@ -100,9 +110,23 @@ def test_anchors_that_match_are_kept(pipeline):
     assert pipeline == before
 
 
-@pytest.mark.parametrize(("size", "batch_size"), [(320, 16), (448, 16), (512, 8), (640, 8)])
-def test_large_images_have_small_batches(size, batch_size):
-    assert rules.choose_batch_size(size)[0] == batch_size
+@pytest.mark.parametrize(
+    ("gpus", "memory", "size", "batch_size"),
+    [
+        (0, 8, 320, 16),
+        (0, 8, 448, 8),  # 5.9 GB with 16 images
+        (0, 24, 640, 16),
+        (0, 4, 448, 4),
+        (0, 2, 640, 4),  # the smallest, although it takes more
+        (1, 4, 512, 16),  # the memory of a GPU
+        (1, 64, 640, 8),
+    ],
+)
+def test_batches_are_as_large_as_memory_allows(gpus, memory, size, batch_size):
+    machine = MachineFacts(gpus=gpus, cores=8, bfloat16=False, memory=memory)
+    chosen, choice = rules.choose_batch_size(machine, size)
+    assert chosen == batch_size
+    assert f"of {12 if gpus else memory} GB" in choice.because
 
 
 @pytest.mark.parametrize(

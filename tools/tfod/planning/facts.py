@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from tfod.dataset.records import read_records
 from tfod.errors import UserError
 from tfod.evaluation.error_analysis import iou
 
+CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 OVERLAP = 0.5  # IoU of two boxes that non-maximum suppression could confuse
 
 
@@ -54,11 +56,13 @@ class MachineFacts:
     gpus: number of GPUs that TensorFlow can use.
     cores: CPU cores this process may use.
     bfloat16: the CPU computes convolutions in bfloat16.
+    memory: GB that this process may use.
     """
 
     gpus: int
     cores: int
     bfloat16: bool
+    memory: float
 
 
 def data_facts(data: Dataset) -> DataFacts:
@@ -101,7 +105,19 @@ def machine_facts() -> MachineFacts:
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
         bfloat16=resolve_precision("auto") == BFLOAT16,
+        memory=_memory() / 1e9,
     )
+
+
+def _memory() -> int:
+    """Returns the memory in bytes of the machine, or of the container that this process runs in."""
+    import psutil
+
+    memory = psutil.virtual_memory().total
+    try:
+        return min(memory, int(CONTAINER_MEMORY.read_text(encoding="ascii")))
+    except (OSError, ValueError):  # not Linux, or without a limit
+        return memory
 
 
 def _normalized(annotation: Annotation) -> np.ndarray:

@@ -18,7 +18,7 @@ from tfod.training.settings import RunSettings
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
-LEARNING_RATE = 0.001  # of Adam, at `rules.BATCH_SIZE`
+LEARNING_RATE = 0.001  # of Adam, at the largest of `rules.BATCH_SIZES`
 WARM_UP_STEPS = 100
 # The averaged weights remember this fraction of the run.
 AVERAGED_PART = 0.2
@@ -59,26 +59,29 @@ def make_plan(data: Dataset, wishes: Wishes, machine: MachineFacts | None = None
         return Plan(template, pipeline, RunSettings(minutes=wishes.minutes), (model,))
     size, training_size = rules.choose_size(facts, machine, wishes)
     set_input_size(pipeline, size)
+    first_size, first_steps = rules.choose_first_size(size)
     anchors = rules.choose_anchors(pipeline, facts, size)
     balance, balancing = rules.choose_balance(facts)
     flip, flipping = rules.choose_flip(facts)
     suppression = rules.choose_suppression(pipeline, facts)
     most = rules.MOST_EPOCHS * facts.images
     likely = min(most, rules.images_in_time(machine, wishes, size))
-    pipeline.train_config.batch_size, batch_size = rules.choose_batch_size(size)
+    pipeline.train_config.batch_size, batch_size = rules.choose_batch_size(machine, size)
     _configure_training(pipeline, flip, most, likely)
     settings = RunSettings(
         minutes=wishes.minutes,
         balance=balance,
         losses=TIGHT,
         detection_sizes=True,
+        first_input_size=first_size,
     )
     return Plan(
         template,
         pipeline,
         settings,
         (
-            *(model, training_size, batch_size, anchors, balancing, flipping, suppression),
+            *(model, training_size, first_steps, batch_size, anchors, balancing, flipping),
+            suppression,
             *_fixed(wishes),
         ),
     )
@@ -125,7 +128,7 @@ def _configure_training(
     optimizer = config.optimizer
     optimizer.Clear()
     schedule = optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
-    schedule.learning_rate_base = LEARNING_RATE * config.batch_size / rules.BATCH_SIZE
+    schedule.learning_rate_base = LEARNING_RATE * config.batch_size / rules.BATCH_SIZES[0]
     schedule.warmup_learning_rate = schedule.learning_rate_base / 10
     schedule.warmup_steps = WARM_UP_STEPS
     set_steps(config, max(1, round(most / config.batch_size)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tfod.model.anchors import generate_anchors, measure_fit, sample_boxes, suggest_anchors
 from tfod.planning.facts import DataFacts, MachineFacts
 from tfod.planning.targets import PHONE, SERVER
+from tfod.training.growing_input import first_size, mean_cost
 
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
@@ -26,10 +27,15 @@ SIZES = (320, 384, 448, 512, 640)
 SPEED_BFLOAT16, SPEED_FLOAT32 = 8.0, 3.5
 TRAINING_SHARE = 0.85  # of the time; the rest is for starting, tracing and evaluations
 SMALL_SIDE = 16  # pixels: objects with smaller sides are often missed
-EPOCHS, ENOUGH_IMAGES = 40, 30_000
+# What a run must process for good results: this many epochs, within these numbers of images.
+EPOCHS, FEWEST_IMAGES, ENOUGH_IMAGES = 12, 8_000, 30_000
 IMBALANCE = 3
 OVERLAPPING = 0.005  # of the objects
-BATCH_SIZE, LARGEST_FOR_BATCH = 16, 448  # images; pixels
+BATCH_SIZES = (16, 8, 4)  # images
+# GB that a training takes, measured at 320 to 576 pixels: in any case, and per million pixels.
+MEMORY, MEMORY_OF_PIXELS = 1.2, 1.45
+MEMORY_SHARE = 0.7  # of the machine's; other programs need some, too
+GPU_MEMORY = 12.0  # GB
 MOST_EPOCHS = 150
 # Words in class names that a mirrored image would make wrong.
 SIDES = re.compile(r"(?i)\b(left|right|arrow|turn|east|west|text|digit|letter|plate)\b|^\w$|^\d+$")
@@ -86,7 +92,7 @@ def choose_size(data: DataFacts, machine: MachineFacts, wishes: Wishes) -> tuple
     if size := wishes.input_size:
         return size, Choice(what, f"{size} x {size} pixels", "--input-size says so", "--input-size")
     needed = next((size for size in SIZES if size * data.small_side >= SMALL_SIDE), SIZES[-1])
-    images = min(EPOCHS * data.images, ENOUGH_IMAGES)
+    images = min(max(EPOCHS * data.images, FEWEST_IMAGES), ENOUGH_IMAGES)
     affordable = SIZES[0]
     for size in SIZES:
         if images_in_time(machine, wishes, size) >= images:
@@ -109,7 +115,19 @@ def images_in_time(machine: MachineFacts, wishes: Wishes, size: int) -> float:
     if machine.gpus:
         return float("inf")
     speed = machine.cores * (SPEED_BFLOAT16 if machine.bfloat16 else SPEED_FLOAT32)
-    return TRAINING_SHARE * 60 * wishes.minutes * speed * (SIZES[0] / size) ** 2
+    cost = mean_cost(first_size(size), size) * (size / SIZES[0]) ** 2
+    return TRAINING_SHARE * 60 * wishes.minutes * speed / cost
+
+
+def choose_first_size(size: int) -> tuple[int | None, Choice]:
+    """Chooses the training size of the first steps; None for the same as later."""
+    what, first = "first steps", first_size(size)
+    if first == size:
+        because = "a smaller input gave no better detector, see pipelines/README.md"
+        return None, Choice(what, "at the same size", because, "--first-input-size")
+    value = f"at {first} x {first} pixels, two thirds of them"
+    because = "they take half as long, and the AP was higher, see pipelines/README.md"
+    return first, Choice(what, value, because, "--first-input-size")
 
 
 def choose_anchors(pipeline: TrainEvalPipelineConfig, data: DataFacts, size: int) -> Choice:
@@ -153,10 +171,19 @@ def choose_flip(data: DataFacts) -> tuple[bool, Choice]:
     return True, Choice("mirrored images", "half of them", because, "a config without the flip")
 
 
-def choose_batch_size(size: int) -> tuple[int, Choice]:
-    """Chooses a batch size that fits into memory: half of it for large images."""
-    batch_size = BATCH_SIZE if size <= LARGEST_FOR_BATCH else BATCH_SIZE // 2
-    because = "with 16 images of 320 x 320 pixels, training takes 4 GB of memory"
+def choose_batch_size(machine: MachineFacts, size: int) -> tuple[int, Choice]:
+    """Chooses the largest batch size that fits into memory."""
+    memory, where = (GPU_MEMORY, "a GPU") if machine.gpus else (machine.memory, "this machine")
+
+    def needed(batch_size: int) -> float:
+        return MEMORY + MEMORY_OF_PIXELS * batch_size * size**2 / 1e6
+
+    fitting = [number for number in BATCH_SIZES if needed(number) <= MEMORY_SHARE * memory]
+    batch_size = (fitting or BATCH_SIZES[-1:])[0]
+    because = (
+        f"training then takes about {needed(batch_size):.1f} GB of memory, of {memory:.0f} GB of "
+        f"{where}"
+    )
     return batch_size, Choice("batch size", str(batch_size), because, "--batch-size")
 
 

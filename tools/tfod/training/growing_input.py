@@ -7,12 +7,16 @@ last steps teach it (progressive resizing: Tan and Le, "EfficientNetV2", 2021).
 from __future__ import annotations
 
 FIRST_PART = 2 / 3  # of the steps
-STRIDE = 32  # sizes are multiples of it
+SMALLEST, STRIDE = 320, 32  # pixels: no first size is smaller; sizes are multiples
 
 
 def first_size(size: int) -> int:
-    """Returns the size of the first steps in pixels, at which a step takes half as long."""
-    return max(STRIDE, round(size / 2**0.5 / STRIDE) * STRIDE)
+    """Returns the best size in pixels of the first steps, with the size of the last ones.
+
+    A step then takes half as long, if the input is large. A small one stays as it is: objects in
+    `pipelines/README.md` that were even smaller in the first steps were not detected better.
+    """
+    return min(size, max(SMALLEST, round(size / 2**0.5 / STRIDE) * STRIDE))
 
 
 def is_first_part(done: int, steps: int) -> bool:
@@ -21,5 +25,5 @@ def is_first_part(done: int, steps: int) -> bool:
 
 
 def mean_cost(first: int, size: int) -> float:
-    """Returns the mean duration of a step of the run, as a multiple of one with the final size."""
+    """Returns the mean duration of a step, as a multiple of one with the final size."""
     return FIRST_PART * (first / size) ** 2 + 1 - FIRST_PART
