@@ -123,7 +123,7 @@ def choose_first_size(size: int) -> tuple[int | None, Choice]:
     """Chooses the training size of the first steps; None for the same as later."""
     what, first = "first steps", first_size(size)
     if first == size:
-        because = "a smaller input gave no better detector, see pipelines/README.md"
+        because = "an even smaller input gave no better detector, see pipelines/README.md"
         return None, Choice(what, "at the same size", because, "--first-input-size")
     value = f"at {first} x {first} pixels, two thirds of them"
     because = "they take half as long, and the AP was higher, see pipelines/README.md"
