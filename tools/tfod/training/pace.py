@@ -11,6 +11,7 @@ from tfod.training.growing_input import FIRST_PART
 FIRST_FIT = 20  # the step at which the number of steps is chosen first
 NOT_TIMED = 5  # the first steps of a process are slower
 EVALUATIONS = 10  # per run, unless the user sets their interval
+INFERENCE_TRACING = 1 / 3  # of the duration of the first step, which also traces gradients
 EVALUATION_SPEEDUP = 1.3  # an evaluation against training, in images per second
 
 
@@ -68,10 +69,9 @@ class Pace:
         """
         self._time_steps()
         evaluation = self._val_batches * self._step * self._growth / EVALUATION_SPEEDUP
-        tracing = self._tracing
         if len(self._evaluations) > 1:
-            tracing = max(0.0, self._evaluations[0] - self._evaluations[1])
             evaluation = self._evaluations[-1]
+        tracing = INFERENCE_TRACING * self._tracing
         later = sum(tracing + size**2 * evaluation for size in self._later_sizes)
         left = 60 * self._minutes - elapsed - later
         first, second = self._step, self._step * self._growth
