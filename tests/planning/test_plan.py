@@ -42,6 +42,12 @@ def test_minutes_decide_how_long_weights_are_averaged(data, plan):
         assert schedule.warmup_steps <= config.num_steps / 10
 
 
+@pytest.mark.parametrize(("size", "first"), [(320, None), (448, 320)])
+def test_the_settings_contain_the_size_of_the_first_steps(data, size, first):
+    plan = make_plan(data, Wishes(minutes=1, input_size=size), SLOW)
+    assert plan.settings.first_input_size == first
+
+
 def test_a_large_model_keeps_its_template(data):
     plan = make_plan(data, Wishes(60, SERVER), GPU)
     assert plan.template == SERVER_TEMPLATE

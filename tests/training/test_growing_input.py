@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from helpers.stub_learner import StubLearner
+from tfod.cli import main
 from tfod.errors import UserError
 from tfod.model.pipeline import (
     Options,
@@ -42,12 +45,15 @@ def asked(stub_learner, monkeypatch) -> list[tuple[int, int | None]]:
 
 
 def test_the_input_grows_after_two_thirds_of_the_steps(data, tiny_template, tmp_path, asked):
-    numbers = []
-    run = tmp_path / "run"
-    arguments = (data, str(tiny_template), run, OPTIONS, SETTINGS)
-    train(*arguments, on_step=lambda step: numbers.append(step.number))
+    arguments = ["train", "--data", data.folder, "--output", tmp_path / "run"]
+    arguments += ["--pipeline", tiny_template, "--init", "scratch", "--steps", 9]
+    arguments += ["--batch-size", 2, "--first-input-size", 64]
+    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert result.exit_code == 0, result.output
     assert asked == [(0, 64), (6, SIZE)]
-    assert numbers == list(range(1, 10))
+    with (tmp_path / "run/metrics.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["total_loss"]]
+    assert steps == list(range(1, 10))
 
 
 def test_all_steps_have_the_same_input_without_a_first_size(data, tiny_template, tmp_path, asked):

@@ -123,10 +123,11 @@ def choose_first_size(size: int) -> tuple[int | None, Choice]:
     """Chooses the training size of the first steps; None for the same as later."""
     what, first = "first steps", first_size(size)
     if first == size:
-        because = "an even smaller input gave no better detector, see pipelines/README.md"
+        because = "an even smaller input had no clear benefit, see pipelines/README.md"
         return None, Choice(what, "at the same size", because, "--first-input-size")
     value = f"at {first} x {first} pixels, two thirds of them"
-    because = "they take half as long, and the AP was higher, see pipelines/README.md"
+    share = (first / size) ** 2
+    because = f"they take {share:.0%} of the time, and the AP was higher, see pipelines/README.md"
     return first, Choice(what, value, because, "--first-input-size")
 
 

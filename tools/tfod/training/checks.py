@@ -1,21 +1,54 @@
-"""Checks before a training: what `train` cannot do with this data set, model or schedule."""
+"""Checks before a training: what `train` cannot do with this run folder, data set or model."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.dataset.manifest import Dataset
 from tfod.errors import UserError
+from tfod.files import refuse_to_replace
 from tfod.model.anchors import input_size
-from tfod.model.pipeline import Options, learning_rate_schedule
+from tfod.model.pipeline import Options, learning_rate_schedule, read_pipeline
+from tfod.model.run_folder import RunFolder
 from tfod.training import strategy as strategies
 from tfod.training.choices import TIGHT
+from tfod.training.differences import option_differences
 from tfod.training.input import assigns_targets
-from tfod.training.settings import RunSettings
+from tfod.training.settings import RunSettings, read_settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+
+def is_used(output: Path) -> bool:
+    """Whether a path exists and is not an empty folder."""
+    return output.exists() and not (output.is_dir() and not any(output.iterdir()))
+
+
+def check_output(output: Path, data: Dataset, options: Options) -> None:
+    """Raises a UserError if a new run would replace its own input, or a folder without a run."""
+    if output.name in ("", ".."):
+        raise UserError(output, "is not a folder name", "Give a new folder")
+    initial = [] if options.init is None else [options.init]
+    refuse_to_replace(output, [data.folder, *initial])
+    if is_used(output) and not RunFolder(output).is_run:
+        raise UserError(output, "is not a run folder", "Choose another --output")
+
+
+def check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
+    """Raises a UserError if the run to resume has other settings."""
+    run = RunFolder(output)
+    before = (read_settings(run), read_pipeline(run.config))
+    if before != (settings, pipeline):
+        differences = "; ".join(option_differences(before, (settings, pipeline)))
+        raise UserError(
+            output,
+            f"contains a run with other settings: {differences}",
+            "Repeat its command to resume it, choose another --output, or replace it with "
+            "--overwrite",
+        )
 
 
 def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
@@ -35,15 +68,14 @@ def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
 
 def check_choices(pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
     """Raises a UserError if the model cannot be trained with the chosen losses and input sizes."""
-    if settings.losses == TIGHT and not assigns_targets(pipeline):
-        what = f"{TIGHT} only works for SSD models with a fixed input size"
-        raise UserError("--losses", what, "Leave it out")
-    first = settings.first_input_size
+    only, first = "only works for SSD models with a fixed input size", settings.first_input_size
+    if not assigns_targets(pipeline):
+        if settings.losses == TIGHT:
+            raise UserError("--losses", f"{TIGHT} {only}", "Leave it out")
+        if first is not None:
+            raise UserError("--first-input-size", only, "Leave it out")
     if first is None:
         return
-    if not assigns_targets(pipeline):
-        what = "only works for SSD models with a fixed input size"
-        raise UserError("--first-input-size", what, "Leave it out")
     size = max(input_size(pipeline))
     if first > size:
         what = f"is {first}, which is larger than the training size of {size} pixels"

@@ -7,14 +7,14 @@ last steps teach it (progressive resizing: Tan and Le, "EfficientNetV2", 2021).
 from __future__ import annotations
 
 FIRST_PART = 2 / 3  # of the steps
-SMALLEST, STRIDE = 320, 32  # pixels: no first size is smaller; sizes are multiples
+SMALLEST, STRIDE = 320, 32  # pixels: the least size, and what sizes are multiples of
 
 
 def first_size(size: int) -> int:
-    """Returns the best size in pixels of the first steps, with the size of the last ones.
+    """Returns the size in pixels of the first steps, for the size of the last ones.
 
-    A step then takes half as long, if the input is large. A small one stays as it is: objects in
-    `pipelines/README.md` that were even smaller in the first steps were not detected better.
+    About 0.7 times the size, at which a step takes half as long, but not below `SMALLEST`: the
+    comparisons are in `pipelines/README.md`.
     """
     return min(size, max(SMALLEST, round(size / 2**0.5 / STRIDE) * STRIDE))
 

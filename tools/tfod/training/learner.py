@@ -205,7 +205,7 @@ class Learner:
     def _forget_trace(self) -> None:
         import tensorflow as tf
 
-        self._traced = False
+        self._step_precision: str | None = None  # of the traced step
         self._traced_step = tf.function(self._train_on_replicas, autograph=False)
 
     def validation_batches(self) -> Iterable[tuple[Tensors, Tensors]]:
@@ -219,13 +219,12 @@ class Learner:
           Losses by OD API name, including the total.
         """
         # The graph rewrite logs to stderr, in the middle of the progress bar.
-        with nullcontext() if self._traced else hide_native_logs():
-            if not self._traced:
+        with hide_native_logs() if self._step_precision is None else nullcontext():
+            if self._step_precision is None:
                 step = self._traced_step.get_concrete_function(features, labels)
-                self._safe_precision = safe_precision(step.graph, self._precision)
-            with convolutions_in(self._safe_precision):
+                self._step_precision = safe_precision(step.graph, self._precision)
+            with convolutions_in(self._step_precision):
                 losses = self._traced_step(features, labels)
-        self._traced = True
         return losses
 
     def evaluate(self, features: Tensors, labels: Tensors) -> tuple[Tensors, Outputs]:

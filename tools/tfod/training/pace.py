@@ -74,26 +74,26 @@ class Pace:
         tracing = INFERENCE_TRACING * self._tracing
         later = sum(tracing + size**2 * evaluation for size in self._later_sizes)
         left = 60 * self._minutes - elapsed - later
-        first, second = self._step, self._step * self._growth
         if self._growth != 1:
             left -= self._tracing
+        first, second = self._step, self._step * self._growth
         if self._eval_every is None:
             # Evaluations follow at equal distances in time.
             share = max(0.0, 1 - elapsed / (60 * self._minutes))
             left -= math.ceil(EVALUATIONS * share) * evaluation
         else:
             first, second = (step + evaluation / self._eval_every for step in (first, second))
-        if self._growth == 1:
-            return done + max(1, int(left / second))
-        mean = FIRST_PART * first + (1 - FIRST_PART) * second
-        return max(done + 1, int((left + done * first) / mean))
+        # The first part ends at FIRST_PART of all steps, not of those that are left.
+        mean = first + (1 - FIRST_PART) * (second - first)
+        return done + max(1, int((left - done * (mean - first)) / mean))
 
     def _time_steps(self) -> None:
         """Sets the duration of a step, by those since the last call."""
-        if self._traces and (len(self._steps) > NOT_TIMED or not self._step):
+        if self._traces and len(self._steps) > NOT_TIMED:
             self._tracing = self._steps[0]
-            self._step = statistics.median(self._steps[NOT_TIMED:] or self._steps)
+            self._step = statistics.median(self._steps[NOT_TIMED:])
             self._traces = False
+            self._steps.clear()
         elif self._steps and not self._traces:
             self._step = statistics.fmean(self._steps)
-        self._steps.clear()
+            self._steps.clear()

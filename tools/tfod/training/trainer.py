@@ -21,7 +21,7 @@ from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_outputs
 from tfod.errors import UserError
 from tfod.evaluation.metrics import Metrics, evaluate
-from tfod.files import locked, refuse_to_replace, replacing_folder
+from tfod.files import locked, replacing_folder
 from tfod.images import load_rgb
 from tfod.model import pipeline as pipelines
 from tfod.model.anchors import input_size
@@ -32,14 +32,13 @@ from tfod.progress import Progress, silent
 from tfod.training import checks
 from tfod.training import strategy as strategies
 from tfod.training.detection_choice import FACTORS, choose_detection
-from tfod.training.differences import option_differences
 from tfod.training.events import Evaluation, Step, WorkerLostError
 from tfod.training.growing_input import is_first_part
 from tfod.training.learner import Learner
 from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
 from tfod.training.precision import resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
-from tfod.training.settings import RunSettings, read_settings, write_settings
+from tfod.training.settings import RunSettings, write_settings
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -112,9 +111,9 @@ def train(
             "libraries with tools/setup.sh or: pip install 'tensorflow[and-cuda]'"
         )
     options, settings = options or pipelines.Options(), settings or RunSettings()
-    resume = _is_used(output) and not overwrite
+    resume = checks.is_used(output) and not overwrite
     if not resume:
-        _check_output(output, data, options)
+        checks.check_output(output, data, options)
     options = _resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
     checks.check_data(data, pipeline.train_config.batch_size, distribution.num_replicas_in_sync)
@@ -126,7 +125,7 @@ def train(
             steps = pipelines.read_pipeline(run.config).train_config.num_steps
             pipelines.set_steps(pipeline.train_config, steps)
     if resume:
-        _check_same_run(output, pipeline, settings)
+        checks.check_same_run(output, pipeline, settings)
     is_chief = strategies.is_chief(distribution)
     with ExitStack() as locks:
         if is_chief and run.settings.is_file():
@@ -161,21 +160,6 @@ def train(
         return checkpoint
 
 
-def _is_used(output: Path) -> bool:
-    """Whether a path exists and is not an empty folder."""
-    return output.exists() and not (output.is_dir() and not any(output.iterdir()))
-
-
-def _check_output(output: Path, data: Dataset, options: pipelines.Options) -> None:
-    """Raises a UserError if a new run would replace its own input, or a folder without a run."""
-    if output.name in ("", ".."):
-        raise UserError(output, "is not a folder name", "Give a new folder")
-    initial = [] if options.init is None else [options.init]
-    refuse_to_replace(output, [data.folder, *initial])
-    if _is_used(output) and not RunFolder(output).is_run:
-        raise UserError(output, "is not a run folder", "Choose another --output")
-
-
 def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pipelines.Options:
     """Returns the options with the prefix and the type of the initial checkpoint.
 
@@ -196,19 +180,6 @@ def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pi
     prefix = find_checkpoint(prefix)
     kind = kind or checkpoint_type(prefix)
     return dataclasses.replace(options, init=prefix, init_type=kind)
-
-
-def _check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
-    run = RunFolder(output)
-    before = (read_settings(run), pipelines.read_pipeline(run.config))
-    if before != (settings, pipeline):
-        differences = "; ".join(option_differences(before, (settings, pipeline)))
-        raise UserError(
-            output,
-            f"contains a run with other settings: {differences}",
-            "Repeat its command to resume it, choose another --output, or replace it with "
-            "--overwrite",
-        )
 
 
 def _write_run_folder(
