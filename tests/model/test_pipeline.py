@@ -145,8 +145,20 @@ def test_options_that_do_not_fit_the_schedule_are_reported(data, tmp_path):
 
 @pytest.mark.parametrize("rate", [0.0, -1.0, math.nan])
 def test_a_learning_rate_of_0_or_less_is_reported(rate, data):
-    with pytest.raises(UserError, match=f"--learning-rate: is {rate}. Give a rate above 0"):
+    with pytest.raises(UserError, match=f"--learning-rate: is {rate}. Give a number above 0"):
         configure(find_template(ZOO[0]), data, Options(learning_rate=rate))
+
+
+def test_epochs_are_passes_through_the_train_split(data):
+    template, images = find_template(ZOO[0]), data.splits["train"].images
+    configured = configure(template, data, Options(epochs=3, batch_size=images)).train_config
+    assert (configured.num_steps, learning_rate_schedule(configured).total_steps) == (3, 3)
+    options = Options(epochs=0.001, batch_size=4)
+    assert configure(template, data, options).train_config.num_steps == 1
+    with pytest.raises(UserError, match="--epochs: cannot be combined with --steps"):
+        configure(template, data, Options(epochs=3, steps=3))
+    with pytest.raises(UserError, match=r"--epochs: is inf\. Give a number above 0"):
+        configure(template, data, Options(epochs=math.inf))
 
 
 @pytest.mark.parametrize("optimizer", ["", "optimizer { adam_optimizer { } }"])

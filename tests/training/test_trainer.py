@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -27,7 +29,12 @@ from tfod.errors import UserError
 from tfod.evaluation.metrics import evaluate
 from tfod.model import zoo
 from tfod.model.checkpoint import build_variables, checkpoint_type, restore_fine_tune_checkpoint
-from tfod.model.pipeline import Options, read_pipeline, write_pipeline
+from tfod.model.pipeline import (
+    Options,
+    learning_rate_schedule,
+    read_pipeline,
+    write_pipeline,
+)
 from tfod.model.templates import find_template
 from tfod.training.trainer import RunSettings, train
 
@@ -151,8 +158,58 @@ def test_run_resumes_offline_without_its_zoo_checkpoint(
 def test_other_settings_are_refused_and_the_run_is_kept(run, data, tiny_template, options):
     before = sorted(path.name for path in run.iterdir())
     with pytest.raises(UserError, match="contains a run with other settings"):
-        train(data, str(tiny_template), run, replace(options, steps=9), RunSettings(0, 2))
+        train(data, str(tiny_template), run, replace(options, steps=3), RunSettings(0, 2))
     assert before == sorted(path.name for path in run.iterdir())
+
+
+@pytest.mark.usefixtures("stub_learner")
+def test_more_steps_continue_a_finished_run(data, tiny_template, tmp_path):
+    output, settings = tmp_path / "run", RunSettings(eval_every=2)
+    options, steps, notes = Options(steps=2, batch_size=2), [], []
+    train(data, str(tiny_template), output, options, settings)
+    options = replace(options, steps=5)
+    train(
+        *(data, str(tiny_template), output, options, settings),
+        on_step=steps.append,
+        on_note=notes.append,
+    )
+    assert [step.number for step in steps] == [3, 4, 5]
+    assert step_of(Path(tf_latest(output))) == 5
+    config = read_pipeline(output / "pipeline.config").train_config
+    assert (config.num_steps, learning_rate_schedule(config).total_steps) == (5, 5)
+    assert notes == [
+        "the run continues after step 2 as one of 5 steps: its learning rate is 0.1 now, and "
+        "decays until the last step"
+    ]
+    with pytest.raises(UserError, match="--steps was 5, now 4"):
+        train(data, str(tiny_template), output, replace(options, steps=4), settings)
+
+
+@pytest.mark.usefixtures("stub_learner")
+def test_a_run_of_some_minutes_continues_with_more_steps(data, tiny_template, tmp_path):
+    output = tmp_path / "run"
+    minutes = RunSettings(minutes=0.001)
+    train(data, str(tiny_template), output, Options(batch_size=2), minutes)
+    done, config = step_of(Path(tf_latest(output))), output / "pipeline.config"
+    for _ in range(2):  # the repeated command has nothing to do
+        train(data, str(config), output, Options(steps=done + 3, batch_size=2), RunSettings())
+        assert step_of(Path(tf_latest(output))) == done + 3
+
+
+@pytest.mark.usefixtures("stub_learner")
+def test_epochs_are_counted_in_images_of_the_train_split(data, tiny_template, tmp_path):
+    output, images = tmp_path / "run", data.splits["train"].images
+    steps, evaluations = [], []
+    train(
+        *(data, str(tiny_template), output, Options(epochs=1.5, batch_size=2), RunSettings()),
+        on_step=steps.append,
+        on_evaluation=evaluations.append,
+    )
+    assert len(steps) == math.ceil(1.5 * images / 2)
+    assert [step.epoch for step in steps[:2]] == [2 / images, 4 / images]
+    assert evaluations[-1].epoch == steps[-1].epoch >= 1.5
+    table = pd.read_csv(output / "metrics.csv")
+    assert table["epoch"].iloc[-1] == pytest.approx(steps[-1].epoch, abs=0.005)
 
 
 @pytest.mark.usefixtures("stub_learner")

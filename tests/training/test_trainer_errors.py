@@ -102,7 +102,8 @@ def test_other_settings_of_a_run_are_named(data, tiny_template, tmp_path):
             "--eval-every was not set, now 9; --deterministic was not set, now set; "
             "--precision was auto, now float32",
         ),
-        ({"steps": 3}, {"keep": 1}, "--steps was 2, now 3; --keep was 3, now 1"),
+        ({"steps": 1}, {"keep": 1}, "--steps was 2, now 1; --keep was 3, now 1"),
+        ({"steps": 3}, {"keep": 1}, "--keep was 3, now 1"),  # more steps would continue the run
     ):
         with pytest.raises(UserError) as caught:
             changed = replace(OPTIONS, **options)

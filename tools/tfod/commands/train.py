@@ -56,6 +56,12 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Optimizer steps.  [default: those that fit into --minutes; those of a template]",
 )
+@click.option(
+    "--epochs",
+    type=click.FloatRange(0, min_open=True),
+    help="The same as a number of passes through the training images. More steps or epochs than "
+    "before continue a finished run.",
+)
 @MINUTES
 @TARGET
 @TRAINING_SIZE
@@ -137,6 +143,7 @@ def train(
     init: str,
     init_type: str | None,
     steps: int | None,
+    epochs: float | None,
     minutes: float | None,
     target: str,
     input_size: int | None,
@@ -186,6 +193,7 @@ def train(
                 bar.initial = bar.n = step.number - 1
                 bar.set_description("training", refresh=False)
             bar.total = step.last  # with --minutes, it is known after some steps
+            postfix["epoch"] = f"{step.epoch:.1f}"
             postfix["loss"] = f"{step.total_loss:.3f}"
             postfix["images/s"] = f"{step.images_per_second:.1f}"
             bar.set_postfix(postfix, refresh=False)
@@ -206,6 +214,7 @@ def train(
             ):
                 options = Options(
                     steps=steps,
+                    epochs=epochs,
                     input_size=input_size,
                     batch_size=batch_size,
                     learning_rate=learning_rate,
@@ -222,7 +231,7 @@ def train(
                     patience=patience,
                     deterministic=deterministic,
                     precision=precision,
-                    minutes=minutes or (None if steps else chosen.minutes),
+                    minutes=minutes or (None if steps or epochs else chosen.minutes),
                     balance=chosen.balance if balance is None else balance,
                     losses=losses or chosen.losses,
                     first_input_size=first_input_size or chosen.first_input_size,
@@ -246,10 +255,11 @@ def train(
             _restart()
     if evaluations:
         table(
-            ["step", "AP", "AP50", "AP_small", "val loss", "best"],
+            ["step", "epoch", "AP", "AP50", "AP_small", "val loss", "best"],
             [
                 [
                     evaluation.step,
+                    f"{evaluation.epoch:.1f}",
                     *(share(evaluation.metrics[name]) for name in ("AP", "AP50", "AP_small")),
                     f"{evaluation.losses[TOTAL_LOSS]:.3f}",
                     "*" if evaluation.best else "",

@@ -5,6 +5,7 @@ The configuration is edited as a proto, never as text.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +32,8 @@ class Options:
     Attributes:
       input_size: pixels, see `set_input_size`.
       steps: number of optimizer steps; the learning-rate schedule ends with the last one.
+      epochs: the same as a number of passes through the images of the train split, rounded up to a
+        whole step.
       batch_size: images per step.
       learning_rate: peak of the schedule. If it is None and `batch_size` is set, the template's
         rate is scaled by the ratio of the batch sizes (linear scaling, Goyal et al. 2017).
@@ -40,6 +43,7 @@ class Options:
 
     input_size: int | None = None
     steps: int | None = None
+    epochs: float | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     init: Path | None = None
@@ -103,7 +107,8 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
             reader.max_number_of_boxes = max(reader.max_number_of_boxes, most_objects)
     if options.input_size:
         set_input_size(pipeline, options.input_size)
-    _override_training(pipeline.train_config, options, template)
+    images = data.splits["train"].images if "train" in data.splits else 0
+    _override_training(pipeline.train_config, options, images, template)
     return pipeline
 
 
@@ -162,23 +167,33 @@ def _check_label_ids(data: Dataset) -> None:
         )
 
 
-def _override_training(train_config, options: Options, template: Path) -> None:
+def _steps(options: Options, images: int, batch_size: int) -> int | None:
+    if options.epochs is None:
+        return options.steps
+    if options.steps is not None:
+        raise UserError("--epochs", "cannot be combined with --steps", "Give one of the two")
+    return max(1, math.ceil(options.epochs * images / batch_size))
+
+
+def _override_training(train_config, options: Options, images: int, template: Path) -> None:
     for option, value in (("--steps", options.steps), ("--batch-size", options.batch_size)):
         if value is not None and value < 1:
             raise UserError(option, f"is {value}", "Give 1 or more")
     rate = options.learning_rate
-    if rate is not None and not rate > 0:  # also true for NaN
-        raise UserError("--learning-rate", f"is {rate}", "Give a rate above 0")
+    for option, number in (("--learning-rate", rate), ("--epochs", options.epochs)):
+        if number is not None and not 0 < number < math.inf:  # also true for NaN
+            raise UserError(option, f"is {number}", "Give a number above 0")
+    steps = _steps(options, images, options.batch_size or train_config.batch_size)
     schedule = learning_rate_schedule(train_config)
     if schedule is None:
         what = "contains no optimizer with a learning rate"
         raise UserError(template, what, "Give a complete pipeline.config")
-    overrides = any(value is not None for value in (options.steps, options.batch_size, rate))
+    overrides = any(value is not None for value in (steps, options.batch_size, rate))
     if overrides and not hasattr(schedule, "learning_rate_base"):
         raise UserError(
             template,
             f"its schedule {schedule.DESCRIPTOR.name} cannot be changed by options",
-            "Use cosine_decay_learning_rate, or edit the file and leave out --steps, "
+            "Use cosine_decay_learning_rate, or edit the file and leave out --steps, --epochs, "
             "--batch-size and --learning-rate",
         )
     if options.batch_size:
@@ -189,8 +204,8 @@ def _override_training(train_config, options: Options, template: Path) -> None:
     if rate is not None:
         schedule.learning_rate_base = rate
         schedule.warmup_learning_rate = rate / 10
-    if options.steps:
-        set_steps(train_config, options.steps)
+    if steps is not None:
+        set_steps(train_config, steps)
     train_config.ClearField("fine_tune_checkpoint")
     train_config.ClearField("fine_tune_checkpoint_type")
     if options.init is not None:

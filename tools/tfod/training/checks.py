@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,18 +38,32 @@ def check_output(output: Path, data: Dataset, options: Options) -> None:
         raise UserError(output, "is not a run folder", "Choose another --output")
 
 
-def check_same_run(output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
-    """Raises a UserError if the run to resume has other settings."""
+def check_same_run(
+    output: Path, pipeline: TrainEvalPipelineConfig, settings: RunSettings, options: Options
+) -> int:
+    """Returns the number of steps that the run to resume has; the new one may be larger.
+
+    Raises:
+      UserError: the run has other settings.
+    """
     run = RunFolder(output)
-    before = (read_settings(run), read_pipeline(run.config))
-    if before != (settings, pipeline):
-        differences = "; ".join(option_differences(before, (settings, pipeline)))
+    old_settings, old = read_settings(run), read_pipeline(run.config)
+    steps, new_steps = old.train_config.num_steps, pipeline.train_config.num_steps
+    if options.steps is not None or options.epochs is not None:
+        old_settings = replace(old_settings, minutes=None)  # has done its work
+        if new_steps > steps:
+            old.train_config.num_steps = new_steps
+            schedule, new = map(learning_rate_schedule, (old.train_config, pipeline.train_config))
+            schedule.total_steps, schedule.warmup_steps = new.total_steps, new.warmup_steps
+    before, now = (old_settings, old), (settings, pipeline)
+    if before != now:
         raise UserError(
             output,
-            f"contains a run with other settings: {differences}",
+            f"contains a run with other settings: {'; '.join(option_differences(before, now))}",
             "Repeat its command to resume it, choose another --output, or replace it with "
             "--overwrite",
         )
+    return steps
 
 
 def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
@@ -89,8 +104,9 @@ def check_minutes(
     distribution: tf.distribute.Strategy,
 ) -> None:
     """Raises a UserError if the number of steps cannot be fitted to `minutes`."""
-    if options.steps is not None:
-        raise UserError("--minutes", "cannot be combined with --steps", "Give one of the two")
+    for option, value in (("--steps", options.steps), ("--epochs", options.epochs)):
+        if value is not None:
+            raise UserError("--minutes", f"cannot be combined with {option}", "Give one of the two")
     if strategies.worker_count(distribution):
         raise UserError("--minutes", "cannot be used with several machines", "Give --steps")
     schedule = learning_rate_schedule(pipeline.train_config)

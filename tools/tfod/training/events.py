@@ -32,6 +32,7 @@ class Step:
     Attributes:
       number: counts from 1.
       last: number of the last step of the run.
+      epoch: images of all steps up to this one, as a multiple of the images in the train split.
       losses: by OD API name, such as `Loss/localization_loss`.
       learning_rate: the rate of this step.
       images_per_second: batch size divided by the time since the previous step, without
@@ -40,6 +41,7 @@ class Step:
 
     number: int
     last: int
+    epoch: float
     losses: dict[str, float]
     learning_rate: float
     images_per_second: float
@@ -55,12 +57,14 @@ class Evaluation:
 
     Attributes:
       step: number of the step that was completed last.
+      epoch: see `Step`.
       losses: means over the split, by OD API name.
       metrics: the twelve COCO metrics, see `evaluation.Metrics.coco`.
       best: whether this is the highest AP of the run so far.
     """
 
     step: int
+    epoch: float
     losses: dict[str, float]
     metrics: dict[str, float | None]
     best: bool

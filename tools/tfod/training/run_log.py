@@ -31,6 +31,7 @@ LOSSES = ("total_loss", "localization_loss", "classification_loss", "regularizat
 METRICS = ("AP", "AP50", "AP_small", "AP_medium", "AP_large", "AR_100")
 COLUMNS = (
     "step",
+    "epoch",
     "seconds",
     *LOSSES,
     "learning_rate",
@@ -108,14 +109,15 @@ class RunLog:
         """Whether the table had an evaluation of this step when it was opened."""
         return any(row["step"] == str(step) and row["val_total_loss"] for row in self._rows)
 
-    def _row(self, step: int) -> dict[str, int | str]:
-        return {"step": step, "seconds": f"{time.monotonic() - self._started:.1f}"}
+    def _row(self, step: int, epoch: float) -> dict[str, int | str]:
+        seconds = time.monotonic() - self._started
+        return {"step": step, "epoch": f"{epoch:.2f}", "seconds": f"{seconds:.1f}"}
 
     def write_step(self, step: Step) -> None:
         """Adds a row and TensorBoard scalars; both are buffered."""
         import tensorflow as tf
 
-        row = self._row(step.number) | {"learning_rate": f"{step.learning_rate:.6g}"}
+        row = self._row(step.number, step.epoch) | {"learning_rate": f"{step.learning_rate:.6g}"}
         row["images_per_second"] = f"{step.images_per_second:.1f}"
         row |= _columns(step.losses)
         self._table.writerow(row)
@@ -129,7 +131,7 @@ class RunLog:
         """Adds a row, TensorBoard scalars and images, flushes all logs and draws training.png."""
         import tensorflow as tf
 
-        row = self._row(evaluation.step)
+        row = self._row(evaluation.step, evaluation.epoch)
         row |= {f"val_{name}": value for name, value in _columns(evaluation.losses).items()}
         row |= {name: _format(evaluation.metrics[name]) for name in METRICS}
         self._table.writerow(row)

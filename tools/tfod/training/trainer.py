@@ -81,7 +81,9 @@ def train(
     Args:
       data: a converted data set.
       template: name of a template, or path of a pipeline.config file.
-      output: the run folder. An existing run resumes if it has the same configuration.
+      output: the run folder. An existing run resumes if it has the same configuration; `steps` or
+        `epochs` may be larger than before. The learning rate is then that of a run which had this
+        number of steps from its start.
       options: overrides of the template.
       settings: seed, checkpoints and evaluation.
       overwrite: replaces an existing run instead of resuming it.
@@ -124,8 +126,8 @@ def train(
         if resume:  # its first steps decided how many there are
             steps = pipelines.read_pipeline(run.config).train_config.num_steps
             pipelines.set_steps(pipeline.train_config, steps)
-    if resume:
-        checks.check_same_run(output, pipeline, settings)
+    steps = pipeline.train_config.num_steps
+    more_steps = resume and checks.check_same_run(output, pipeline, settings, options) < steps
     is_chief = strategies.is_chief(distribution)
     with ExitStack() as locks:
         if is_chief and run.settings.is_file():
@@ -150,9 +152,10 @@ def train(
             folder = output
         else:  # saving a checkpoint needs all workers, but only the files of the first are kept
             folder = Path(locks.enter_context(tempfile.TemporaryDirectory()))
-        checkpoint = _Run(folder, output, pipeline, settings, data, learner, started).run(
-            on_step, on_evaluation
-        )
+        training = _Run(folder, output, pipeline, settings, data, learner, started)
+        if more_steps:
+            _extend(run, pipeline, learner, on_note)
+        checkpoint = training.run(on_step, on_evaluation)
         if not is_chief:
             return run.checkpoint()
         if settings.detection_sizes and "val" in data.splits and not run.detection.is_file():
@@ -202,6 +205,22 @@ def _write_run_folder(
         shutil.copyfile(label_map, run.label_map)
         if plan is not None:
             run.plan.write_text(plan, encoding="utf-8")
+
+
+def _extend(
+    run: RunFolder,
+    pipeline: TrainEvalPipelineConfig,
+    learner: Learner,
+    on_note: Callable[[str], None],
+) -> None:
+    """Gives an existing run the larger number of steps in the pipeline, and says what follows."""
+    if strategies.is_chief(learner.strategy):
+        pipelines.write_pipeline(pipeline, run.config)
+    on_note(
+        f"the run continues after step {learner.steps_done} as one of "
+        f"{pipeline.train_config.num_steps} steps: its learning rate is "
+        f"{float(learner.learning_rate()):.2g} now, and decays until the last step"
+    )
 
 
 class _Run:
@@ -324,7 +343,9 @@ class _Run:
                 if self.learner.steps_done == FIRST_FIT:
                     self._fit_to_minutes(pace)
                     self.eval_every = self._choose_eval_every()
-            step = Step(self.learner.steps_done, self.last_step, losses, rate, speed)
+            step = Step(
+                *(self.learner.steps_done, self.last_step, self._epoch(), losses, rate, speed)
+            )
             self._check_loss(step)
             run_log.write_step(step)
             on_step(step)
@@ -392,6 +413,10 @@ class _Run:
     def last_step(self) -> int:
         return self.pipeline.train_config.num_steps
 
+    def _epoch(self) -> float:
+        images = self.learner.steps_done * self.batch_size
+        return images / self.data.splits["train"].images
+
     def _choose_eval_every(self) -> int:
         return self.settings.eval_every or math.ceil(self.last_step / EVALUATIONS)
 
@@ -443,7 +468,7 @@ class _Run:
                 self.stale.assign(0)
             else:
                 self.stale.assign_add(1)
-        evaluation = Evaluation(self.learner.steps_done, losses, metrics.coco, best)
+        evaluation = Evaluation(self.learner.steps_done, self._epoch(), losses, metrics.coco, best)
         run_log.write_evaluation(evaluation, examples)
         return evaluation
 
