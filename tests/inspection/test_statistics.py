@@ -112,3 +112,18 @@ def test_the_command_prints_tables_and_writes_a_page(data, tmp_path):
     text = page.read_text()
     assert text.count("<img alt=") == 5
     assert "<h2>Anchors</h2>" in text
+
+
+@pytest.mark.parametrize("pipeline", [[], ["--pipeline", "ssd_mobilenet_v2_320x320"]])
+def test_the_page_shows_augmented_images(pipeline, data, tmp_path):
+    arguments = ["inspect", str(data.folder), *pipeline, "--augmented"]
+    result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "page")])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "page" / "index.html").read_text()
+    assert "<h2>Augmented images</h2>" in text
+    assert text.count('alt="an image without augmentation and with it"') == 6
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "tfod: --augmented: needs a page to show images on. Give --output.\n",
+    )

@@ -25,7 +25,7 @@ from tfod.model.pipeline import (
 )
 from tfod.training import strategy
 from tfod.training.events import WorkerLostError
-from tfod.training.input import _Records
+from tfod.training.input import IndexedRecords
 from tfod.training.trainer import RunSettings, train
 
 pytestmark = pytest.mark.usefixtures("stub_learner")
@@ -167,7 +167,7 @@ def test_damaged_record_is_reported(own_data, tiny_template, tmp_path, monkeypat
     shard.write_bytes(content)
 
     def read_all(learner, seed, balance, size):
-        records = _Records([str(shard)], learner.read_errors.append)
+        records = IndexedRecords([str(shard)], learner.read_errors.append)
         return tf.data.Dataset.range(len(records)).map(
             lambda index: (tf.numpy_function(records.read, [index], tf.string), 0)
         )

@@ -10,9 +10,11 @@ import click
 
 from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import say, table
-from tfod.progress import progress_bars
+from tfod.errors import UserError
+from tfod.progress import Progress, progress_bars
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
     from tfod.inspection.statistics import Inspection
@@ -24,12 +26,19 @@ if TYPE_CHECKING:
 @click.option(
     "--pipeline", help="Template or pipeline.config; compares its anchors with the boxes."
 )
+@click.option(
+    "--augmented",
+    is_flag=True,
+    help="Show images on the page as training augments them: with the augmentation of --pipeline, "
+    "or of `tfod train` without --pipeline.",
+)
 @click.option("--output", type=PATH, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE
 def inspect(
     data: Path,
     label_map: Path | None,
     pipeline: str | None,
+    augmented: bool,
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -48,6 +57,8 @@ def inspect(
     from tfod.model.pipeline import read_pipeline
     from tfod.model.templates import find_template
 
+    if augmented and output is None:
+        raise UserError("--augmented", "needs a page to show images on", "Give --output")
     records = statistics.find_records(data, label_map)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
     with contextlib.ExitStack() as stack:
@@ -66,16 +77,38 @@ def inspect(
         with progress_bars() as progress:
             inspection = statistics.inspect(records, progress)
             similar = similar_pairs.across_splits(records, progress)
+            drawn = _draw_augmented(data, pipeline, progress) if augmented else {}
         warnings = statistics.warnings(inspection, config) + similar_pairs.warnings(similar)
         anchor_table = None if config is None else statistics.anchor_table(inspection, config)
         if output is not None:
             title = data.resolve().name
-            page.write_page(folder, title, inspection, warnings, similar, anchor_table)
+            page.write_page(folder, title, inspection, warnings, similar, anchor_table, drawn)
     _print_tables(inspection, anchor_table)
     for warning in warnings:
         say(f"note: {warning}")
     if output is not None:
         say(f"written: {output / page.PAGE}")
+
+
+def _draw_augmented(
+    data: Path, pipeline: str | None, progress: Progress
+) -> dict[str, list[np.ndarray]]:
+    """Returns drawn images by their names, with the augmentation of a template or of `auto`."""
+    from tfod.dataset.manifest import load_dataset
+    from tfod.model.pipeline import Options, configure, configure_data
+    from tfod.model.templates import find_template
+    from tfod.planning.plan import make_plan
+    from tfod.planning.rules import DEFAULT_MINUTES, Wishes
+    from tfod.training.augmented import augmented_images
+
+    dataset = load_dataset(data)
+    if pipeline is not None:
+        config = configure(find_template(pipeline), dataset, Options())
+    else:
+        config = make_plan(dataset, Wishes(DEFAULT_MINUTES)).pipeline
+        configure_data(config, dataset)
+    images = augmented_images(dataset, config, progress)
+    return {name: [image.draw() for image in variants] for name, variants in images.items()}
 
 
 def _print_tables(inspection: Inspection, anchor_table: pd.DataFrame | None) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ def write_page(
     warnings: Sequence[str],
     similar: SimilarImages,
     anchor_table: pd.DataFrame | None = None,
+    augmented: Mapping[str, Sequence[np.ndarray]] = MappingProxyType({}),
 ) -> None:
     """Writes the page.
 
@@ -44,6 +46,8 @@ def write_page(
       warnings: sentences, see `statistics.warnings`.
       similar: see `similar_pairs.across_splits`.
       anchor_table: see `statistics.anchor_table`; None omits the section.
+      augmented: drawn images, see `training.augmented`, by the names of the images that they come
+        from; if it is empty, the section is omitted.
     """
     parts = [
         f"<p>{len(inspection.images)} images, {len(inspection.boxes)} objects, "
@@ -73,6 +77,8 @@ def write_page(
         ]
         sheet = contact_sheet(images, columns=4, tile=400)
         parts += ["<h2>Examples</h2>", html_page.photo(sheet, "images with their boxes")]
+    if augmented:
+        parts += _augmented_images(augmented)
     html_page.write_page(folder / PAGE, title, parts)
 
 
@@ -95,6 +101,19 @@ def _similar_images(similar: SimilarImages) -> Iterator[str]:
         photo = html_page.photo(sheet, "two similar images")
         figures.append(f"<figure>{photo}<figcaption>{caption}</figcaption></figure>")
     yield f'<div class="images">{"".join(figures)}</div>'
+
+
+def _augmented_images(augmented: Mapping[str, Sequence[np.ndarray]]) -> Iterator[str]:
+    yield "<h2>Augmented images</h2>"
+    yield (
+        "<p>Training images as the detector gets them: first without augmentation, then with the "
+        "random augmentation of each epoch. Boxes whose object is cropped away are gone. The size "
+        "is that of the model's input.</p>"
+    )
+    for name, images in augmented.items():
+        sheet = contact_sheet(images, columns=3, tile=320)
+        photo = html_page.photo(sheet, "an image without augmentation and with it")
+        yield f"<figure>{photo}<figcaption>{html_page.text(name)}</figcaption></figure>"
 
 
 def _plot_class_counts(inspection: Inspection) -> Figure:

@@ -95,6 +95,20 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
       UserError: the template cannot be read, or an option does not fit it.
     """
     pipeline = read_pipeline(template)
+    configure_data(pipeline, data)
+    if options.input_size:
+        set_input_size(pipeline, options.input_size)
+    images = data.splits["train"].images if "train" in data.splits else 0
+    _override_training(pipeline.train_config, options, images, template)
+    return pipeline
+
+
+def configure_data(pipeline: TrainEvalPipelineConfig, data: Dataset) -> None:
+    """Sets the number of classes and the paths of a data set.
+
+    Raises:
+      UserError: the ids of the label map have gaps.
+    """
     architecture(pipeline).num_classes = len(data.classes)
     _check_label_ids(data)
     for reader, split in ((pipeline.train_input_reader, "train"), (_eval_reader(pipeline), "val")):
@@ -105,11 +119,6 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
             # The OD API silently drops the boxes of an image beyond this number.
             most_objects = data.splits[split].most_objects
             reader.max_number_of_boxes = max(reader.max_number_of_boxes, most_objects)
-    if options.input_size:
-        set_input_size(pipeline, options.input_size)
-    images = data.splits["train"].images if "train" in data.splits else 0
-    _override_training(pipeline.train_config, options, images, template)
-    return pipeline
 
 
 def architecture(pipeline: TrainEvalPipelineConfig):

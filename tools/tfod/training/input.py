@@ -66,7 +66,9 @@ def training_batches(
     import tensorflow as tf
 
     config = pipeline.train_config
-    records = _Records(pipeline.train_input_reader.tf_record_input_reader.input_path, on_error)
+    records = IndexedRecords(
+        pipeline.train_input_reader.tf_record_input_reader.input_path, on_error
+    )
     epoch = balanced_epoch(records.classes()) if balance else np.arange(len(records))
     size = len(epoch)
 
@@ -111,7 +113,9 @@ def validation_batches(
     evaluation = deepcopy(pipeline)
     del evaluation.train_config.data_augmentation_options[:]
     evaluation.train_input_reader.CopyFrom(pipeline.eval_input_reader[0])
-    records = _Records(evaluation.train_input_reader.tf_record_input_reader.input_path, on_error)
+    records = IndexedRecords(
+        evaluation.train_input_reader.tf_record_input_reader.input_path, on_error
+    )
     batch_size = min(len(records), pipeline.train_config.batch_size)
     positions = tf.data.Dataset.range(-(-len(records) // batch_size) * batch_size)
 
@@ -141,14 +145,16 @@ def assigns_targets(pipeline: TrainEvalPipelineConfig) -> bool:
     )
 
 
-class _Records:
+class IndexedRecords:
     """Records of TFRecord files, accessed by index.
 
     Args:
       on_error: called with an error of `read` before it is raised.
     """
 
-    def __init__(self, shards: Sequence[str], on_error: Callable[[UserError], None]) -> None:
+    def __init__(
+        self, shards: Sequence[str], on_error: Callable[[UserError], None] = lambda error: None
+    ) -> None:
         self.shards, self.on_error = [Path(shard) for shard in shards], on_error
         self.places = [
             (number, offset, length)
@@ -165,11 +171,15 @@ class _Records:
             {box.name for box in record.annotation.objects} for record in read_records(self.shards)
         ]
 
-    def read(self, index: np.int64) -> bytes:
+    def shard(self, index: int) -> Path:
+        """Returns the file of a record."""
+        return self.shards[self.places[index][0]]
+
+    def read(self, index: int) -> bytes:
         """Returns the serialized `tf.train.Example`."""
-        shard, offset, length = self.places[index]
+        _, offset, length = self.places[index]
         try:
-            return tfrecord.read_record(self.shards[shard], offset, length)
+            return tfrecord.read_record(self.shard(index), offset, length)
         except UserError as error:
             self.on_error(error)
             raise
@@ -179,7 +189,7 @@ def _examples(
     pipeline: TrainEvalPipelineConfig,
     model,
     positions: tf.data.Dataset,
-    records: _Records,
+    records: IndexedRecords,
     record_index: Callable[[tf.Tensor], tf.Tensor],
     seed: int,
 ) -> tf.data.Dataset:
