@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 from PIL import Image
 
@@ -17,6 +16,12 @@ from tfod.dataset.records import read_records
 from tfod.detection.coco_results import write_results
 from tfod.detection.detections import Detections
 from tfod.evaluation import plots
+from tfod.evaluation.difficulty import (
+    SIZES,
+    ImageQuality,
+    difficulty_table,
+    measure_quality,
+)
 from tfod.evaluation.error_analysis import KINDS, costs, mistakes
 from tfod.evaluation.image_results import (
     KO,
@@ -36,8 +41,6 @@ from tfod.text import percent, share
 PAGE, DETECTIONS = "report.html", "detections.json"
 RESULT_IMAGES = {KO: 24, SO_SO: 24, OK: 12}  # on the page; the folders contain all images
 THUMBNAIL = 360  # longer edge, pixels
-# COCO's area ranges, in square pixels: from, to
-SIZES = {"small": (0, 32**2), "medium": (32**2, 96**2), "large": (96**2, np.inf)}
 TITLES = {
     KO: "Nothing correct (ko)",
     SO_SO: "Partly correct (so_so)",
@@ -72,7 +75,7 @@ def write_report(
     ranking: dict[str, list[int]] = defaultdict(list)
     for image, result in results.items():
         ranking[result.name].append(image)
-    ground_truth, thumbnails = [], {}
+    ground_truth, qualities, thumbnails = [], [], {}
     for name in RESULTS:
         (folder / name).mkdir()
     for image, record in enumerate(read_records(data.splits[split].shards)):
@@ -82,6 +85,7 @@ def write_report(
         stem = Path(record.annotation.source_id).stem or "image"
         file = f"{name}/{rank + 1:04}_{stem}.jpg"
         pixels = load_rgb(record.image.data)
+        qualities.append(measure_quality(pixels))
         drawn = Image.fromarray(draw_image_result(pixels, matching, image, threshold))
         drawn.save(folder / file, quality=90)
         if rank < RESULT_IMAGES[name]:
@@ -93,6 +97,7 @@ def write_report(
         *_summary(source, data, split, metrics),
         *_plots(matching, threshold),
         *_mistake_tables(matching, threshold),
+        *_difficulty(metrics, matching, qualities),
         *_curves(source),
         *_result_sections(ranking, results, thumbnails),
     ]
@@ -166,6 +171,20 @@ def _mistake_tables(matching: Matching, threshold: float) -> Iterator[str]:
     ]
     by_size = pd.crosstab(pd.Series(sizes, dtype=str), ordered["kind"].to_numpy())
     yield _count_table(by_size, tuple(SIZES))
+
+
+def _difficulty(
+    metrics: Metrics, matching: Matching, qualities: Sequence[ImageQuality]
+) -> Iterator[str]:
+    yield "<h2>What makes images hard</h2>"
+    yield (
+        "<p>The images in three groups of about the same number by how many objects they contain, "
+        "how bright they are (0 is black, 255 is white) and how sharp (variance of the Laplacian; "
+        "blurred images have low values), and the objects by their size: small below 32 x 32 "
+        "pixels, large from 96 x 96. If a group is much worse than the others, more training "
+        "images like these help most.</p>"
+    )
+    yield html_page.table(difficulty_table(metrics, matching, qualities))
 
 
 def _count_table(counts: pd.DataFrame, rows: Sequence[str]) -> str:
