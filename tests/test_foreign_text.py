@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import warnings
@@ -27,7 +28,7 @@ from tfod.dataset.records import make_example, write_shard
 from tfod.detection.detections import detections_from_outputs
 from tfod.detection.drawing import draw_detections
 from tfod.errors import UserError
-from tfod.evaluation import comparison
+from tfod.evaluation import comparison_report
 from tfod.images import encode_for_training
 from tfod.text import printable
 
@@ -205,11 +206,17 @@ def test_plots_show_names_as_text():
     assert shown[-1] == "x" * 39 + "…"
 
 
-def test_comparison_shows_foreign_names(tmp_path):
-    row = {"kind": "run", "input": "9 x 9", "parameters": 1.0, "MB": 1.0, "training": 1.0}
-    row |= {"AP": 0.5, "AP50": 0.5, "correct": 0.5, "false": 0.0, "threshold": 0.5, "ms": 1.0}
-    comparison.write_comparison(pd.DataFrame([{"model": name, **row} for name in NAMES]), tmp_path)
-    assert Image.open(tmp_path / "comparison.png").size[0] > 500
+def test_comparison_shows_foreign_names():
+    row = {"kind": "run", "AP": 0.5, "ms": 1.0}
+    table = pd.DataFrame([{"model": name, **row} for name in NAMES])
+    curve = pd.DataFrame(
+        {"step": ["1", "2"], "total_loss": ["3", ""], "val_total_loss": ["", "3"], "AP": ["", "0"]}
+    )
+    for figure in (
+        comparison_report.plot_speed(table),
+        comparison_report.plot_curves(dict.fromkeys(NAMES, curve)),
+    ):
+        assert Image.open(io.BytesIO(figures.png(figure))).size[0] > 500
 
 
 @pytest.mark.parametrize("name", NAMES)

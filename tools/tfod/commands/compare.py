@@ -15,7 +15,9 @@ from tfod.progress import progress_bars
 @click.command()
 @click.option("--data", type=PATH, required=True, help="Data set written by tfod convert.")
 @click.option("--split", default="test", show_default=True, help="Split to evaluate on.")
-@click.option("--output", type=PATH, help="Folder for comparison.csv and comparison.png.")
+@click.option(
+    "--output", type=PATH, help="Folder for report.html, comparison.csv and comparison.png."
+)
 @OVERWRITE
 @click.argument("models", nargs=-1, required=True, type=PATH, metavar="RUN_OR_MODEL...")
 def compare(
@@ -30,28 +32,37 @@ def compare(
       tfod compare --data data/signs exported_models/signs runs/signs_640 --output runs/compared
     """
     from tfod.dataset.manifest import load_dataset
-    from tfod.evaluation import comparison
+    from tfod.evaluation.candidates import find_candidates
+    from tfod.evaluation.comparison import compare as compare_models
+    from tfod.evaluation.comparison import comparison_table, formatted
     from tfod.files import replacing_folder
 
     dataset = load_dataset(data)
     dataset.split(split)  # fails on a missing split before the models load
-    candidates = comparison.find_candidates(models)
+    candidates = find_candidates(models)
     with contextlib.ExitStack() as stack:
         if output is not None:
+            # Loads Matplotlib.
+            from tfod.evaluation.comparison_report import PAGE, is_comparison, write_comparison
+
             folder = stack.enter_context(
                 replacing_folder(
                     output,
                     overwrite,
                     kind="a comparison",
-                    is_kind=comparison.is_comparison,
+                    is_kind=is_comparison,
                     inputs=[data, *models],
                 )
             )
         with progress_bars() as progress:
-            results = comparison.compare(candidates, dataset, split, progress)
+            results = compare_models(candidates, dataset, split, progress)
         if output is not None:
-            comparison.write_comparison(results, folder)
-    for header, rows in comparison.terminal_tables(results):
-        table(header, rows)
+            write_comparison(folder, results, dataset, split)
+    rows = comparison_table(results)
+    for columns in (
+        ["model", "kind", "input", "parameters", "MB", "steps", "minutes", "ms"],
+        ["model", "kind", "AP", "AP50", "identified", "missed", "false", "threshold"],
+    ):
+        table(columns, list(formatted(rows, columns)))
     if output is not None:
-        say(f"written: {output}")
+        say(f"written: {output / PAGE}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfod.boxes import normalized_yxyx_to_pixel_xyxy
+from tfod.annotation import Annotation
+from tfod.boxes import normalized_yxyx_to_pixel_xyxy, pixel_xyxy_to_normalized_yxyx
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -62,7 +64,7 @@ class Detections:
 
 
 def detections_from_outputs(
-    boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, labels: dict[int, str]
+    boxes: np.ndarray, scores: np.ndarray, class_ids: np.ndarray, labels: Mapping[int, str]
 ) -> Detections:
     """Sorts a model's outputs for one image, clips the boxes and adds class names.
 
@@ -80,6 +82,23 @@ def detections_from_outputs(
         scores[order].astype(np.float32),
         ids,
         tuple(labels.get(class_id, f"class {class_id}") for class_id in ids.tolist()),
+    )
+
+
+def detections_from_annotation(annotation: Annotation, labels: Mapping[int, str]) -> Detections:
+    """Returns the ground truth of an image with scores of 1, to draw it like detections.
+
+    Args:
+      labels: label map, id to name, with all classes of the annotation.
+    """
+    ids = {name: class_id for class_id, name in labels.items()}
+    objects = annotation.objects
+    corners = np.array([box.corners for box in objects], np.float32).reshape(-1, 4)
+    return detections_from_outputs(
+        pixel_xyxy_to_normalized_yxyx(corners, annotation.width, annotation.height),
+        np.ones(len(objects), np.float32),
+        np.array([ids[box.name] for box in objects]),
+        labels,
     )
 
 

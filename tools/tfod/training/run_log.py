@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfod.annotation import Annotation
-from tfod.boxes import pixel_xyxy_to_normalized_yxyx
-from tfod.detection.detections import Detections, detections_from_outputs
+from tfod.detection.detections import Detections, detections_from_annotation
 from tfod.detection.drawing import draw_detections
 from tfod.files import replacing_file
 from tfod.model.run_folder import RunFolder
@@ -57,14 +56,7 @@ class ValidationExample:
         """Returns uint8 `[H, 2 W, 3]` RGB: ground truth on the left, detections on the right."""
         objects = self.ground_truth.objects
         names = sorted({box.name for box in objects} | set(self.detections.names))
-        ids = {name: number for number, name in enumerate(names, 1)}
-        boxes = np.array([box.corners for box in objects], np.float32).reshape(-1, 4)
-        truth = detections_from_outputs(
-            pixel_xyxy_to_normalized_yxyx(boxes, self.ground_truth.width, self.ground_truth.height),
-            np.ones(len(boxes), np.float32),
-            np.array([ids[box.name] for box in objects]),
-            {number: name for name, number in ids.items()},
-        )
+        truth = detections_from_annotation(self.ground_truth, dict(enumerate(names, 1)))
         left = draw_detections(self.pixels, truth, with_scores=False)
         return np.hstack([left, draw_detections(self.pixels, self.detections.above(THRESHOLD))])
 
