@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
@@ -31,11 +32,15 @@ def test_finds_signs_in_drawn_streets(name, data):
 
 def test_predict_uses_it_without_model(sample_voc):
     images = str(sample_voc / "images")
-    outputs = [
-        CliRunner().invoke(main, ["predict", *model, images]).stdout
+    results = [
+        CliRunner().invoke(main, ["predict", *model, images])
         for model in ([], ["--model", str(SHIPPED_MODEL)])
     ]
-    assert outputs[0] == outputs[1] and "%" in outputs[0]
+    assert results[0].stdout == results[1].stdout and "%" in results[0].stdout
+    count = len(results[0].stdout.splitlines())
+    assert re.search(
+        rf"model loaded in \d+\.\d s; {count} images in \d+\.\d s, \d+ ms each", results[0].stderr
+    )
 
 
 def test_other_installations_need_a_model(sample_voc, tmp_path, monkeypatch):

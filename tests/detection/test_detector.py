@@ -45,6 +45,23 @@ def test_files_and_arrays_give_equal_detections(exported, images, tmp_path):
     np.testing.assert_array_equal(detections.boxes, expected.boxes)
 
 
+def test_a_batch_of_one_image_is_an_image():
+    def model(pixels):
+        assert pixels.shape == (40, 60, 3)
+        return {
+            "detection_boxes": np.array([[[0, 0, 0.5, 0.5]]], np.float32),
+            "detection_scores": np.array([[0.9]], np.float32),
+            "detection_classes": np.array([[1.0]], np.float32),
+            "num_detections": np.array([1.0], np.float32),
+        }
+
+    detector = Detector({1: "cat"}, model)
+    for shape in ((1, 40, 60, 3), (1, 40, 60, 1), (1, 40, 60, 4)):
+        assert detector.predict(np.zeros(shape, np.uint8)).names == ("cat",)
+    with pytest.raises(UserError, match=r"is uint8 \[2, 40, 60, 3\]"):
+        detector.predict(np.zeros((2, 40, 60, 3), np.uint8))
+
+
 def gray_and_color(dtype):
     """Returns `[H, W]`, `[H, W, 1]`, RGB and RGBA arrays of the same gray image."""
     bits = 8 * np.dtype(dtype).itemsize

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,14 +89,25 @@ def predict(
             writers.append(stack.enter_context(outputs.voc_folder(voc, overwrite)))
         if save_crops is not None:
             writers.append(stack.enter_context(outputs.crops(save_crops, overwrite)))
+        started = time.perf_counter()
         detector = Detector.load(model)
+        loaded = time.perf_counter()
         predictions = predict_media(detector, sources, threshold, tiles, faults.append)
         total = sum(source.frames for source in sources)
         progress = stack.enter_context(progress_bars())
+        count = 0
         for prediction in tracked(predictions, progress, "images", total):
             for write in writers:
                 write(prediction)
             say(_line(prediction))
+            count += 1
+        seconds = time.perf_counter() - loaded
+    if count:
+        click.echo(
+            f"model loaded in {loaded - started:.1f} s; {count} images in {seconds:.1f} s, "
+            f"{1000 * seconds / count:.0f} ms each with reading and writing",
+            err=True,
+        )
     for path in written:
         say(f"written: {path}")
     if faults:

@@ -105,8 +105,8 @@ class Detector:
 
         Args:
           image: a file in any format that Pillow reads, rotated according to its EXIF orientation;
-            a Pillow image; or a uint8 or uint16 array: `[H, W]` gray, `[H, W, 3]` RGB or
-            `[H, W, 4]` RGBA.
+            a Pillow image; or a uint8 or uint16 array: `[H, W]` gray, `[H, W, 3]` RGB,
+            `[H, W, 4]` RGBA, or one of these as a batch of one image, `[1, H, W, C]`.
           raw: return the outputs of the model unchanged.
 
         Returns:
@@ -160,7 +160,11 @@ def detector_of(
 
 
 def _pixels(image: ImageInput) -> np.ndarray:
-    return load_rgb(Path(image)) if isinstance(image, str | Path) else as_rgb(image)
+    if isinstance(image, str | Path):
+        return load_rgb(Path(image))
+    if isinstance(image, np.ndarray) and image.ndim == 4 and len(image) == 1:
+        image = image[0]
+    return as_rgb(image)
 
 
 def _read_labels(path: Path) -> dict[int, str]:
