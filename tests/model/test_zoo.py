@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from google.protobuf import text_format
+from PIL import Image
 
 from helpers.file_server import Server
 from tfod import download
@@ -16,6 +18,7 @@ from tfod.cli import main
 from tfod.commands.train import _configuration, _initial_checkpoint
 from tfod.errors import UserError
 from tfod.model import zoo
+from tfod.model.pipeline import read_pipeline
 from tfod.model.templates import template_names
 
 NAME = "ssd_mobilenet_v2_fpnlite_320x320_coco17_tpu-8"
@@ -235,6 +238,39 @@ def test_an_archive_that_unpacks_to_too_much_is_not_unpacked(
 def test_an_archive_without_a_checkpoint_is_reported(server, archive):
     server.content = make_archive({f"{NAME}/saved_model/ckpt-0.index": b"", "pipeline.config": b""})
     assert "does not contain exactly one checkpoint" in error_of_fetching(archive)
+
+
+@pytest.mark.long
+def test_a_model_of_the_zoo_detects_without_training(run, images, cache, tmp_path, monkeypatch):
+    """With the archive of a small model, whose four classes get the first names of COCO."""
+    pipeline = read_pipeline(run / "pipeline.config")
+    for reader in (pipeline.train_input_reader, pipeline.eval_input_reader[0]):
+        reader.tf_record_input_reader.input_path[:] = ["PATH_TO_BE_CONFIGURED"]
+    files = {f"{NAME}/pipeline.config": text_format.MessageToString(pipeline).encode()}
+    for file in run.glob("ckpt-2.*"):
+        files[f"{NAME}/checkpoint/{file.name.replace('ckpt-2', 'ckpt-0')}"] = file.read_bytes()
+    cache.mkdir(parents=True)
+    (cache / f"{NAME}.tar.gz").write_bytes(make_archive(files))  # placed by hand
+    monkeypatch.setattr(zoo, "SERVER", "http://127.0.0.1:9")
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(images[0]).save("street.png")
+    predict = ["predict", "--threshold", "0", "street.png", "--model"]
+    result = CliRunner().invoke(main, [*predict, NAME])
+    assert result.exit_code == 0, result.output
+    names = {detection.rpartition(" ")[0] for detection in result.stdout.split(": ")[1].split(", ")}
+    assert names <= {"person", "bicycle", "car", "motorcycle"}
+    export = ["export", "--run", NAME, "--output", "coco", "--tflite", "float32"]
+    result = CliRunner().invoke(main, export)
+    assert result.exit_code == 0, result.output
+    lines = Path("coco/labels.txt").read_text().splitlines()
+    assert lines[:2] == ["person", "bicycle"] and lines[-1] == "toothbrush"
+    assert len(lines) == 90 and lines.count("???") == 10
+    result = CliRunner().invoke(main, [*predict, "coco/model.tflite"])
+    assert result.exit_code == 0, result.output
+    assert not any(path.name.startswith("ssd") for path in tmp_path.iterdir())
+    result = CliRunner().invoke(main, [*predict, NAME.replace("fpnlite_", "")])
+    assert result.exit_code == 2
+    assert "cannot be downloaded" in result.stderr and "--init" not in result.stderr
 
 
 def test_the_zoo_command_lists_all_models(server, archive):

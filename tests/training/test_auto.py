@@ -35,8 +35,13 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
         output.splitlines()[-1],
     ]
     plan = (run / "plan.md").read_text()
-    assert plan == tfod("plan", "--data", data.folder, "--input-size", 96)
     assert "- training size: 96 x 96 pixels\n  - because --input-size says so\n" in plan
+    given = ("steps: --steps 2", "batch size: --batch-size 2", "class balance: --no-balance")
+    for option in given:
+        assert f"- {option}\n  - because the option is given\n" in plan
+    planned = tfod("plan", "--data", data.folder, "--input-size", 96)
+    assert plan.count("because the option is given") == len(given)
+    assert all(line in planned for line in plan.splitlines() if "anchors" in line)
 
 
 def test_several_machines_need_a_pipeline(data, tmp_path, monkeypatch):

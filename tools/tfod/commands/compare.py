@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.options import OVERWRITE, PATH, find_model
 from tfod.commands.tables import say, table
 from tfod.progress import progress_bars
 
@@ -25,7 +25,8 @@ def compare(
 ) -> None:
     """Compare models: accuracy, size, and time per image on this machine.
 
-    Accepts run folders, export folders (the SavedModel and every .tflite) and single .tflite files.
+    Accepts run folders, export folders (the SavedModel and every .tflite), single .tflite files,
+    and names of `tfod zoo`.
 
     \b
     Example:
@@ -39,7 +40,7 @@ def compare(
 
     dataset = load_dataset(data)
     dataset.split(split)  # fails on a missing split before the models load
-    candidates = find_candidates(models)
+    candidates = find_candidates(map(find_model, models))
     with contextlib.ExitStack() as stack:
         if output is not None:
             # Loads Matplotlib.

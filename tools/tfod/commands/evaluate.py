@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH
+from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, find_model
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--run", type=PATH, help="Run folder; uses its best checkpoint.")
-@click.option("--model", type=PATH, help="Export folder or .tflite file.")
+@click.option("--model", type=PATH, help="Export folder, .tflite file, or a NAME of `tfod zoo`.")
 @click.option(
     "--detections", type=PATH, help="COCO results file with detections from another program."
 )
@@ -74,6 +74,8 @@ def evaluate(
         remedy = "Give one of --run, --model or --detections"
         raise UserError("evaluate", what, remedy)
     (source,) = sources.values()
+    if model is not None:
+        source = find_model(model)
     if detections is not None and input_size is not None:
         raise UserError("--input-size", "cannot be combined with --detections", "Remove it")
     dataset = load_dataset(data)

@@ -6,14 +6,19 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH
+from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, find_model
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
 
 
 @click.command()
-@click.option("--run", type=PATH, required=True, help="Run folder; exports its best checkpoint.")
+@click.option(
+    "--run",
+    type=PATH,
+    required=True,
+    help="Run folder; exports its best checkpoint. Or a NAME of `tfod zoo`.",
+)
 @click.option(
     "--output", type=PATH, required=True, help="Folder to write, such as exported_models/NAME."
 )
@@ -38,7 +43,7 @@ def export(
     input_size: int | None,
     overwrite: bool,
 ) -> None:
-    """Write a run's best checkpoint as SavedModel and TFLite.
+    """Write a run's best checkpoint, or a model of the zoo, as SavedModel and TFLite.
 
     TFLite needs a fixed input size, as in all templates. SSD models are written as float32,
     float16, dynamic and int8, Faster R-CNN as float32, float16 and dynamic.
@@ -61,8 +66,9 @@ def export(
                 "--tflite", f"unknown variant {variant!r}", f"Choose from {', '.join(VARIANTS)}"
             )
 
+    source = find_model(run)
     with progress_bars("model") as progress:
-        export(run, output, overwrite, input_size, variants, nms, progress, note)
+        export(source, output, overwrite, input_size, variants, nms, progress, note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
         say(f"{size / 1e6:8.2f} MB  {path}")

@@ -8,6 +8,7 @@ import click
 
 from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
+from tfod.progress import progress_bars
 
 SHIPPED_NAME = "exported_models/road_signs/model_float16.tflite"
 # In a source checkout only: packages do not contain it.
@@ -42,6 +43,21 @@ INPUT_SIZE = click.option(
     help="Size in pixels that images are resized to.  [default: the best on val, or the training "
     "size]",
 )
+
+
+def find_model(path: Path) -> Path:
+    """Returns the path, or the folder of the zoo model with this name, downloaded if needed.
+
+    Raises:
+      UserError: the model cannot be downloaded.
+    """
+    from tfod.model import zoo
+
+    archive = None if path.exists() else zoo.find_archive(str(path))
+    if archive is None:
+        return path
+    with progress_bars("B") as progress:
+        return zoo.fetch_model(archive, progress)
 
 
 def shipped_model() -> Path:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, shipped_model
+from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, find_model, shipped_model
 from tfod.commands.tables import say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     type=PATH,
-    help=f"Export folder, .tflite file or run folder.  [default: {SHIPPED_NAME}]",
+    help="Export folder, .tflite file, run folder, or a NAME of `tfod zoo`.  "
+    f"[default: {SHIPPED_NAME}]",
 )
 @click.option(
     "--threshold",
@@ -69,7 +70,7 @@ def predict(
     from tfod.detection.prediction import predict_media
     from tfod.files import refuse_to_replace
 
-    model = model or shipped_model()
+    model = find_model(model or shipped_model())
     sources = find_media(inputs)
     written = [path for path in (output, json_file, csv_file, voc, save_crops) if path is not None]
     for folder in (output, voc, save_crops):

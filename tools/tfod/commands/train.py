@@ -6,9 +6,10 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -181,6 +182,14 @@ def train(
     from tfod.training import Evaluation, Step, train
     from tfod.training.events import TOTAL_LOSS, WorkerLostError
 
+    given = {
+        "first steps": ("--first-input-size", first_input_size),
+        "batch size": ("--batch-size", batch_size),
+        "steps": ("--steps", steps) if steps else ("--epochs", epochs),
+        "optimizer": ("--learning-rate", learning_rate),
+        "class balance": ("--balance" if balance else "--no-balance", balance),
+        "losses": ("--losses", losses),
+    }
     dataset = load_dataset(data)
     run = None if overwrite or not RunFolder(output).is_run else RunFolder(output)
     postfix: dict[str, str] = {}
@@ -209,7 +218,7 @@ def train(
         try:
             with (
                 interruption.cleanup(),  # train saves a checkpoint
-                _configuration(pipeline, dataset, run, minutes, target, input_size) as start,
+                _configuration(pipeline, dataset, run, minutes, target, input_size, given) as start,
                 progress_bars() as progress,
             ):
                 options = Options(
@@ -298,11 +307,13 @@ def _configuration(
     minutes: float | None,
     target: str,
     input_size: int | None,
+    given: Mapping[str, tuple[str, object]] = MappingProxyType({}),
 ) -> Iterator[_Start]:
     """Yields the configuration that `--pipeline` names; for `auto`, the plan or that of the run.
 
     Args:
       run: the run to resume.
+      given: options and their values by the choice of the plan that they replace.
     """
     from tfod.model.pipeline import write_pipeline
     from tfod.model.templates import find_template
@@ -324,7 +335,13 @@ def _configuration(
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "pipeline.config"
             write_pipeline(plan.pipeline, config)
-            yield _Start(config, plan.template, plan.settings, plan_text(plan, data.folder.name))
+            options = {
+                what: option if isinstance(value, bool) else f"{option} {value}"
+                for what, (option, value) in given.items()
+                if value is not None
+            }
+            text = plan_text(plan, data.folder.name, options)
+            yield _Start(config, plan.template, plan.settings, text)
 
 
 def _initial_checkpoint(init: str, template: str, run: RunFolder | None) -> Path | None:

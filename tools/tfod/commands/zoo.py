@@ -11,12 +11,14 @@ from tfod.commands.tables import table
 
 @click.command()
 def zoo() -> None:
-    """List the models of the TensorFlow 2 model zoo, trained on COCO, to start training from.
+    """List the models of the TensorFlow 2 model zoo, trained on COCO.
 
-    `tfod train` downloads the model of its template. To start from another one, give its name.
+    `tfod train` downloads the model of its template to start from. To start from another one, or to
+    detect the 80 classes of COCO without training, give its name.
 
     \b
-    Example:
+    Examples:
+      tfod predict --model ssd_mobilenet_v2_320x320_coco17_tpu-8 street.jpg
       tfod train --init faster_rcnn_resnet101_v1_640x640_coco17_tpu-8 --data data/signs \\
         --pipeline my/pipeline.config --output runs/signs
     """

@@ -43,6 +43,14 @@ def read_label_map(path: Path) -> dict[int, str]:
     return dict(sorted(classes.items()))
 
 
+def label_lines(classes: Mapping[int, str]) -> list[str]:
+    """Returns the lines of a label file, in which line N is the class with the id N.
+
+    Ids that the label map skips are `???`, as in TensorFlow's label files for COCO.
+    """
+    return [classes.get(class_id, "???") for class_id in range(1, max(classes) + 1)]
+
+
 def read_names(path: Path) -> dict[str, int]:
     """Returns class ids by every name that records may contain: `display_name` and `name`.
 

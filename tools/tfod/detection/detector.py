@@ -163,7 +163,7 @@ def _pixels(image: ImageInput) -> np.ndarray:
     if isinstance(image, str | Path):
         return load_rgb(Path(image))
     if isinstance(image, np.ndarray) and image.ndim == 4 and len(image) == 1:
-        image = image[0]
+        return as_rgb(image[0])
     return as_rgb(image)
 
 

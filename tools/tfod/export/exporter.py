@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tfod.dataset.label_map import read_label_map
+from tfod.dataset.label_map import label_lines, read_label_map
 from tfod.dataset.records import read_records
 from tfod.detection.detector import detector_of
 from tfod.errors import UserError
@@ -154,7 +154,7 @@ def _export(
         progress("converting", 1 + len(files), models)
     write_pipeline(pipeline, folder.config)
     shutil.copyfile(source.label_map, folder.label_map)
-    names = "".join(f"{name}\n" for name in labels.values())
+    names = "".join(f"{name}\n" for name in label_lines(labels))
     folder.labels.write_text(names, encoding="utf-8")
     if best_threshold is not None:
         folder.detection.write_text(json.dumps({"threshold": best_threshold}) + "\n", "utf-8")

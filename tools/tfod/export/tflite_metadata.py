@@ -11,6 +11,7 @@ import json
 import zipfile
 from dataclasses import asdict
 
+from tfod.dataset.label_map import label_lines
 from tfod.detection.tflite_file import LABELS, TFOD_DATA, network_digest
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.upstream.mediapipe_metadata import import_metadata_modules, output_metadata
@@ -36,7 +37,7 @@ def pack_tflite(
     Args:
       network: output of TensorFlow's converter, with output names as in a SavedModel.
       input_spec: resize and normalization. The metadata has one scale and offset for all channels.
-      labels: label map, id to name, with ids from 1 without gaps.
+      labels: label map, id to name.
       threshold: recommended score threshold for display. MediaPipe Tasks ignores it; the app sets
         its own.
       one_thread: LiteRT must run the file with one thread, see `tflite_converter.SUPPRESSIONS`.
@@ -52,7 +53,7 @@ def pack_tflite(
     # Rounded, because the inverse of 1 / 127.5 in float32 is not exactly 127.5.
     mean, deviation = -input_spec.offset[0] / input_spec.scale[0], 1 / input_spec.scale[0]
     writer.add_image_input([round(mean, 3)], [round(deviation, 3)])
-    classes = metadata_writer.Labels().add(list(labels.values()), exported_filename=LABELS)
+    classes = metadata_writer.Labels().add(label_lines(labels), exported_filename=LABELS)
     writer.add_detection_output(classes)
     tensors = Interpreter(model_content=network).get_signature_runner().get_output_details()
     for output in output_metadata(writer):

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 import re
+import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from tfod.dataset.label_map import LABEL_MAP
 from tfod.download import cache_folder, download
 from tfod.errors import UserError
 from tfod.files import load_json, replacing_folder
@@ -22,12 +24,17 @@ from tfod.progress import Progress, silent
 
 SERVER = "http://download.tensorflow.org/models/object_detection/tf2"
 ARCHIVE_LIST = Path(__file__).with_name("zoo.csv")
+COCO_LABEL_MAP = Path(__file__).with_name("coco_label_map.pbtxt")
 RECORD = "archive.json"
 # The largest archive of the zoo, CenterNet with Hourglass-104, unpacks to less. The limits stop
 # archives that were made to fill the disk.
 MAX_UNPACKED_BYTES = 4 << 30
 MAX_MEMBERS = 10_000
 CHUNK = 1 << 20
+INIT_ALTERNATIVES = (
+    "; or give --init FOLDER/checkpoint/ckpt-0 of any checkpoint; or train from random weights "
+    "with --init scratch"
+)
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,29 @@ def _kind_and_size(name: str) -> tuple[str, int]:
     return (match[1], int(match[2])) if match else (name, 0)
 
 
-def fetch_checkpoint(archive: Archive, progress: Progress = silent) -> Path:
+def fetch_model(archive: Archive, progress: Progress = silent) -> Path:
+    """Returns an archive's model as a run folder, which is downloaded if the cache lacks it.
+
+    It has the checkpoint, its pipeline.config and COCO's classes. The SavedModel of the archive is
+    not used: it can contain operations that read and write files, and the zoo has no https.
+
+    Args:
+      progress: see `fetch_checkpoint`.
+
+    Raises:
+      UserError: see `fetch_checkpoint`.
+    """
+    prefix = fetch_checkpoint(archive, progress, alternatives="")
+    shutil.copyfile(COCO_LABEL_MAP, archive.folder / LABEL_MAP)
+    # TensorFlow's list of the checkpoints in a folder.
+    state = f'model_checkpoint_path: "{prefix.name}"\n'
+    (archive.folder / "checkpoint").write_text(state, encoding="utf-8")
+    return archive.folder
+
+
+def fetch_checkpoint(
+    archive: Archive, progress: Progress = silent, alternatives: str = INIT_ALTERNATIVES
+) -> Path:
     """Returns the checkpoint prefix of an archive, which is downloaded if the cache lacks it.
 
     The zoo publishes no hashes. The size and SHA-256 of the first download are saved in
@@ -123,6 +152,7 @@ def fetch_checkpoint(archive: Archive, progress: Progress = silent) -> Path:
 
     Args:
       progress: called as `progress(archive name, done, total)`, in bytes.
+      alternatives: to a download, for the error message.
 
     Raises:
       UserError: the archive cannot be downloaded, is damaged, has changed, or is not safe to
@@ -136,11 +166,8 @@ def fetch_checkpoint(archive: Archive, progress: Progress = silent) -> Path:
         digest = record["sha256"]
     if archive.file.is_file() and digest not in (None, _sha256(archive.file)):
         archive.file.unlink()
-    remedy = (
-        f"Download {archive.url} on a machine with a network and copy it to {archive.file}; or "
-        "give --init FOLDER/checkpoint/ckpt-0 of any checkpoint; or train from random weights "
-        "with --init scratch"
-    )
+    remedy = f"Download {archive.url} on a machine with a network and copy it to {archive.file}"
+    remedy += alternatives
     if digest is not None:
         remedy += f". If the zoo's file is known to have changed, remove {folder}"
     download(archive.url, archive.file, digest, progress, remedy)

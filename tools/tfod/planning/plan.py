@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tfod.dataset.manifest import Dataset
@@ -158,14 +160,18 @@ def _configure_training(
         initializer.factor, initializer.mode = 1.0, initializer.FAN_AVG
 
 
-def plan_text(plan: Plan, name: str) -> str:
+def plan_text(plan: Plan, name: str, given: Mapping[str, str] = MappingProxyType({})) -> str:
     """Returns `plan.md`.
 
     Args:
       name: of the data set.
+      given: options of the user that replace choices, by `Choice.what`, such as "--batch-size 8".
     """
     lines = [f"# Training plan for {printable(name)}", ""]
     for choice in plan.choices:
+        if option := given.get(choice.what):
+            lines += [f"- {choice.what}: {option}", "  - because the option is given"]
+            continue
         lines += [
             f"- {choice.what}: {printable(choice.value)}",
             f"  - because {printable(choice.because)}",
