@@ -44,7 +44,7 @@ def inspect(
 ) -> None:
     """Show the classes and sizes in a data set, and problems to fix before training.
 
-    One of them are images that nearly repeat an image of another split: --output shows them.
+    Among them are images that nearly repeat an image of another split: --output shows them.
 
     DATA is a folder that `tfod convert` wrote, or any folder with TFRecord files.
 

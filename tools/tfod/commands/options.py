@@ -21,7 +21,7 @@ OVERWRITE = click.option(
 MINUTES = click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    help="Train for at most this long.  [default: 60, without --pipeline and --steps]",
+    help="Train for at most this long.  [default: 60, without --pipeline, --steps and --epochs]",
 )
 TARGET = click.option(
     "--for",
