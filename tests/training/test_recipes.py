@@ -129,7 +129,9 @@ def eight_images(shared, tmp_path_factory):
     [
         ("ssd_mobilenet_v2_fpnlite_320x320", 192, 200, 1e-3),
         ("ssd_resnet50_v1_fpn_640x640", 160, 250, 5e-4),
+        ("ssd_resnet101_v1_fpn_640x640", 160, 250, 5e-4),
         ("faster_rcnn_resnet50_v1_640x640", 128, 400, 5e-4),
+        ("faster_rcnn_resnet50_fpn_640x640", 128, 400, 5e-4),
     ],
 )
 def test_detector_overfits_eight_images(

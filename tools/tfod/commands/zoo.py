@@ -17,10 +17,10 @@ def zoo() -> None:
     detect the 80 classes of COCO without training, give its name.
 
     \b
-    Examples:
-      tfod predict --model ssd_mobilenet_v2_320x320_coco17_tpu-8 street.jpg
+    Example:
       tfod train --init faster_rcnn_resnet101_v1_640x640_coco17_tpu-8 --data data/signs \\
         --pipeline my/pipeline.config --output runs/signs
+      tfod predict --model ssd_mobilenet_v2_320x320_coco17_tpu-8 street.jpg
     """
     from tfod.errors import UserError
     from tfod.model import zoo
