@@ -62,7 +62,7 @@ def compare(
     rows = comparison_table(results)
     for columns in (
         ["model", "kind", "input", "parameters", "MB", "steps", "minutes", "ms"],
-        ["model", "kind", "AP", "AP50", "identified", "missed", "false", "threshold"],
+        ["model", "kind", "AP", "AP50", "identified", "false", "threshold"],
     ):
         table(columns, list(formatted(rows, columns)))
     if output is not None:

@@ -103,6 +103,8 @@ def plot_curves(runs: Mapping[str, pd.DataFrame]) -> Figure:
         yscale="log",
         ylabel="loss (lines: training, dots: validation)",
     )
+    for set_formatter in (losses.yaxis.set_major_formatter, losses.yaxis.set_minor_formatter):
+        set_formatter("{x:g}")  # not 2 x 10^0
     precision.set(xlabel="epochs" if has_epochs else "steps", ylabel="AP on val", ylim=(0, 1))
     for axes in (losses, precision):
         axes.grid(alpha=0.3)
