@@ -40,7 +40,8 @@ def compare(
 
     dataset = load_dataset(data)
     dataset.split(split)  # fails on a missing split before the models load
-    candidates = find_candidates(map(find_model, models))
+    paths = [find_model(model) for model in models]
+    candidates = find_candidates(paths)
     with contextlib.ExitStack() as stack:
         if output is not None:
             # Loads Matplotlib.
@@ -52,14 +53,14 @@ def compare(
                     overwrite,
                     kind="a comparison",
                     is_kind=is_comparison,
-                    inputs=[data, *models],
+                    inputs=[data, *paths],
                 )
             )
         with progress_bars() as progress:
             results = compare_models(candidates, dataset, split, progress)
+        rows = comparison_table(results)
         if output is not None:
-            write_comparison(folder, results, dataset, split)
-    rows = comparison_table(results)
+            write_comparison(folder, results, rows, dataset, split)
     for columns in (
         ["model", "kind", "input", "parameters", "MB", "steps", "minutes", "ms"],
         ["model", "kind", "AP", "AP50", "identified", "false", "threshold"],

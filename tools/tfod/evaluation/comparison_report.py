@@ -15,7 +15,7 @@ from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_annotation
 from tfod.detection.drawing import draw_detections
 from tfod.evaluation.candidates import RUN, SAVED_MODEL, TFLITE
-from tfod.evaluation.comparison import Compared, comparison_table, formatted
+from tfod.evaluation.comparison import Compared, formatted
 from tfod.evaluation.image_results import draw_image_result, image_results
 from tfod.evaluation.metrics import COCO_NAMES
 from tfod.images import load_rgb
@@ -33,14 +33,16 @@ def is_comparison(folder: Path) -> bool:
     return (folder / TABLE).is_file() and (folder / PLOT).is_file()
 
 
-def write_comparison(folder: Path, models: Sequence[Compared], data: Dataset, split: str) -> None:
+def write_comparison(
+    folder: Path, models: Sequence[Compared], table: pd.DataFrame, data: Dataset, split: str
+) -> None:
     """Writes `comparison.csv`, `comparison.png` and `report.html`.
 
     Args:
       folder: an empty folder.
       models: from `comparison.compare` on this split.
+      table: their `comparison.comparison_table`.
     """
-    table = comparison_table(models)
     table.to_csv(folder / TABLE, index=False, float_format="%.6g")
     speed = plot_speed(table)
     (folder / PLOT).write_bytes(figures.png(speed))

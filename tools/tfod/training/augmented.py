@@ -59,7 +59,7 @@ def augmented_images(
       `VARIANTS` with it.
 
     Raises:
-      UserError: there is no train split, or a record is damaged.
+      UserError: the data set has no train split, or a record is damaged.
     """
     records = IndexedRecords([str(shard) for shard in data.split("train").shards])
     with_objects = [index for index, classes in enumerate(records.classes()) if classes]

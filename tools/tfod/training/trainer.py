@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import errno
 import logging
 import math
 import os
-import shutil
 import tempfile
 import time
 from collections import defaultdict
@@ -21,11 +19,10 @@ from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_outputs
 from tfod.errors import UserError
 from tfod.evaluation.metrics import Metrics, evaluate
-from tfod.files import locked, replacing_folder
+from tfod.files import locked
 from tfod.images import load_rgb
 from tfod.model import pipeline as pipelines
 from tfod.model.anchors import input_size
-from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
 from tfod.progress import Progress, silent
@@ -38,7 +35,8 @@ from tfod.training.learner import Learner
 from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
 from tfod.training.precision import resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
-from tfod.training.settings import RunSettings, write_settings
+from tfod.training.settings import RunSettings
+from tfod.training.start import extend_run, resolve_checkpoint, write_run_folder
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -116,7 +114,7 @@ def train(
     resume = checks.is_used(output) and not overwrite
     if not resume:
         checks.check_output(output, data, options)
-    options = _resolve_checkpoint(options, RunFolder(output) if resume else None)
+    options = resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
     checks.check_data(data, pipeline.train_config.batch_size, distribution.num_replicas_in_sync)
     checks.check_choices(pipeline, settings)
@@ -147,80 +145,20 @@ def train(
         )
         if is_chief:
             if not resume:
-                _write_run_folder(output, pipeline, settings, data.label_map, overwrite, plan)
+                write_run_folder(output, pipeline, settings, data.label_map, overwrite, plan)
                 locks.enter_context(locked(run.settings, output))
             folder = output
         else:  # saving a checkpoint needs all workers, but only the files of the first are kept
             folder = Path(locks.enter_context(tempfile.TemporaryDirectory()))
         training = _Run(folder, output, pipeline, settings, data, learner, started)
         if more_steps:
-            _extend(run, pipeline, learner, on_note)
+            extend_run(run, pipeline, learner, on_note)
         checkpoint = training.run(on_step, on_evaluation)
         if not is_chief:
             return run.checkpoint()
         if settings.detection_sizes and "val" in data.splits and not run.detection.is_file():
             choose_detection(run, data, progress)
         return checkpoint
-
-
-def _resolve_checkpoint(options: pipelines.Options, run: RunFolder | None) -> pipelines.Options:
-    """Returns the options with the prefix and the type of the initial checkpoint.
-
-    Args:
-      run: the run to resume, if any. Its initial checkpoint is not read and need not exist.
-
-    Raises:
-      UserError: the checkpoint is not valid.
-    """
-    if options.init is None:
-        return options
-    prefix, kind = options.init, options.init_type
-    if run is not None and run.is_run:
-        config = pipelines.read_pipeline(run.config).train_config
-        if config.fine_tune_checkpoint == str(prefix.resolve()):
-            kind = kind or config.fine_tune_checkpoint_type
-            return dataclasses.replace(options, init_type=kind)
-    prefix = find_checkpoint(prefix)
-    kind = kind or checkpoint_type(prefix)
-    return dataclasses.replace(options, init=prefix, init_type=kind)
-
-
-def _write_run_folder(
-    output: Path,
-    pipeline: TrainEvalPipelineConfig,
-    settings: RunSettings,
-    label_map: Path,
-    overwrite: bool,
-    plan: str | None,
-) -> None:
-    with replacing_folder(
-        output,
-        overwrite,
-        kind="a run folder",
-        is_kind=lambda folder: RunFolder(folder).is_run,
-    ) as partial_output:
-        run = RunFolder(partial_output)
-        pipelines.write_pipeline(pipeline, run.config)
-        write_settings(run, settings)
-        shutil.copyfile(label_map, run.label_map)
-        if plan is not None:
-            run.plan.write_text(plan, encoding="utf-8")
-
-
-def _extend(
-    run: RunFolder,
-    pipeline: TrainEvalPipelineConfig,
-    learner: Learner,
-    on_note: Callable[[str], None],
-) -> None:
-    """Gives an existing run the larger number of steps in the pipeline, and says what follows."""
-    if strategies.is_chief(learner.strategy):
-        pipelines.write_pipeline(pipeline, run.config)
-    on_note(
-        f"the run continues after step {learner.steps_done} as one of "
-        f"{pipeline.train_config.num_steps} steps: its learning rate is "
-        f"{float(learner.learning_rate()):.2g} now, and decays until the last step"
-    )
 
 
 class _Run:
