@@ -45,6 +45,15 @@ def test_help_answers_without_tensorflow():
     assert all(f"\n  {command} " in result.stdout for command in COMMANDS)
 
 
+@pytest.mark.parametrize("users_choice", [None, "false"])
+def test_gpu_memory_is_taken_as_needed_unless_the_user_decides(users_choice, monkeypatch):
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", users_choice or "")
+    if users_choice is None:
+        monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH")
+    tfod("train", "--help")
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == (users_choice or "true")
+
+
 def test_chart_in_the_help_lists_every_command_in_order():
     lines = tfod("--help").output.splitlines()
     chart = [line.split()[1] for line in lines if line.startswith("  tfod ")]

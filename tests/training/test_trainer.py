@@ -27,8 +27,10 @@ from tfod.dataset.records import read_records
 from tfod.detection.detector import Detector
 from tfod.errors import UserError
 from tfod.evaluation.metrics import evaluate
+from tfod.images import load_rgb
 from tfod.model import zoo
 from tfod.model.checkpoint import build_variables, checkpoint_type, restore_fine_tune_checkpoint
+from tfod.model.detection_function import detection_function
 from tfod.model.pipeline import (
     Options,
     learning_rate_schedule,
@@ -352,6 +354,22 @@ def test_evaluation_during_training_equals_that_of_the_best_checkpoint(run, data
     best = max((row for row in rows(run) if row["AP"]), key=lambda row: float(row["AP"]))
     assert float(best["AP"]) == pytest.approx(stored["AP"], abs=1e-6)
     assert (run / f"best/ckpt-{best['step']}.index").is_file()
+
+
+def test_detector_of_a_run_is_traced_once_for_all_threads(run, data, monkeypatch):
+    traced = []
+
+    def keep(model):
+        traced.append(detection_function(model))
+        return traced[-1]
+
+    monkeypatch.setattr("tfod.model.detection_function.detection_function", keep)
+    detector = Detector.load(run)
+    (function,) = traced
+    assert function.experimental_get_tracing_count() == 1
+    pixels = [load_rgb(record.image.data) for record in read_records(data.splits["val"].shards)]
+    assert len(list(detector.predict_all(pixels))) == len(pixels)
+    assert function.experimental_get_tracing_count() == 1
 
 
 def test_tensorboard_contains_validation_images_and_ap(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Any
 
@@ -78,6 +79,8 @@ def main() -> None:
     from tfod.quiet import quiet
 
     quiet()
+    # Otherwise the first operation takes all memory of the GPU, and no other process can use it.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 for _command in (

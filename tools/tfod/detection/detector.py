@@ -192,7 +192,10 @@ def _load_run(run: RunFolder, input_size: int | None) -> Callable:
     pipeline = read_pipeline(run.config)
     if input_size is not None:
         set_input_size(pipeline, input_size)
-    return detection_function(restore_for_inference(run.path, pipeline))
+    detect = detection_function(restore_for_inference(run.path, pipeline))
+    # `predict_all` calls it in one thread per core. Each would trace it, if it were not traced yet.
+    detect.get_concrete_function()
+    return detect
 
 
 def _decode(data: bytes) -> np.ndarray:
