@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -28,6 +29,20 @@ def test_finds_signs_in_drawn_streets(name, data):
     annotations, detections = zip(*predict_records(detector, shards), strict=True)
     metrics, _ = evaluate(annotations, detections, detector.labels.values())
     assert metrics.coco["AP50"] > 0.4  # it was trained on photos only
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_raw_outputs_are_zero_after_the_last_detection(name, sample_voc):
+    detector = Detector.load(FOLDER / name)
+    spare = 0
+    for image in sorted((sample_voc / "images").iterdir()):
+        outputs = detector.predict(image, raw=True)
+        count = int(outputs["num_detections"])
+        spare += len(outputs["detection_scores"]) - count
+        assert np.isfinite(outputs["detection_boxes"]).all()
+        assert not outputs["detection_scores"][count:].any()
+        assert not outputs["detection_boxes"][count:].any()
+    assert spare
 
 
 def test_predict_uses_it_without_model(sample_voc):
