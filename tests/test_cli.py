@@ -47,7 +47,7 @@ def test_help_answers_without_tensorflow():
 
 @pytest.mark.parametrize("users_choice", [None, "false"])
 def test_gpu_memory_is_taken_as_needed_unless_the_user_decides(users_choice, monkeypatch):
-    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", users_choice or "")
+    monkeypatch.setenv("TF_FORCE_GPU_ALLOW_GROWTH", users_choice or "")  # restored at the end
     if users_choice is None:
         monkeypatch.delenv("TF_FORCE_GPU_ALLOW_GROWTH")
     tfod("train", "--help")
