@@ -1,14 +1,16 @@
-"""`tfod predict`: detects objects in images and videos."""
+"""`tfod predict`: detects objects in images, videos and cameras."""
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from tfod import interruption
 from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, find_model, shipped_model
 from tfod.commands.tables import say
 from tfod.errors import BadFilesError, UserError
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
 @click.option("--voc", type=PATH, help="Folder for PASCAL VOC XML files, to correct in LabelImg.")
 @click.option("--save-crops", type=PATH, help="Folder for a cropped image of each object.")
 @OVERWRITE
-@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="IMAGE|DIR|VIDEO...")
+@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="IMAGE|DIR|VIDEO|CAMERA...")
 def predict(
     model: Path | None,
     threshold: float | None,
@@ -59,6 +61,8 @@ def predict(
     inputs: tuple[Path, ...],
 ) -> None:
     """Detect objects in images and videos, and print them. --output also draws them.
+
+    0 is the first camera, 1 the second. Ctrl-C ends it, and completes the outputs.
 
     \b
     Example:
@@ -94,14 +98,16 @@ def predict(
         detector = Detector.load(model)
         loaded = time.perf_counter()
         predictions = predict_media(detector, sources, threshold, tiles, faults.append)
-        total = sum(source.frames for source in sources)
+        has_camera = any(source.camera is not None for source in sources)
+        total = None if has_camera else sum(source.frames for source in sources)
         progress = stack.enter_context(progress_bars())
         count = 0
-        for prediction in tracked(predictions, progress, "images", total):
-            for write in writers:
-                write(prediction)
-            say(_line(prediction))
-            count += 1
+        with _ended_by_ctrl_c() if has_camera else contextlib.nullcontext():
+            for prediction in tracked(predictions, progress, "images", total):
+                for write in writers:
+                    write(prediction)
+                say(_line(prediction))
+                count += 1
         seconds = time.perf_counter() - loaded
     if count:
         click.echo(
@@ -113,6 +119,13 @@ def predict(
         say(f"written: {path}")
     if faults:
         raise BadFilesError("images", faults, "Fix them; all other images were processed")
+
+
+@contextlib.contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends this block like the end of a video."""
+    with interruption.cleanup(), contextlib.suppress(KeyboardInterrupt):
+        yield
 
 
 def _line(prediction: Prediction) -> str:

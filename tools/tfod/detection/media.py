@@ -1,7 +1,8 @@
-"""Finds the images and videos to run a detector on."""
+"""Finds the images, videos and cameras to run a detector on."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,28 +13,35 @@ from tfod.videos import SUFFIXES, check_video
 
 @dataclass(frozen=True)
 class MediaFile:
-    """An image or video file.
+    """An image or video file, or a camera.
 
     Attributes:
-      path: the file.
-      frames: 1 for an image; for a video the number of frames in its header.
+      path: the file; `camera_N` for camera N.
+      frames: 1 for an image; for a video the number of frames in its header; 0 for a camera.
       is_video: True for a video.
+      camera: the number of a camera; None for a file.
     """
 
     path: Path
     frames: int
     is_video: bool
+    camera: int | None = None
 
 
 def find_media(inputs: Sequence[Path]) -> list[MediaFile]:
-    """Returns the images and videos among files and folders. Folders are searched for images only.
+    """Returns the images and videos among files and folders, and cameras.
+
+    Folders are searched for images only. A number that is not the name of a file is a camera.
 
     Raises:
       UserError: an input does not exist, a folder contains no images, or a video cannot be read.
     """
     media = []
     for path in inputs:
-        if path.suffix.lower() in SUFFIXES:
+        if re.fullmatch(r"[0-9]{1,3}", str(path)) and not path.exists():
+            number = int(str(path))
+            media.append(MediaFile(Path(f"camera_{number}"), 0, False, number))
+        elif path.suffix.lower() in SUFFIXES:
             media.append(MediaFile(path, check_video(path).frames, True))
         else:
             media += [MediaFile(image, 1, False) for image in find_images([path])]

@@ -11,17 +11,21 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
 from PIL import Image
 
 from tfod.annotation import Box
 from tfod.annotation.voc_writer import write_voc
+from tfod.cameras import FRAMES_PER_SECOND
 from tfod.detection.coco_results import result_entries
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.detection.prediction import Prediction
 from tfod.files import UniqueNames, replacing_file, replacing_folder
+
+if TYPE_CHECKING:
+    import supervision as sv
 
 CONTACT_SHEET = "contact_sheet.jpg"
 MAX_SHEET_IMAGES = 24
@@ -39,6 +43,7 @@ def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
     names = UniqueNames({CONTACT_SHEET})
     with _folder(folder, overwrite, "--output") as partial, ExitStack() as videos:
         sinks: dict[Path, sv.VideoSink] = {}
+        frames: dict[Path, int] = {}  # the last one of each video
 
         def write(prediction: Prediction) -> None:
             drawn = draw_detections(prediction.pixels, prediction.detections)
@@ -50,9 +55,13 @@ def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
                 if prediction.path not in sinks:
                     videos.close()  # videos come one after another
                     target = partial / names.add(prediction.path, ".mp4")
-                    info = sv.VideoInfo.from_video_path(str(prediction.path))
+                    info = _video_info(prediction)
                     sinks[prediction.path] = videos.enter_context(sv.VideoSink(str(target), info))
-                sinks[prediction.path].write_frame(np.ascontiguousarray(drawn[..., ::-1]))
+                    frames[prediction.path] = prediction.frame - 1
+                # The numbers of a camera's images have gaps. Repeated images keep the time.
+                for _ in range(prediction.frame - frames[prediction.path]):
+                    sinks[prediction.path].write_frame(np.ascontiguousarray(drawn[..., ::-1]))
+                frames[prediction.path] = prediction.frame
             if len(sheet) < MAX_SHEET_IMAGES and not prediction.frame:
                 sheet.append(drawn)
 
@@ -60,6 +69,15 @@ def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
         videos.close()
         if sheet:
             contact_sheet(sheet).save(partial / CONTACT_SHEET, quality=90)
+
+
+def _video_info(prediction: Prediction) -> sv.VideoInfo:
+    """Returns size and frame rate of the video to write."""
+    import supervision as sv
+
+    if prediction.from_camera:
+        return sv.VideoInfo(*prediction.size, fps=FRAMES_PER_SECOND)
+    return sv.VideoInfo.from_video_path(str(prediction.path))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Runs a detector on files, folders and videos, one image after another."""
+"""Runs a detector on files, folders, videos and cameras, one image after another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from tfod.annotation import Annotation
 from tfod.boxes import pixel_xyxy_to_normalized_yxyx
+from tfod.cameras import read_camera
 from tfod.dataset.records import Record, read_records
 from tfod.detection.detections import Detections, detections_from_outputs
 from tfod.detection.detector import Detector
@@ -28,16 +29,19 @@ class Prediction:
     """One image and its detections.
 
     Attributes:
-      path: the file.
-      frame: frame number in a video, from 0; None for an image.
+      path: the file; `camera_N` for camera N.
+      frame: frame number in a video, from 0, or of a camera, see `cameras.read_camera`; None for an
+        image.
       pixels: uint8 `[H, W, 3]` RGB, upright.
       detections: those above the threshold.
+      from_camera: the image is of a camera.
     """
 
     path: Path
     frame: int | None
     pixels: np.ndarray
     detections: Detections
+    from_camera: bool = False
 
     @property
     def size(self) -> tuple[int, int]:
@@ -52,7 +56,7 @@ def predict_media(
     tiles: int | None = None,
     on_fault: Callable[[UserError], None] | None = None,
 ) -> Iterator[Prediction]:
-    """Detects objects in images and videos. Only a few images are in memory at once.
+    """Detects objects in images, videos and cameras. Only a few images are in memory at once.
 
     Args:
       threshold: minimum score to report, in [0, 1]; None for that of the detector, or
@@ -63,20 +67,22 @@ def predict_media(
         and of a damaged video; None to raise the error.
 
     Raises:
-      UserError: an image cannot be decoded or a video is damaged, and there is no `on_fault`.
+      UserError: a camera cannot be opened or stops; or an image cannot be decoded or a video is
+        damaged, and there is no `on_fault`.
     """
     if threshold is None:
         threshold = DEFAULT_THRESHOLD if detector.threshold is None else detector.threshold
     detector = detector.for_threads()
     detect = detector.predict if tiles is None else _tiled(detector, tiles)
 
-    def predict(item: tuple[Path, int | None, np.ndarray | None]) -> Prediction | UserError:
-        path, frame, pixels = item
+    def predict(item: tuple[MediaFile, int | None, np.ndarray | None]) -> Prediction | UserError:
+        source, frame, pixels = item
         try:
-            pixels = load_rgb(path) if pixels is None else pixels
+            pixels = load_rgb(source.path) if pixels is None else pixels
         except UserError as error:
             return error
-        return Prediction(path, frame, pixels, detect(pixels).above(threshold))
+        detections = detect(pixels).above(threshold)
+        return Prediction(source.path, frame, pixels, detections, source.camera is not None)
 
     for result in threaded_map(predict, _items(sources, on_fault)):
         if isinstance(result, Prediction):
@@ -101,14 +107,18 @@ def predict_records(
 
 def _items(
     sources: Iterable[MediaFile], on_fault: Callable[[UserError], None] | None
-) -> Iterator[tuple[Path, int | None, np.ndarray | None]]:
-    """Yields path, frame number and pixels; None for what an image file does not have yet."""
+) -> Iterator[tuple[MediaFile, int | None, np.ndarray | None]]:
+    """Yields source, frame number and pixels; None for what an image file does not have yet."""
     for source in sources:
-        if not source.is_video:
-            yield source.path, None, None
+        if source.camera is not None:
+            frames = read_camera(source.camera)
+        elif source.is_video:
+            frames = read_frames(source.path, on_fault)
+        else:
+            yield source, None, None
             continue
-        for frame in read_frames(source.path, on_fault):
-            yield source.path, frame.number, frame.rgb()
+        for frame in frames:
+            yield source, frame.number, frame.rgb()
 
 
 def _tiled(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:

@@ -1,0 +1,89 @@
+"""Reads a camera in real time: whoever is slower than the camera gets its newest image only."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from queue import Empty, Queue
+from typing import TYPE_CHECKING
+
+from tfod.errors import UserError
+from tfod.videos import Frame
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+
+FRAMES_PER_SECOND = 30  # of the numbers of frames, whatever the camera sends
+# FFmpeg's device format, and its name of camera N, by `sys.platform`.
+DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
+
+
+def read_camera(number: int) -> Iterator[Frame]:
+    """Yields the newest image of a camera, without an end.
+
+    Images that arrive while the caller is busy are dropped, so that the images never get old.
+
+    Args:
+      number: of the camera, from 0.
+
+    Yields:
+      Frames whose `number` is their time in units of 1 / `FRAMES_PER_SECOND`: it has gaps.
+
+    Raises:
+      UserError: the camera cannot be opened, or stops.
+    """
+    from av.video.reformatter import VideoReformatter
+
+    reformatter = VideoReformatter()
+    newest: Queue[tuple[float, av.VideoFrame] | None] = Queue(maxsize=1)
+    closed = threading.Event()
+
+    def receive(container: InputContainer) -> None:
+        with suppress(OSError):  # as FFmpeg's errors are
+            for frame in container.decode(video=0):
+                if closed.is_set():
+                    return
+                _replace(newest, (time.monotonic(), frame))
+        _replace(newest, None)
+
+    with _opened(number) as container:
+        receiver = threading.Thread(target=receive, args=[container], daemon=True)
+        receiver.start()
+        try:
+            start = None
+            while (item := newest.get()) is not None:
+                arrived, decoded = item
+                start = arrived if start is None else start
+                seconds = arrived - start
+                yield Frame(round(seconds * FRAMES_PER_SECOND), seconds, decoded, reformatter)
+        finally:
+            closed.set()
+            receiver.join()  # before the container is closed
+    raise UserError(f"camera {number}", "sends no more images", "Connect it again")
+
+
+@contextmanager
+def _opened(number: int) -> Iterator[InputContainer]:
+    import av
+
+    if sys.platform not in DEVICES:
+        raise UserError(f"camera {number}", "cannot be read on this system", "Use Linux or macOS")
+    kind, name = DEVICES[sys.platform]
+    try:
+        container = av.open(name.format(number), format=kind)
+    except (av.FFmpegError, ValueError) as error:
+        remedy = "Connect it, close other programs that use it, or give another number"
+        raise UserError(f"camera {number}", "cannot be opened", remedy) from error
+    with container:
+        yield container
+
+
+def _replace(newest: Queue, item: tuple[float, av.VideoFrame] | None) -> None:
+    """Puts an item into a queue of length 1, instead of the one in it."""
+    with suppress(Empty):
+        newest.get_nowait()
+    newest.put(item)
