@@ -17,6 +17,7 @@ from tfod.commands.evaluate import evaluate
 from tfod.commands.export import export
 from tfod.commands.frames import frames
 from tfod.commands.inspect import inspect
+from tfod.commands.label import label
 from tfod.commands.live import live
 from tfod.commands.plan import plan
 from tfod.commands.predict import predict
@@ -64,6 +65,7 @@ def main() -> None:
     \b
     tfod sample    a synthetic data set          ->  images and annotations
     tfod frames    videos                        ->  images to annotate
+    tfod label     images                        ->  annotations
     tfod convert   images and annotations        ->  data/NAME
     tfod adopt     TFRecord files of others      ->  data/NAME
     tfod inspect   data/NAME                     ->  statistics, and what to fix
@@ -84,7 +86,7 @@ def main() -> None:
 
 
 for _command in (
-    *(sample, frames, convert, adopt, inspect, zoo, plan, train),
+    *(sample, frames, label, convert, adopt, inspect, zoo, plan, train),
     *(evaluate, compare, export, predict, live),
 ):
     main.add_command(_command)

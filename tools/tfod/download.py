@@ -27,6 +27,31 @@ def cache_folder() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "tfod"
 
 
+def download_npm_package(name: str, version: str, digest: str, progress: Progress = silent) -> Path:
+    """Downloads a package from npm into the cache once, and verifies its hash.
+
+    Args:
+      name: such as `@mediapipe/tasks-vision`.
+      digest: the SHA-512 that npm lists for it, in hexadecimal.
+      progress: called with the name of the file and bytes.
+
+    Returns:
+      The archive, in the cache folder.
+
+    Raises:
+      UserError: the download fails, or the hash differs.
+    """
+    short = name.rpartition("/")[2]
+    url = f"https://registry.npmjs.org/{name}/-/{short}-{version}.tgz"
+    file_name = name.removeprefix("@").replace("/", "-")
+    target = cache_folder() / f"{file_name}-{version}.tgz"
+    remedy = (
+        f"Run `npm pack {name}@{version}` on a machine with network access, and copy the file to "
+        f"{target}"
+    )
+    return download(url, target, digest, progress, remedy)
+
+
 def download(
     url: str,
     target: Path,

@@ -131,7 +131,7 @@ def check_annotation(
             fixes.append("name differs")
         if exif is None and _is_orientation_unclear(raw.size, header):
             fixes.append("orientation unclear")
-        size, rotate = _annotated_size(raw.size, header, exif)
+        size, rotate = annotated_size(raw.size, header, exif)
         if raw.size and raw.size != size:
             report(
                 "size differs",
@@ -249,10 +249,15 @@ def _other_image_fits(raw: RawAnnotation, folder: ImageFolder, source_id: str) -
     return False
 
 
-def _annotated_size(
+def annotated_size(
     size_in_file: tuple[float, float] | None, header: images.Header, exif: Exif | None
 ) -> tuple[tuple[int, int], bool]:
-    """Returns (width, height) of the annotated image, and whether the pixels must be rotated."""
+    """Returns (width, height) of the annotated image, and whether the pixels must be rotated.
+
+    Args:
+      size_in_file: (width, height) in the annotation file; None if it is not written.
+      exif: see `check_annotation`.
+    """
     if _is_orientation_unclear(size_in_file, header):
         drawn_on_stored = exif == "ignore"
     else:

@@ -154,7 +154,7 @@ def _read_object(element: etree._Element, label: str, report: Report) -> RawBox 
 
     def flag(tag: str) -> bool:
         text = texts.get(tag, "")
-        value = _parse_flag(text)
+        value = parse_flag(text)
         if value is None:
             report("bad value", f"<{tag}> of {title} is {quoted(text)}", "Write 0 or 1")
         return bool(value)
@@ -192,7 +192,7 @@ def _read_object(element: etree._Element, label: str, report: Report) -> RawBox 
     return RawBox(label, box)
 
 
-def _parse_flag(text: str) -> bool | None:
+def parse_flag(text: str) -> bool | None:
     """Parses 0, 1, true, false, or the fraction that is cut off; no text means False."""
     if text.lower() in ("", "0", "false", "no", "unspecified"):
         return False

@@ -14,14 +14,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from tfod.detection.tflite_file import read_tflite
-from tfod.download import cache_folder, download
+from tfod.download import download_npm_package
 from tfod.errors import UserError
 from tfod.progress import Progress, silent
 
 PAGE = Path(__file__).with_name("page")
-VERSION = "1.1.0"
 # MediaPipe Tasks for browsers, from npm, and the SHA-512 that npm lists for it.
-PACKAGE = f"https://registry.npmjs.org/@mediapipe/tasks-vision/-/tasks-vision-{VERSION}.tgz"
+PACKAGE, VERSION = "@mediapipe/tasks-vision", "1.1.0"
 DIGEST = (
     "649aa1d3030a388368adf49f7ef0c0c73c8ed7ffdcf85886dc893339d3439cba"
     "af041dc36cc7e3d1b07fb72b3648d7fd4bdd78b20a086c8a45e074ce8b7dfa72"
@@ -31,23 +30,12 @@ SITE = "site.json"
 
 
 def fetch_mediapipe(progress: Progress = silent) -> Path:
-    """Downloads MediaPipe Tasks for browsers (11 MB) once, and verifies its hash.
-
-    Args:
-      progress: called with the name of the file; counts bytes.
-
-    Returns:
-      The npm archive, in the cache folder.
+    """Returns the npm archive of MediaPipe Tasks for browsers (11 MB), downloaded once.
 
     Raises:
-      UserError: the download fails, or the hash differs.
+      UserError: see `download_npm_package`.
     """
-    target = cache_folder() / f"mediapipe-tasks-vision-{VERSION}.tgz"
-    remedy = (
-        f"Run `npm pack @mediapipe/tasks-vision@{VERSION}` on a machine with network access, "
-        f"and copy the file to {target}"
-    )
-    return download(PACKAGE, target, DIGEST, progress, remedy)
+    return download_npm_package(PACKAGE, VERSION, DIGEST, progress)
 
 
 def is_site(folder: Path) -> bool:

@@ -1,0 +1,276 @@
+"""Tests the page of `tfod label` in headless Chromium: mouse, keys and touch, to the pixel."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from browser import CHROMIUM, Page, browser
+from helpers.voc_files import voc_object, write_image, write_xml
+from tfod.annotation import Box
+from tfod.annotation.voc import read_xml
+from tfod.detection.detector import Detector
+
+pytestmark = [
+    pytest.mark.long,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium"),
+]
+
+
+class Label:
+    """The page, operated as a person does. Points are in pixels of the image."""
+
+    def __init__(self, page: Page, url: str, image: int = 0) -> None:
+        self.page = page
+        page.send("Page.navigate", url=f"{url}/#{image}")
+        self.wait_for_image(image)
+
+    def wait_for_image(self, number: int) -> None:
+        self.page.wait_for(
+            f"location.hash === '#{number}' && "
+            "document.getElementById('stage').getAttribute('aria-busy') === 'false'"
+        )
+
+    def at(self, x: float, y: float) -> dict[str, float]:
+        left, top, scale = self.page.value(
+            "(() => { const image = document.getElementById('image');"
+            "const box = image.getBoundingClientRect();"
+            "return [box.left, box.top, box.width / image.naturalWidth]; })()"
+        )
+        return {"x": left + x * scale, "y": top + y * scale}
+
+    def mouse(self, kind: str, x: float, y: float) -> None:
+        options = {"button": "left", "clickCount": 1, "buttons": int(kind != "mouseReleased")}
+        self.page.send("Input.dispatchMouseEvent", type=kind, **self.at(x, y), **options)
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        self.mouse("mousePressed", *start)
+        for part in (0.3, 0.7, 1.0):
+            x, y = (a + part * (b - a) for a, b in zip(start, end, strict=True))
+            self.mouse("mouseMoved", x, y)
+        self.mouse("mouseReleased", *end)
+
+    def click(self, x: float, y: float) -> None:
+        self.mouse("mousePressed", x, y)
+        self.mouse("mouseReleased", x, y)
+
+    def touch_drag(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        send = self.page.send
+        send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[self.at(*start)])
+        for part in (0.5, 1.0):
+            point = self.at(*(a + part * (b - a) for a, b in zip(start, end, strict=True)))
+            send("Input.dispatchTouchEvent", type="touchMove", touchPoints=[point])
+        send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def key(self, key: str, modifiers: int = 0) -> None:
+        text = {"text": key} if len(key) == 1 and not modifiers else {}
+        for kind in ("keyDown", "keyUp"):
+            self.page.send(
+                "Input.dispatchKeyEvent", type=kind, key=key, modifiers=modifiers, **text
+            )
+            text = {}
+
+    def type(self, text: str) -> None:
+        self.page.send("Input.insertText", text=text)
+        enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13}
+        self.page.send("Input.dispatchKeyEvent", type="keyDown", text="\r", **enter)
+        self.page.send("Input.dispatchKeyEvent", type="keyUp", **enter)
+
+    def draw(self, start: tuple[float, float], end: tuple[float, float]) -> None:
+        self.key("w")
+        self.drag(start, end)
+
+    def wait_for_status(self, text: str) -> None:
+        self.page.wait_for(f"document.getElementById('status').textContent.includes({text!r})")
+
+    def wait_for_objects(self, count: int) -> None:
+        self.page.wait_for(f"document.querySelectorAll('#objects li').length === {count}")
+
+
+@pytest.fixture
+def opened(serve):
+    @contextmanager
+    def opened(folder: Path, detector=None, image: int = 0):
+        with serve(folder, detector) as url, browser("--window-size=1400,900") as page:
+            yield Label(page, url, image)
+
+    return opened
+
+
+def wait_for_boxes(label: Label, xml: Path, expected: list[Box]) -> None:
+    """Waits until the file has the boxes, each edge to one pixel."""
+
+    def found() -> list[Box]:
+        return [item.box for item in read_xml(xml).objects] if xml.exists() else []
+
+    def is_equal(box: Box, other: Box) -> bool:
+        near = np.allclose(box.corners, other.corners, atol=1)
+        return near and (box.name, box.difficult) == (other.name, other.difficult)
+
+    for _ in range(100):
+        boxes = found()
+        if len(boxes) == len(expected) and all(map(is_equal, boxes, expected)):
+            return
+        label.page.value("new Promise((done) => setTimeout(done, 100))")
+    raise AssertionError((found(), label.page.value("document.body.innerText")))
+
+
+def test_a_box_is_drawn_moved_renamed_deleted_and_restored(opened, photos):
+    xml = photos / "b.xml"
+    with opened(photos, image=1) as label:
+        label.draw((50, 60), (150, 200))
+        label.page.wait_for("document.activeElement.id === 'class'")
+        label.type("traffic light")
+        drawn = Box("traffic light", 50, 60, 150, 200)
+        wait_for_boxes(label, xml, [drawn])
+        label.click(100, 130)
+        label.drag((100, 130), (140, 150))
+        moved = Box("traffic light", 90, 80, 190, 220)
+        wait_for_boxes(label, xml, [moved])
+        label.key("1")  # of the classes stop, dog, traffic light
+        renamed = Box("stop", 90, 80, 190, 220)
+        wait_for_boxes(label, xml, [renamed])
+        label.page.value("document.querySelector('#objects input').click()")
+        wait_for_boxes(label, xml, [Box("stop", 90, 80, 190, 220, difficult=True)])
+        label.key("Delete")
+        wait_for_boxes(label, xml, [])
+        label.wait_for_status("Saved")
+        for expected in (Box("stop", 90, 80, 190, 220, difficult=True), renamed, moved, drawn):
+            label.key("z", modifiers=2)
+            wait_for_boxes(label, xml, [expected])
+        label.key("z", modifiers=2)
+        label.wait_for_objects(0)
+        assert not xml.exists()
+
+
+def test_an_edge_is_dragged_and_the_rest_of_the_file_stays(opened, photos):
+    before = (photos / "a.xml").read_text()
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        label.click(60, 70)
+        label.page.wait_for("!!document.querySelector('.a9s-corner-handle-bottomright')")
+        label.drag((110, 120), (150, 160))
+        moved = Box("stop", 10, 20, 150, 160), Box("dog", 200, 30, 240, 80)
+        wait_for_boxes(label, photos / "a.xml", list(moved))
+        label.wait_for_status("Saved")
+    after = (photos / "a.xml").read_text()
+    assert len(after.splitlines()) == len(before.splitlines())
+    changed = [line for line in after.splitlines() if line not in before.splitlines()]
+    assert len(changed) == 1  # the edges of one object are on one line
+
+
+def test_touch_draws_a_box(opened, photos):
+    with opened(photos, image=1) as label:
+        label.page.send("Emulation.setTouchEmulationEnabled", enabled=True)
+        label.key("2")
+        label.key("w")
+        label.touch_drag((40, 50), (200, 250))
+        wait_for_boxes(label, photos / "b.xml", [Box("dog", 40, 50, 200, 250)])
+
+
+def test_boxes_of_the_previous_image_are_copied(opened, photos):
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        label.key("d")
+        label.wait_for_image(1)
+        label.key("c")
+        expected = [Box("stop", 10, 20, 110, 120), Box("dog", 200, 30, 240, 80)]
+        wait_for_boxes(label, photos / "b.xml", expected)
+        label.key("d")
+        label.wait_for_image(2)
+        label.key("n")
+        wait_for_boxes(label, photos / "sub" / "c.xml", [])
+        label.wait_for_status("Saved")
+        assert label.page.value("document.getElementById('progress').textContent") == (
+            "3 of 3 labeled"
+        )
+        label.key("a")
+        label.wait_for_image(1)
+        label.wait_for_objects(2)
+
+
+def test_zoomed_boxes_are_exact(opened, tmp_path):
+    write_image(tmp_path / "large.jpg", size=(6000, 4000))
+    with opened(tmp_path) as label:
+        for _ in range(6):
+            label.key("+")
+        label.page.value("document.getElementById('stage').scrollTo(3000, 2000)")
+        x, y = label.page.value(
+            "(() => { const image = document.getElementById('image');"
+            "const box = image.getBoundingClientRect();"
+            "const scale = box.width / image.naturalWidth;"
+            "const stage = document.getElementById('stage').getBoundingClientRect();"
+            "return [(stage.left - box.left) / scale, (stage.top - box.top) / scale]; })()"
+        )
+        assert x > 100 and y > 100
+        label.draw((x + 40, y + 30), (x + 140, y + 90))
+        label.page.wait_for("document.activeElement.id === 'class'")
+        label.type("far")
+        expected = Box("far", x + 40, y + 30, x + 140, y + 90)
+        wait_for_boxes(label, tmp_path / "large.xml", [expected])
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_rotated_photo_is_shown_upright(opened, tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    write_image(tmp_path / "photo.jpg", size=(400, 300), exif=exif)
+    size = (300, 400) if orientation >= 5 else (400, 300)
+    with opened(tmp_path) as label:
+        assert label.page.value(
+            "(({naturalWidth, naturalHeight}) => [naturalWidth, naturalHeight])"
+            "(document.getElementById('image'))"
+        ) == list(size)
+        label.draw((20, 30), (size[0] - 10, size[1] - 5))
+        label.page.wait_for("document.activeElement.id === 'class'")
+        label.type("all")
+        expected = Box("all", 20, 30, size[0] - 10, size[1] - 5)
+        wait_for_boxes(label, tmp_path / "photo.xml", [expected])
+
+
+def test_suggestions_are_accepted(opened, photos):
+    outputs = {
+        "detection_boxes": np.array([[[0.1, 0.2, 0.5, 0.4], [0.6, 0.6, 0.9, 0.9]]], np.float32),
+        "detection_scores": np.array([[0.9, 0.3]], np.float32),
+        "detection_classes": np.array([[1, 2]], np.float32),
+        "num_detections": np.array([2], np.float32),
+    }
+    detector = Detector({1: "dog", 2: "cat"}, lambda pixels: outputs, threshold=0.5)
+    with opened(photos, detector, image=1) as label:
+        label.wait_for_objects(1)  # the other one is below the threshold
+        assert not (photos / "b.xml").exists()
+        label.page.value(
+            "(() => { const slider = document.getElementById('threshold'); slider.value = 20;"
+            "slider.dispatchEvent(new Event('input')); })()"
+        )
+        label.wait_for_objects(2)
+        label.key("Enter")
+        expected = [Box("dog", 80, 30, 160, 150), Box("cat", 240, 180, 360, 270)]
+        wait_for_boxes(label, photos / "b.xml", expected)
+
+
+def test_a_change_by_another_program_is_shown(opened, photos):
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        write_xml(photos / "a.xml", voc_object("other", (1, 2, 30, 40)), size=(400, 300))
+        label.click(60, 70)
+        label.key("Delete")
+        label.wait_for_status("was changed by another program")
+        assert [item.box.name for item in read_xml(photos / "a.xml").objects] == ["other"]
+
+
+def test_ten_thousand_images_are_listed(opened, tmp_path):
+    write_image(tmp_path / "0.png")
+    for number in range(1, 10_000):
+        (tmp_path / f"{number:05}.png").hardlink_to(tmp_path / "0.png")
+    with opened(tmp_path) as label:
+        assert label.page.value("document.getElementById('progress').textContent") == (
+            "0 of 10000 labeled"
+        )
+        assert label.page.value("document.querySelectorAll('.row').length") < 50
+        label.page.value("document.getElementById('rows').scrollTo(0, 1e9)")
+        label.page.wait_for("!!document.querySelector('.row[data-number=\"9999\"]')")

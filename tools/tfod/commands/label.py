@@ -1,0 +1,57 @@
+"""`tfod label`: draws boxes on images, in a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tfod import interruption
+from tfod.commands.options import PATH, find_model
+from tfod.commands.tables import say
+
+
+@click.command()
+@click.argument("images", type=PATH)
+@click.option(
+    "--annotations", type=PATH, help="Folder of the XML files.  [default: beside the images]"
+)
+@click.option(
+    "--model",
+    type=PATH,
+    help="Suggest boxes: export folder, .tflite file, run folder, or a NAME of `tfod zoo`.",
+)
+@click.option(
+    "--host",
+    default="localhost",
+    show_default=True,
+    help="0.0.0.0 to allow other machines, with the token in the printed URL.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
+def label(images: Path, annotations: Path | None, model: Path | None, host: str, port: int) -> None:
+    """Draw boxes on images, in a browser.
+
+    Every change is saved at once as PASCAL VOC XML. With --model, images without annotation open
+    with suggested boxes, to correct instead of to draw. Nothing leaves this machine.
+
+    \b
+    Example:
+      tfod label photos --model exported_models/signs/model.tflite
+    """
+    from tfod.labeling.folder import LabelFolder
+    from tfod.labeling.server import serve
+    from tfod.labeling.site import LabelSite, fetch_annotorious
+    from tfod.progress import progress_bars
+
+    detector = None
+    if model is not None:
+        from tfod.detection.detector import Detector
+
+        detector = Detector.load(find_model(model))
+    with interruption.cleanup():
+        with progress_bars("B") as progress:
+            annotorious = fetch_annotorious(progress)
+        with progress_bars() as progress:
+            folder = LabelFolder(images, annotations, progress)
+        site = LabelSite(folder, annotorious, detector, [])
+        serve(site, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))

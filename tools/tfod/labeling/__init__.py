@@ -1,0 +1,1 @@
+"""Draws boxes on images, in a browser."""

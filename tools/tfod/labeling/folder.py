@@ -1,0 +1,237 @@
+"""A folder of images and their PASCAL VOC files, edited one image at a time.
+
+Every change is written at once, to a temporary file that then replaces the old one. So a browser or
+a process may end at any moment, and nothing that was acknowledged is lost.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tfod import images
+from tfod.annotation import Box
+from tfod.annotation.raw_annotation import annotated_size
+from tfod.annotation.voc import read_xml
+from tfod.annotation.voc_editor import edit_objects
+from tfod.annotation.voc_writer import write_voc
+from tfod.errors import BadFilesError, UserError
+from tfod.files import replacing_file
+from tfod.image_files import find_images
+from tfod.progress import Progress, silent, tracked
+
+MAX_UNDO = 200  # changes per image that can be taken back
+
+
+class ChangedError(UserError):
+    """Another program has changed an annotation file since it was read."""
+
+
+@dataclass(frozen=True)
+class State:
+    """What is known of an image without opening it.
+
+    Attributes:
+      labeled: it has an annotation file.
+      classes: of its objects, with repetitions.
+    """
+
+    labeled: bool = False
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Content:
+    """The objects of one image.
+
+    Attributes:
+      width, height: in pixels, of the image on which the boxes are drawn.
+      upright: that image is rotated according to its EXIF orientation. False only for boxes that
+        another tool has drawn on the stored pixels.
+      objects: the boxes by their position in the annotation file, from 0. Those that cannot be read
+        are left out, and stay in the file.
+      version: of the annotation file; empty if there is none.
+      undo: number of changes that can be taken back.
+      fault: why the objects cannot be edited; empty if they can.
+    """
+
+    width: int
+    height: int
+    upright: bool
+    objects: dict[int, Box]
+    version: str
+    undo: int
+    fault: str = ""
+
+
+class LabelFolder:
+    """Images, and one VOC file for each labeled one, with the name of the image and `.xml`.
+
+    Several threads may use it.
+
+    Attributes:
+      images: sorted by path.
+      names: of the images, relative to their folder, with slashes.
+    """
+
+    def __init__(
+        self, folder: Path, annotations: Path | None = None, progress: Progress = silent
+    ) -> None:
+        """Finds the images and reads all annotation files.
+
+        Args:
+          annotations: folder of the XML files; None for beside the images.
+          progress: called with the stage "reading"; counts images.
+
+        Raises:
+          UserError: there are no images, or two images would have the same annotation file.
+        """
+        if not folder.is_dir():
+            raise UserError(folder, "is not a folder", "Give a folder of images")
+        self.images = tuple(find_images([folder]))
+        relative = [path.relative_to(folder) for path in self.images]
+        self.names = tuple(path.as_posix() for path in relative)
+        root = folder if annotations is None else annotations
+        self._files = [root / path.with_suffix(".xml") for path in relative]
+        count, file = Counter(self._files).most_common(1)[0][::-1]
+        if count > 1:
+            what = f"would be the annotation file of {count} images"
+            raise UserError(file, what, "Rename one of the images")
+        self._lock = threading.Lock()
+        self._undo: dict[int, list[bytes | None]] = {}
+        self._written: dict[int, str] = {}  # the version of the last change
+        numbers = range(len(self.images))
+        self._states = [
+            self._read_state(n) for n in tracked(numbers, progress, "reading", len(numbers))
+        ]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def state(self, number: int) -> State:
+        """Returns the state of an image."""
+        return self._states[number]
+
+    def read(self, number: int) -> Content:
+        """Returns the objects of an image.
+
+        Raises:
+          UserError: the image cannot be read.
+        """
+        return self._content(number, self._bytes(number))
+
+    def save(self, number: int, version: str, kept: dict[int, Box], new: Sequence[Box]) -> Content:
+        """Writes the objects of an image.
+
+        Objects of the file that are in neither argument are removed, except those that cannot be
+        read. An image without any object is a negative image: it has an annotation file, too.
+
+        Args:
+          version: of the content that was edited.
+          kept: objects of the file, by their position, as they should be now.
+          new: objects to add.
+
+        Raises:
+          ChangedError: the file has another version.
+          UserError: the file cannot be written, or has a fault.
+        """
+        with self._lock:
+            before = self._bytes(number)
+            content = self._content(number, before)
+            if content.version != version:
+                raise self._changed(number)
+            if content.fault:
+                raise UserError(self._files[number], content.fault, "Correct the file first")
+            file, image = self._files[number], self.images[number]
+            if before is None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with replacing_file(file) as partial:
+                    write_voc(partial, image, (content.width, content.height), new)
+            else:
+                removed = content.objects.keys() - kept.keys()
+                self._write(number, edit_objects(file, before, kept, removed, new))
+            undo = self._undo.setdefault(number, [])
+            undo.append(before)
+            del undo[:-MAX_UNDO]
+            return self._refresh(number)
+
+    def undo(self, number: int) -> Content:
+        """Takes the last change of an image back, and returns its objects.
+
+        The file is then byte for byte what it was; a file that did not exist is removed.
+
+        Raises:
+          ChangedError: there is nothing to take back, or another program has changed the file.
+        """
+        with self._lock:
+            undo = self._undo.get(number)
+            if not undo:
+                raise ChangedError(self.images[number], "has no change to take back", "Go on")
+            if _version(self._bytes(number)) != self._written[number]:
+                raise self._changed(number)
+            self._write(number, undo[-1])
+            undo.pop()
+            return self._refresh(number)
+
+    def _bytes(self, number: int) -> bytes | None:
+        try:
+            return self._files[number].read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def _write(self, number: int, content: bytes | None) -> None:
+        if content is None:
+            self._files[number].unlink()
+        else:
+            with replacing_file(self._files[number]) as partial:
+                partial.write_bytes(content)
+
+    def _refresh(self, number: int) -> Content:
+        self._states[number] = self._read_state(number)
+        content = self.read(number)
+        self._written[number] = content.version
+        return content
+
+    def _changed(self, number: int) -> ChangedError:
+        what = "was changed by another program"
+        return ChangedError(self._files[number], what, "Load the image again")
+
+    def _read_state(self, number: int) -> State:
+        if not self._files[number].is_file():
+            return State()
+        try:
+            objects = read_xml(self._files[number]).objects
+        except BadFilesError:
+            return State(labeled=True)
+        return State(True, tuple(raw.box.name for raw in objects))
+
+    def _content(self, number: int, data: bytes | None) -> Content:
+        header = images.check_image(self.images[number], decode=False)
+        undo = len(self._undo.get(number, ()))
+        if data is None:
+            return Content(*header.upright, True, {}, "", undo)
+        version = _version(data)
+        try:
+            raw = read_xml(self._files[number])
+        except BadFilesError as error:
+            fault = error.errors[0].what
+            return Content(*header.upright, True, {}, version, undo, fault)
+        size, rotated = annotated_size(raw.size, header, None)
+        upright = rotated or header.orientation == 1
+        # "object 3" is the third one.
+        objects = {int(item.label.split()[1]) - 1: item.box for item in raw.objects}
+        fault = ""
+        if raw.size and raw.size != size:
+            fault = (
+                f"was made for an image of {raw.size[0]:g} x {raw.size[1]:g} pixels, but it has "
+                f"{size[0]} x {size[1]}"
+            )
+        return Content(*size, upright, objects, version, undo, fault)
+
+
+def _version(data: bytes | None) -> str:
+    return "" if data is None else hashlib.sha256(data).hexdigest()

@@ -1,0 +1,575 @@
+// Draws boxes with Annotorious, and saves them at every change.
+const { createImageAnnotator } = globalThis.Annotorious;
+
+const COLORS = ["#d93025", "#1a73e8", "#188038", "#e37400", "#a142f4", "#007b83", "#c2185b", "#5f6368"];
+const ROW = 56; // pixels, as in style.css
+const MOST_ZOOM = 16;
+
+const $ = (id) => document.getElementById(id);
+const page = { images: [], classes: [], shown: [], model: false };
+// Of the open image: its number, version, size, and objects, each
+// { id, position, name, box: [xmin, ymin, xmax, ymax], difficult, score }. Those with a score are
+// suggestions, which are not saved. Those without a position are not in the file yet.
+let open = { number: -1, objects: [] };
+let nextClass = null;
+let zoom = 1;
+let saving = Promise.resolve();
+let copied = null; // the objects of the image before
+let ids = 0;
+const dashes = new CSSStyleSheet();
+document.adoptedStyleSheets.push(dashes);
+
+const annotator = createImageAnnotator($("image"), {
+  drawingEnabled: false,
+  style: (annotation, state) => style(find(annotation.id), state),
+});
+
+async function ask(path, method = "GET", body) {
+  const response = await fetch(path, { method, body: body && JSON.stringify(body) });
+  if (!response.ok) throw new Error(await response.text());
+  return response.json();
+}
+
+function say(text, isError = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("error", isError);
+}
+
+// --- objects ---------------------------------------------------------------------------------
+
+const find = (id) => open.objects.find((object) => object.id === id);
+const color = (name) => COLORS[Math.max(page.classes.indexOf(name), 0) % COLORS.length];
+const isSuggestion = (object) => object?.score !== undefined;
+const isShown = (object) => !isSuggestion(object) || object.score * 100 >= $("threshold").value;
+
+function style(object, state) {
+  const stroke = object?.name ? color(object.name) : "#fff";
+  return { stroke, strokeWidth: 2, fill: stroke, fillOpacity: state?.selected ? 0.15 : 0.05 };
+}
+
+function annotation(object) {
+  const [x, y, maxX, maxY] = object.box;
+  const geometry = { x, y, w: maxX - x, h: maxY - y, bounds: { minX: x, minY: y, maxX, maxY } };
+  return { id: object.id, bodies: [], target: { annotation: object.id, selector: { type: "RECTANGLE", geometry } } };
+}
+
+function boxOf(annotation) {
+  const { x, y, w, h } = annotation.target.selector.geometry;
+  const limit = (value, most) => Math.min(Math.max(Math.round(value), 0), most);
+  return [limit(x, open.width), limit(y, open.height), limit(x + w, open.width), limit(y + h, open.height)];
+}
+
+// Takes the boxes over that were moved with the pointer.
+function takeOver(moved) {
+  let isChanged = false;
+  for (const drawn of moved) {
+    const object = find(drawn.id);
+    const { x, y, w, h } = drawn.target.selector.geometry;
+    const isMoved = [x, y, x + w, y + h].some((edge, index) => Math.abs(edge - object?.box[index]) > 0.001);
+    if (!object || !isMoved) continue;
+    const box = boxOf(drawn);
+    if (isArea(box)) {
+      object.box = box;
+      if (isSuggestion(object)) accept(object);
+      isChanged = true;
+    }
+    annotator.updateAnnotation(annotation(object)); // with whole pixels
+  }
+  if (isChanged) changed();
+}
+
+const isArea = ([xmin, ymin, xmax, ymax]) => xmin < xmax && ymin < ymax;
+
+function selected() {
+  return annotator.getSelected().map((annotation) => find(annotation.id)).filter(Boolean);
+}
+
+// Annotorious has no dashes.
+function dash() {
+  const suggested = open.objects.filter(isSuggestion).map(({ id }) => `[data-id="${id}"] .a9s-inner`);
+  dashes.replaceSync(suggested.length ? `${suggested.join()} { stroke-dasharray: 6 4 }` : "");
+}
+
+function draw() {
+  const before = selected().map((object) => object.id);
+  annotator.setAnnotations(open.objects.filter(isShown).map(annotation), true);
+  const remaining = before.filter((id) => find(id) && isShown(find(id)));
+  if (remaining.length) annotator.setSelected(remaining);
+  list();
+}
+
+function addClass(name) {
+  if (name && !page.classes.includes(name)) page.classes.push(name);
+}
+
+function add(name, box, difficult = false) {
+  const object = withId({ position: null, name, box, difficult });
+  open.objects.push(object);
+  return object;
+}
+
+const withId = (object) => ({ id: `object-${++ids}`, ...object });
+
+function accept(object) {
+  delete object.score;
+  addClass(object.name);
+}
+
+// --- saving ----------------------------------------------------------------------------------
+
+// Objects without a class wait until they have one.
+const isSaved = (object) => !isSuggestion(object) && object.name;
+
+function save() {
+  const image = open;
+  saving = saving.then(() => write(image));
+  return saving;
+}
+
+async function write(image) {
+  const kept = image.objects.filter((object) => isSaved(object) && object.position !== null);
+  kept.sort((a, b) => a.position - b.position);
+  const objects = [...kept, ...image.objects.filter((object) => isSaved(object) && object.position === null)];
+  const request = {
+    version: image.version,
+    objects: objects.map(({ position, name, box, difficult }) => ({ position, name, box, difficult })),
+  };
+  try {
+    const written = await ask(`api/objects/${image.number}`, "PUT", request);
+    written.objects.forEach((object, index) => Object.assign(objects[index], object));
+    accepted(image, written);
+    say(`Saved: ${page.images[image.number].name}`);
+  } catch (error) {
+    say(`Not saved: ${error.message}`, true);
+  }
+}
+
+function accepted(image, { version, undo, objects }) {
+  Object.assign(image, { version, undo });
+  const entry = page.images[image.number];
+  entry.labeled = version !== "";
+  entry.classes = objects.map((object) => object.name);
+  if (image === open) $("undo").disabled = !undo;
+  progress();
+  rows();
+}
+
+function changed() {
+  list();
+  annotator.setStyle((annotation, state) => style(find(annotation.id), state));
+  return save();
+}
+
+async function undo() {
+  await saving;
+  const image = open;
+  if (!image.undo) return;
+  try {
+    const before = await ask(`api/undo/${image.number}`, "POST");
+    accepted(image, before);
+    if (image !== open) return;
+    const suggestions = image.objects.filter(isSuggestion);
+    image.objects = [...before.objects.map(withId), ...suggestions];
+    annotator.setSelected();
+    draw();
+    say("Undone");
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+// --- images ----------------------------------------------------------------------------------
+
+async function show(number) {
+  if (number < 0 || number >= page.images.length) return;
+  setDrawing(false);
+  await saving;
+  if (open.objects.some(isSaved)) copied = open.objects.filter(isSaved);
+  annotator.setSelected();
+  annotator.clearAnnotations();
+  open = { number, objects: [] };
+  $("stage").setAttribute("aria-busy", true);
+  const image = open;
+  const name = page.images[number].name;
+  $("name").textContent = name;
+  $("image").alt = name;
+  history.replaceState(null, "", `#${number}`);
+  rows(true);
+  say("");
+  try {
+    const content = await ask(`api/objects/${number}`);
+    $("image").src = `images/${number}`;
+    await $("image").decode();
+    if (image !== open) return;
+    Object.assign(image, content, { objects: content.objects.map(withId) });
+    content.objects.forEach((object) => addClass(object.name));
+    if (content.fault) say(`The annotation ${content.fault}. It cannot be changed here.`, true);
+    $("undo").disabled = !content.undo;
+    resize(1);
+    draw();
+    $("stage").setAttribute("aria-busy", false);
+    if (page.model && !page.images[number].labeled) await suggest(image);
+  } catch (error) {
+    if (image === open) say(error.message, true);
+  }
+  if (number + 1 < page.images.length) new Image().src = `images/${number + 1}`;
+}
+
+async function suggest(image) {
+  const suggestions = await ask(`api/suggestions/${image.number}`);
+  if (image !== open || image.objects.length) return;
+  suggestions.forEach(({ name, box, score }) => {
+    const rounded = box.map(Math.round);
+    if (isArea(rounded)) Object.assign(add(name, rounded), { score });
+    addClass(name);
+  });
+  draw();
+}
+
+// The next image in the list that is shown.
+function step(direction) {
+  const index = page.shown.indexOf(open.number);
+  const next = index < 0 ? page.shown.find((number) => number > open.number) : page.shown[index + direction];
+  if (next !== undefined) show(next);
+}
+
+// --- list of images, drawn where it is visible -------------------------------------------------
+
+function filter() {
+  const value = $("filter").value;
+  page.shown = page.order.filter((number) => {
+    const image = page.images[number];
+    if (value === "unlabeled") return !image.labeled;
+    return value === "all" || image.classes.includes(value.slice(2));
+  });
+  rows(true);
+}
+
+function rows(scroll = false) {
+  const box = $("rows");
+  $("height").style.height = `${page.shown.length * ROW}px`;
+  const current = page.shown.indexOf(open.number);
+  if (scroll && current >= 0) {
+    const top = current * ROW;
+    if (top < box.scrollTop || top + ROW > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 2;
+  }
+  const first = Math.max(Math.floor(box.scrollTop / ROW) - 3, 0);
+  const numbers = page.shown.slice(first, first + Math.ceil(box.clientHeight / ROW) + 6);
+  const visible = new Map([...box.querySelectorAll(".row")].map((row) => [Number(row.dataset.number), row]));
+  numbers.forEach((number, index) => {
+    const row = visible.get(number) ?? newRow(number);
+    visible.delete(number);
+    row.style.top = `${(first + index) * ROW}px`;
+    row.classList.toggle("labeled", page.images[number].labeled);
+    row.setAttribute("aria-current", number === open.number);
+    if (!row.parentNode) box.append(row);
+  });
+  visible.forEach((row) => row.remove());
+}
+
+function newRow(number) {
+  const row = document.createElement("button");
+  row.type = "button";
+  row.className = "row";
+  row.dataset.number = number;
+  const image = document.createElement("img");
+  image.loading = "lazy";
+  image.alt = "";
+  image.src = `thumbnails/${number}`;
+  const name = document.createElement("span");
+  name.textContent = page.images[number].name;
+  row.append(image, name);
+  row.addEventListener("click", () => {
+    $("list").classList.remove("open");
+    show(number);
+  });
+  return row;
+}
+
+function progress() {
+  const labeled = page.images.filter((image) => image.labeled).length;
+  $("progress").textContent = `${labeled} of ${page.images.length} labeled`;
+}
+
+// --- lists of objects and classes ----------------------------------------------------------------
+
+function list() {
+  dash();
+  const chosen = selected().map((object) => object.id);
+  $("delete").disabled = !chosen.length;
+  $("objects").replaceChildren(...open.objects.filter(isShown).map((object) => objectRow(object, chosen)));
+  $("classes").replaceChildren(...page.classes.map(classRow));
+  const filters = [...$("filter").options].slice(2).map((option) => option.text);
+  page.classes.filter((name) => !filters.includes(name)).forEach((name) => {
+    $("filter").add(new Option(name, `c:${name}`));
+  });
+}
+
+function objectRow(object, chosen) {
+  const row = document.createElement("li");
+  row.style.setProperty("--color", object.name ? color(object.name) : "#888");
+  row.classList.toggle("suggested", isSuggestion(object));
+  row.setAttribute("aria-current", chosen.includes(object.id));
+  const name = document.createElement("select");
+  name.ariaLabel = "Class";
+  if (!object.name) name.add(new Option("class?", ""));
+  page.classes.forEach((text) => name.add(new Option(text, text, false, text === object.name)));
+  name.addEventListener("change", () => setClass([object], name.value));
+  const difficult = document.createElement("input");
+  difficult.type = "checkbox";
+  difficult.checked = object.difficult;
+  const label = document.createElement("label");
+  label.title = "Hard to recognize: does not count in PASCAL VOC's evaluation";
+  label.append(difficult, " difficult");
+  difficult.addEventListener("change", () => {
+    object.difficult = difficult.checked;
+    if (isSuggestion(object)) accept(object);
+    changed();
+  });
+  row.append(name, isSuggestion(object) ? `${Math.round(object.score * 100)} %` : label);
+  row.addEventListener("click", (event) => {
+    if (event.target === row) annotator.setSelected(object.id);
+  });
+  return row;
+}
+
+function classRow(name, index) {
+  const row = document.createElement("li");
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = index < 9 ? `${index + 1}  ${name}` : name;
+  button.setAttribute("aria-pressed", name === nextClass);
+  button.style.setProperty("--color", color(name));
+  button.addEventListener("click", () => chooseClass(name));
+  row.append(button);
+  return row;
+}
+
+// Of the selected boxes, and of the next ones.
+function chooseClass(name) {
+  nextClass = name;
+  const waiting = open.objects.filter((object) => !object.name);
+  const targets = [...new Set([...selected(), ...waiting])];
+  if (targets.length) setClass(targets, name);
+  else list();
+}
+
+function setClass(objects, name) {
+  objects.forEach((object) => {
+    object.name = name;
+    if (isSuggestion(object)) accept(object);
+  });
+  changed();
+}
+
+// --- tools -----------------------------------------------------------------------------------
+
+function setDrawing(on) {
+  annotator.setDrawingEnabled(on);
+  $("draw").setAttribute("aria-pressed", on);
+  $("stage").classList.toggle("drawing", on);
+  $("across").hidden = $("down").hidden = true;
+  if (on) annotator.setSelected();
+  else annotator.cancelDrawing();
+}
+
+function remove() {
+  const objects = selected();
+  if (!objects.length) return;
+  annotator.setSelected();
+  open.objects = open.objects.filter((object) => !objects.includes(object));
+  objects.forEach((object) => annotator.removeAnnotation(object.id));
+  if (objects.some(isSaved)) changed();
+  else list();
+}
+
+function acceptSuggestions() {
+  const chosen = selected().filter(isSuggestion);
+  const objects = chosen.length ? chosen : open.objects.filter((object) => isSuggestion(object) && isShown(object));
+  objects.forEach(accept);
+  if (objects.length) changed();
+}
+
+function nothing() {
+  if (open.objects.some(isSaved)) return say("This image has objects: delete them first", true);
+  open.objects = [];
+  draw();
+  save();
+}
+
+function copyPrevious() {
+  if (!copied) return say("The image before has no boxes", true);
+  const inside = copied.map(({ name, box: [xmin, ymin, xmax, ymax], difficult }) => ({
+    name,
+    difficult,
+    box: [xmin, ymin, Math.min(xmax, open.width), Math.min(ymax, open.height)],
+  }));
+  inside.filter(({ box }) => isArea(box)).forEach(({ name, box, difficult }) => add(name, box, difficult));
+  draw();
+  save();
+}
+
+function resize(factor, at) {
+  if (!open.width) return;
+  const stage = $("stage");
+  const fit = Math.min(stage.clientWidth / open.width, stage.clientHeight / open.height);
+  const before = $("image").clientWidth;
+  zoom = Math.min(Math.max(factor, 1), MOST_ZOOM);
+  const width = open.width * fit * zoom;
+  // The point under the pointer, or the center, stays where it is.
+  const x = at ? at.clientX - stage.getBoundingClientRect().left : stage.clientWidth / 2;
+  const y = at ? at.clientY - stage.getBoundingClientRect().top : stage.clientHeight / 2;
+  const [left, top] = [stage.scrollLeft + x, stage.scrollTop + y];
+  $("image").style.width = `${width}px`;
+  if (before) {
+    stage.scrollLeft = (left * width) / before - x;
+    stage.scrollTop = (top * width) / before - y;
+  }
+}
+
+// --- events ----------------------------------------------------------------------------------
+
+annotator.on("createAnnotation", (drawn) => {
+  const box = boxOf(drawn);
+  setDrawing(false);
+  if (!isArea(box)) return annotator.removeAnnotation(drawn.id);
+  const only = page.classes.length === 1 ? page.classes[0] : null;
+  const object = Object.assign(add(nextClass ?? only, box), { id: drawn.id });
+  annotator.updateAnnotation(annotation(object)); // with whole pixels
+  annotator.setSelected(object.id);
+  if (object.name) return changed();
+  list();
+  say("Choose the class of this box, or type a new one");
+  $("class").focus();
+});
+
+// Annotorious reports a change when the box is no longer selected. People may not wait that long.
+annotator.on("updateAnnotation", (moved) => takeOver([moved]));
+for (const name of ["pointerup", "pointercancel"]) {
+  window.addEventListener(name, () => setTimeout(() => takeOver(annotator.getSelected())));
+}
+
+annotator.on("selectionChanged", list);
+
+const KEYS = {
+  w: () => setDrawing($("draw").getAttribute("aria-pressed") !== "true"),
+  d: () => step(1),
+  a: () => step(-1),
+  Delete: remove,
+  Backspace: remove,
+  c: copyPrevious,
+  n: nothing,
+  Enter: acceptSuggestions,
+  "+": () => resize(zoom * 1.5),
+  "-": () => resize(zoom / 1.5),
+  0: () => resize(1),
+  Escape: () => {
+    setDrawing(false);
+    annotator.setSelected();
+    document.activeElement.blur();
+  },
+};
+
+// In the first phase, before Annotorious, which has an undo of its own.
+window.addEventListener(
+  "keydown",
+  (event) => {
+    const isTyping = event.target.closest("input:not([type=checkbox]), select, button") && event.key !== "Escape";
+    if ((event.ctrlKey || event.metaKey) && event.key === "z") {
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      undo();
+    } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
+      const digit = /^[1-9]$/.test(event.key) ? page.classes[event.key - 1] : undefined;
+      const action = digit ? () => chooseClass(digit) : KEYS[event.key];
+      if (!action) return;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      action();
+    }
+  },
+  true,
+);
+
+$("stage").addEventListener("pointermove", (event) => {
+  if (!$("stage").classList.contains("drawing")) return;
+  const stage = $("stage").getBoundingClientRect();
+  $("across").hidden = $("down").hidden = false;
+  $("across").style.top = `${event.clientY - stage.top + $("stage").scrollTop}px`;
+  $("across").style.width = `${$("stage").scrollWidth}px`;
+  $("down").style.left = `${event.clientX - stage.left + $("stage").scrollLeft}px`;
+  $("down").style.height = `${$("stage").scrollHeight}px`;
+});
+
+$("stage").addEventListener("wheel", (event) => {
+  if (!event.ctrlKey) return;
+  event.preventDefault();
+  resize(zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2), event);
+}, { passive: false });
+
+for (const [id, action] of Object.entries({
+  draw: KEYS.w,
+  delete: remove,
+  undo,
+  copy: copyPrevious,
+  nothing,
+  accept: acceptSuggestions,
+  previous: KEYS.a,
+  next: KEYS.d,
+  smaller: KEYS["-"],
+  fit: KEYS[0],
+  larger: KEYS["+"],
+})) {
+  $(id).addEventListener("click", () => {
+    $(id).blur(); // so that keys work again
+    action();
+  });
+}
+
+$("menu").addEventListener("click", () => {
+  const isOpen = $("list").classList.toggle("open");
+  $("menu").setAttribute("aria-expanded", isOpen);
+  rows(true);
+});
+$("threshold").addEventListener("input", () => {
+  $("score").textContent = `${$("threshold").value} %`;
+  draw();
+});
+$("add").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const typed = $("class").value.trim().replace(/\s+/g, " ");
+  if (!typed) return;
+  // "Stop" and "stop" would be two classes, which `tfod convert` refuses.
+  const name = page.classes.find((known) => known.toLowerCase() === typed.toLowerCase()) ?? typed;
+  $("class").value = "";
+  $("class").blur();
+  addClass(name);
+  chooseClass(name);
+});
+$("filter").addEventListener("change", () => {
+  filter();
+  $("filter").blur();
+});
+$("rows").addEventListener("scroll", () => rows());
+window.addEventListener("resize", () => {
+  resize(zoom);
+  rows();
+});
+
+// --- start -----------------------------------------------------------------------------------
+
+const overview = await ask("api/images");
+const order = overview.order.length ? overview.order : overview.images.map((_, number) => number);
+Object.assign(page, overview, { order });
+page.images.forEach((image) => image.classes.forEach(addClass));
+$("suggesting").hidden = !page.model;
+if (page.threshold) {
+  $("threshold").value = Math.round(page.threshold * 100);
+  $("score").textContent = `${$("threshold").value} %`;
+}
+progress();
+list();
+filter();
+const asked = Number.parseInt(location.hash.slice(1), 10);
+const firstUnlabeled = order.find((number) => !page.images[number].labeled);
+await show(page.images[asked] ? asked : (firstUnlabeled ?? order[0]));
