@@ -105,8 +105,11 @@ def test_missing_project_url_is_reported(tmp_path, monkeypatch):
         ).execute()
 
 
-def test_notebook_is_stored_without_output():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+@pytest.mark.parametrize(
+    "path", sorted(NOTEBOOK.parent.glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_a_notebook_is_stored_without_output(path):
+    notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(not cell.outputs and cell.execution_count is None for cell in code)

@@ -35,7 +35,7 @@ def test_all_files_that_the_packages_read_are_listed():
         str(path)
         for name, folder in folders().items()
         for path in folder.glob("**/*")
-        if name != "tfod.pipelines" and name != "tfod"
+        if name not in ("tfod", "tfod.pipelines")
         if path.is_file() and path.suffix not in (".py", ".pyc")
         if not any(
             fnmatch(path.relative_to(folder).as_posix(), pattern)
