@@ -24,7 +24,8 @@ from tfod.export.tflite_converter import (
     REGULAR,
     VARIANTS,
     convert_to_tflite,
-    is_convertible,
+    has_fixed_size,
+    is_supported,
     needs_one_thread,
 )
 from tfod.export.tflite_metadata import pack_tflite
@@ -197,7 +198,13 @@ def _choose_variants(
     on_note: Callable[[str], None],
 ) -> list[str]:
     """Returns the variants to write. Raises an error if a requested one is not possible."""
-    if not is_convertible(pipeline):
+    if not is_supported(pipeline):
+        if requested:
+            what = f"cannot convert a model of the type {pipeline.model.WhichOneof('model')}"
+            raise UserError("--tflite", what, "Leave it out")
+        on_note("no .tflite: only SSD and Faster R-CNN models can be converted")
+        return []
+    if not has_fixed_size(pipeline):
         if requested:
             raise UserError(
                 "--tflite",

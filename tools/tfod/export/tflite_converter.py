@@ -98,7 +98,12 @@ def needs_one_thread(pipeline: TrainEvalPipelineConfig, suppression: str) -> boo
     )
 
 
-def is_convertible(pipeline: TrainEvalPipelineConfig) -> bool:
+def is_supported(pipeline: TrainEvalPipelineConfig) -> bool:
+    """Whether a model can be converted: SSD and Faster R-CNN can, CenterNet cannot."""
+    return pipeline.model.HasField("ssd") or _is_two_stage(pipeline)
+
+
+def has_fixed_size(pipeline: TrainEvalPipelineConfig) -> bool:
     """Whether the input of a model has a fixed size, which TFLite requires."""
     resizer = architecture(pipeline).image_resizer
     return resizer.HasField("fixed_shape_resizer") or (
