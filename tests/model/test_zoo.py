@@ -131,6 +131,10 @@ def test_all_templates_but_two_have_a_checkpoint():
     ]
 
 
+def test_the_simple_cnn_starts_from_a_detector_with_its_backbone():
+    assert zoo.archive_for("simple_cnn").name == "ssd_mobilenet_v2_320x320_coco17_tpu-8"
+
+
 def test_an_archive_is_downloaded_once_and_only_needed_files_are_kept(server, archive, cache):
     prefix = zoo.fetch_checkpoint(archive)
     assert prefix == cache / NAME / "ckpt-0"

@@ -101,7 +101,7 @@ def test_minutes_decide_when_the_input_grows(data, tiny_template, tmp_path, aske
         (
             "faster_rcnn_resnet50_v1_640x640",
             320,
-            "only works for SSD models with a fixed input size. Leave it out",
+            "only works for SSD models with anchors and a fixed input size. Leave it out",
         ),
     ],
 )

@@ -104,3 +104,56 @@ def test_a_huge_encoding_is_finite(losses_of, coder):
         boxes = _decode(coder, codes, tf.constant(ANCHORS[:1]))
     assert np.isfinite(boxes).all()
     assert np.isfinite(tape.gradient(boxes, codes)).all()
+
+
+CORNERS = np.array([[0.5, 0.5, 0.9, 0.9], [0.1, 0.2, 0.3, 0.3], [0, 0, 0, 0]], np.float32)
+
+
+def simple_cnn(coder, boxes, logits, objects):
+    """Returns the losses and the gradient of the codes for one predicted box per image.
+
+    Args:
+      objects: number of objects in each image, the first ones of `CORNERS`; the others are padding.
+    """
+    import tensorflow as tf
+    from object_detection.core.box_list import BoxList
+    from object_detection.core.standard_fields import InputDataFields as fields
+
+    from tfod.training.losses import simple_cnn_losses
+
+    whole = tf.constant([[0.0, 0.0, 1.0, 1.0]])
+    boxes = tf.constant(boxes, tf.float32)
+    codes = coder.encode(BoxList(boxes), BoxList(tf.tile(whole, [len(boxes), 1])))
+    labels = {
+        fields.groundtruth_boxes: tf.tile(CORNERS[None], [len(boxes), 1, 1]),
+        fields.groundtruth_classes: tf.tile(tf.eye(3)[None], [len(boxes), 1, 1]),
+        fields.groundtruth_weights: tf.sequence_mask(objects, 3, tf.float32),
+    }
+    with tf.GradientTape() as tape:
+        tape.watch(codes)
+        predictions = {
+            "box_encodings": codes[:, None],
+            "class_predictions_with_background": tf.constant(logits, tf.float32)[:, None],
+        }
+        losses = simple_cnn_losses(predictions, labels, whole, coder, 10.0)
+        total = sum(losses.values())
+    losses = {name.removeprefix("Loss/"): float(loss) for name, loss in losses.items()}
+    return losses, tape.gradient(total, codes).numpy()
+
+
+def test_the_simple_cnn_learns_the_closest_object(coder):
+    near_second = CORNERS[1:2] + np.float32([[0.1, 0, 0, 0]])
+    losses, _ = simple_cnn(coder, near_second, [[0, 2, 0]], [2])
+    assert losses["localization_loss"] == pytest.approx(10 * 0.1**2, rel=1e-3)
+    assert losses["classification_loss"] == pytest.approx(np.log(1 + 2 * np.exp(-2)), rel=1e-3)
+    with_class_of_first, _ = simple_cnn(coder, near_second, [[2, 0, 0]], [2])
+    assert with_class_of_first["classification_loss"] > losses["classification_loss"]
+
+
+def test_the_simple_cnn_ignores_padding_and_images_without_objects(coder):
+    corner = [[0.0, 0.0, 0.1, 0.1]]  # closest to the padding
+    one, _ = simple_cnn(coder, corner, [[0, 0, 0]], [1])
+    assert one["localization_loss"] == pytest.approx(10 * (2 * 0.5**2 + 2 * 0.8**2), rel=1e-3)
+    both, gradient = simple_cnn(coder, corner * 2, [[0, 0, 0]] * 2, [1, 0])
+    assert both == pytest.approx({name: loss / 2 for name, loss in one.items()})
+    assert gradient[0].any() and not gradient[1].any()

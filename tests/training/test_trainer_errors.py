@@ -261,10 +261,10 @@ def test_full_disk_is_reported(data, tiny_template, tmp_path):
     assert "then repeat the command to resume, without --overwrite" in str(caught.value)
 
 
-def test_tight_losses_need_an_ssd_model_of_fixed_size(data, tmp_path):
-    template = "faster_rcnn_resnet50_v1_640x640"
+@pytest.mark.parametrize("template", ["faster_rcnn_resnet50_v1_640x640", "simple_cnn"])
+def test_tight_losses_need_an_ssd_model_with_anchors(data, tmp_path, template):
     settings = RunSettings(losses="tight")
-    message = "--losses: tight only works for SSD models with a fixed input size"
+    message = "--losses: tight only works for SSD models with anchors and a fixed input size"
     with pytest.raises(UserError, match=message):
         train(data, template, tmp_path / "run", OPTIONS, settings)
     assert not (tmp_path / "run").exists()

@@ -54,6 +54,7 @@ def inspect(
     """
     from tfod.files import replacing_folder
     from tfod.inspection import similar_pairs, statistics
+    from tfod.model.build import is_simple_cnn
     from tfod.model.pipeline import read_pipeline
     from tfod.model.templates import find_template
 
@@ -79,7 +80,9 @@ def inspect(
             similar = similar_pairs.across_splits(records, progress)
             drawn = _draw_augmented(data, pipeline, progress) if augmented else {}
         warnings = statistics.warnings(inspection, config) + similar_pairs.warnings(similar)
-        anchor_table = None if config is None else statistics.anchor_table(inspection, config)
+        anchor_table = None
+        if config is not None and not is_simple_cnn(config):
+            anchor_table = statistics.anchor_table(inspection, config)
         if output is not None:
             title = data.resolve().name
             page.write_page(folder, title, inspection, warnings, similar, anchor_table, drawn)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
+from tfod.model.build import build_model
 from tfod.model.run_folder import RunFolder
 from tfod.upstream.internals import inference_mode
 
@@ -140,11 +141,10 @@ def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig) -> Detec
         configuration.
     """
     import tensorflow as tf
-    from object_detection.builders import model_builder
 
     folder = RunFolder(run)
     prefix = folder.checkpoint()
-    model = model_builder.build(pipeline.model, is_training=False)
+    model = build_model(pipeline, is_training=False)
     build_variables(model)
     try:
         status = tf.train.Checkpoint(model=model).read(str(prefix))

@@ -26,6 +26,8 @@ SERVER = "http://download.tensorflow.org/models/object_detection/tf2"
 ARCHIVE_LIST = Path(__file__).with_name("zoo.csv")
 COCO_LABEL_MAP = Path(__file__).with_name("coco_label_map.pbtxt")
 RECORD = "archive.json"
+# Templates without a model of their own kind in the zoo, and the kind that has their backbone.
+SAME_BACKBONE = {"simple_cnn": "ssd_mobilenet_v2_320x320"}
 # The largest archive of the zoo, CenterNet with Hourglass-104, unpacks to less. The limits stop
 # archives that were made to fill the disk.
 MAX_UNPACKED_BYTES = 4 << 30
@@ -93,12 +95,13 @@ def archive_for(template: str) -> Archive:
     """Returns the archive with the weights that a template starts from.
 
     This is the archive with the template's name. For a variant such as `…_448x448_signs`, it is the
-    model of the same kind with the nearest input size: convolution weights fit any size.
+    model of the same kind with the nearest input size: convolution weights fit any size. For a
+    template in `SAME_BACKBONE`, it is the one of the other kind.
 
     Raises:
       UserError: the zoo has no such model.
     """
-    kind, size = _kind_and_size(template)
+    kind, size = _kind_and_size(SAME_BACKBONE.get(template, template))
     candidates = [
         archive for archive in archives() if size and _kind_and_size(archive.name)[0] == kind
     ]

@@ -83,7 +83,8 @@ def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
 
 def check_choices(pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
     """Raises a UserError if the model cannot be trained with the chosen losses and input sizes."""
-    only, first = "only works for SSD models with a fixed input size", settings.first_input_size
+    only = "only works for SSD models with anchors and a fixed input size"
+    first = settings.first_input_size
     if not assigns_targets(pipeline):
         if settings.losses == TIGHT:
             raise UserError("--losses", f"{TIGHT} {only}", "Leave it out")

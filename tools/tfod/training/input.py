@@ -24,6 +24,7 @@ import numpy as np
 from tfod.dataset import tfrecord
 from tfod.dataset.records import read_records
 from tfod.errors import UserError
+from tfod.model.build import is_simple_cnn
 from tfod.training.class_balance import balanced_epoch
 from tfod.upstream.internals import assign_targets, input_transformation
 from tfod.upstream.stateless_random import seeded, stateful_operations
@@ -129,12 +130,12 @@ def validation_batches(
 def assigns_targets(pipeline: TrainEvalPipelineConfig) -> bool:
     """Whether the input matches anchors: SSD models with a fixed input size and one class per box.
 
-    The other models match anchors in the training step.
+    The other models match anchors in the training step, except the simple CNN, which has none.
     """
     from object_detection.utils import config_util
 
     config = pipeline.train_config
-    if pipeline.model.WhichOneof("model") != "ssd":
+    if pipeline.model.WhichOneof("model") != "ssd" or is_simple_cnn(pipeline):
         return False
     resizer = config_util.get_image_resizer_config(pipeline.model)
     fixed = resizer.WhichOneof("image_resizer_oneof") == "fixed_shape_resizer"

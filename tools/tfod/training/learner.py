@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
+from tfod.model.build import build_model, is_simple_cnn
 from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
 from tfod.model.pipeline import learning_rate_schedule, set_input_size, set_steps
 from tfod.quiet import hide_native_logs
@@ -91,15 +92,14 @@ class Learner:
 
     def _build(self, resumes: bool) -> None:
         import tensorflow as tf
-        from object_detection.builders import model_builder, optimizer_builder
+        from object_detection.builders import optimizer_builder
 
         # All replicas compute the same value.
         only_first = tf.VariableAggregation.ONLY_FIRST_REPLICA
         self._targets_in_labels = assigns_targets(self._pipeline)
+        self._simple_cnn = is_simple_cnn(self._pipeline)
         with internals.sync_batch_norm() if self._replicas > 1 else nullcontext():
-            self.model = model_builder.build(
-                self._pipeline.model, is_training=True, add_summaries=False
-            )
+            self.model = build_model(self._pipeline, is_training=True)
         self.step = tf.Variable(
             0, trainable=False, dtype=tf.int64, name="global_step", aggregation=only_first
         )
@@ -321,17 +321,7 @@ class Learner:
         predictions = self.model.predict(features[fields.image], true_shapes)
         if not two_stages:
             self._provide_ground_truth(labels)
-        if self._loss_kind == TIGHT:
-            from object_detection.builders import box_coder_builder
-
-            from tfod.training.losses import tight_losses
-
-            coder = box_coder_builder.build(self._pipeline.model.ssd.box_coder)
-            targets = {name: labels[name] for name in TARGETS}
-            losses = tight_losses(predictions, targets, self.model.anchors.get(), coder)
-            self._reg_weights = targets["reg_weights"]
-        else:
-            losses = dict(self.model.loss(predictions, true_shapes))
+        losses = self._losses_of_predictions(predictions, labels, true_shapes)
         if self._config.add_regularization_loss and self.model.regularization_losses():
             losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
         if internals.is_training(self.model) and self._replicas > 1:
@@ -340,6 +330,24 @@ class Learner:
         losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
         return losses, predictions
 
+    def _losses_of_predictions(
+        self, predictions: Tensors, labels: Tensors, true_shapes: tf.Tensor
+    ) -> Tensors:
+        if self._loss_kind == TEMPLATE and not self._simple_cnn:
+            return dict(self.model.loss(predictions, true_shapes))
+        from object_detection.builders import box_coder_builder
+
+        from tfod.training.losses import simple_cnn_losses, tight_losses
+
+        ssd, anchors = self._pipeline.model.ssd, self.model.anchors.get()
+        coder = box_coder_builder.build(ssd.box_coder)
+        if self._simple_cnn:
+            weight = ssd.loss.localization_weight
+            return simple_cnn_losses(predictions, labels, anchors, coder, weight)
+        targets = {name: labels[name] for name in TARGETS}
+        self._reg_weights = targets["reg_weights"]
+        return tight_losses(predictions, targets, anchors, coder)
+
     def _replica_weights(self, losses: Tensors) -> dict[str, tf.Tensor | float]:
         """Returns the weight of each loss of this replica in the sum over all replicas."""
         import tensorflow as tf
@@ -347,7 +355,7 @@ class Learner:
         # Losses are means over images, or depend on the weights only.
         weights = dict.fromkeys(losses, 1 / self._replicas)
         by_matches = self._loss_kind == TIGHT or internals.normalizes_by_matches(self.model)
-        if by_matches is None:
+        if by_matches is None or self._simple_cnn:
             return weights
         weight = 1.0
         if by_matches:
@@ -392,9 +400,8 @@ class Learner:
 def _model_for_input(pipeline: TrainEvalPipelineConfig) -> DetectionModel:
     """Builds a model that only preprocesses images, and has the anchors of this input size."""
     import tensorflow as tf
-    from object_detection.builders import model_builder
 
     with tf.device("CPU"):
-        model = model_builder.build(pipeline.model, is_training=True, add_summaries=False)
+        model = build_model(pipeline, is_training=True)
         build_variables(model)
     return model

@@ -1,4 +1,8 @@
-"""Losses of an SSD model that make boxes tight, and scores that say how tight they are."""
+"""Losses that the OD API does not have.
+
+For SSD models: losses that make boxes tight, and scores that say how tight they are. For the simple
+CNN: losses of one box and one class per image.
+"""
 
 from __future__ import annotations
 
@@ -84,6 +88,48 @@ def tight_losses(
         / normalizer,
         "Loss/classification_loss": tf.reduce_sum(targets["cls_weights"] * focus * cross_entropy)
         / normalizer,
+    }
+
+
+def simple_cnn_losses(
+    predictions: dict[str, tf.Tensor],
+    labels: dict[str, tf.Tensor],
+    anchors: tf.Tensor,
+    box_coder: BoxCoder,
+    localization_weight: float,
+) -> dict[str, tf.Tensor]:
+    """Computes the losses of one box and one class per image, averaged over the images.
+
+    The localization loss is the squared error of the four box sides to the object that is closest
+    to the predicted box; the classification loss is the cross-entropy of its class. An image
+    without objects has no loss.
+
+    Args:
+      predictions: from `SSDMetaArch.predict` of a model with one anchor and without a background.
+      labels: of the batch, with the names of `InputDataFields` for the ground truth.
+      anchors: float32 `[1, 4]`: ymin, xmin, ymax, xmax, normalized.
+      box_coder: of the model; any coder of four values with the logarithm of sides.
+
+    Returns:
+      Two scalars by the names that `SSDMetaArch.loss` gives them.
+    """
+    from object_detection.core.standard_fields import InputDataFields as fields
+
+    codes = predictions["box_encodings"][:, 0]
+    boxes = _decode(box_coder, codes, tf.tile(anchors, [tf.shape(codes)[0], 1]))
+    # Padding has the weight 0.
+    is_object = labels[fields.groundtruth_weights] > 0
+    distances = tf.reduce_sum((labels[fields.groundtruth_boxes] - boxes[:, None]) ** 2, axis=2)
+    closest = tf.argmin(tf.where(is_object, distances, math.inf), axis=1)
+    has_object = tf.cast(tf.reduce_any(is_object, axis=1), tf.float32)
+    cross_entropy = tf.nn.softmax_cross_entropy_with_logits(
+        labels=tf.gather(labels[fields.groundtruth_classes], closest, batch_dims=1),
+        logits=predictions["class_predictions_with_background"][:, 0],
+    )
+    errors = tf.gather(distances, closest, batch_dims=1)
+    return {
+        "Loss/localization_loss": localization_weight * tf.reduce_mean(has_object * errors),
+        "Loss/classification_loss": tf.reduce_mean(has_object * cross_entropy),
     }
 
 
