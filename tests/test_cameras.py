@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import pytest
 
+from helpers.limits import scaled
 from tfod import cameras
 from tfod.errors import UserError
 
@@ -57,8 +58,8 @@ def test_a_camera_that_is_missing_is_reported():
 
 def test_ctrl_c_ends_predict_and_completes_its_outputs(tmp_path):
     program = (
-        "import sys; from tfod import cameras; from tfod.cli import main; "
-        f"cameras.DEVICES[sys.platform] = ('lavfi', {CAMERA!r}); main()"
+        "import sys; from tfod import cameras; from tfod.__main__ import run; "
+        f"cameras.DEVICES[sys.platform] = ('lavfi', {CAMERA!r}); run()"
     )
     tools = str(Path(__file__).parents[1] / "tools")
     process = subprocess.Popen(
@@ -75,7 +76,7 @@ def test_ctrl_c_ends_predict_and_completes_its_outputs(tmp_path):
     lines = [process.stdout.readline() for _ in range(5)]
     assert lines[0] == "camera_0 frame 0: nothing detected\n"
     process.send_signal(signal.SIGINT)
-    rest, errors = process.communicate()
+    rest, errors = process.communicate(timeout=scaled(60))
     assert process.returncode == 0, errors
     assert f"written: {tmp_path / 'out'}" in rest and "Traceback" not in errors
     assert (tmp_path / "out.csv").read_text().startswith("file,frame")
@@ -86,4 +87,4 @@ def test_ctrl_c_ends_predict_and_completes_its_outputs(tmp_path):
     with av.open(str(tmp_path / "out" / "camera_0.mp4")) as video:
         # In the time of the recording, with repeated images.
         assert video.streams.video[0].average_rate == cameras.FRAMES_PER_SECOND
-        assert sum(1 for _ in video.decode(video=0)) == last + 1 >= count
+        assert sum(1 for _ in video.decode(video=0)) >= last + 1 >= count

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from queue import Empty, Queue
+from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import av
     from av.container import InputContainer
 
+CLOSING = 0.1  # seconds between two looks at whether the reader has gone
 FRAMES_PER_SECOND = 30  # of the numbers of frames, whatever the camera sends
 # FFmpeg's device format, and its name of camera N, by `sys.platform`.
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
@@ -47,8 +48,13 @@ def read_camera(number: int) -> Iterator[Frame]:
             for frame in container.decode(video=0):
                 if closed.is_set():
                     return
-                _replace(newest, (time.monotonic(), frame))
-        _replace(newest, None)
+                with suppress(Empty):
+                    newest.get_nowait()
+                newest.put((time.monotonic(), frame))
+        while not closed.is_set():  # until the last image was taken
+            with suppress(Full):
+                newest.put(None, timeout=CLOSING)
+                return
 
     with _opened(number) as container:
         receiver = threading.Thread(target=receive, args=[container], daemon=True)
@@ -80,10 +86,3 @@ def _opened(number: int) -> Iterator[InputContainer]:
         raise UserError(f"camera {number}", "cannot be opened", remedy) from error
     with container:
         yield container
-
-
-def _replace(newest: Queue, item: tuple[float, av.VideoFrame] | None) -> None:
-    """Puts an item into a queue of length 1, instead of the one in it."""
-    with suppress(Empty):
-        newest.get_nowait()
-    newest.put(item)

@@ -104,8 +104,9 @@ def predict(
         count = 0
         with _ended_by_ctrl_c() if has_camera else contextlib.nullcontext():
             for prediction in tracked(predictions, progress, "images", total):
-                for write in writers:
-                    write(prediction)
+                with interruption.complete():
+                    for write in writers:
+                        write(prediction)
                 say(_line(prediction))
                 count += 1
         seconds = time.perf_counter() - loaded
