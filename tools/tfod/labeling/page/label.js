@@ -136,7 +136,8 @@ async function write(image) {
   };
   try {
     const written = await ask(`api/objects/${image.number}`, "PUT", request);
-    written.objects.forEach((object, index) => Object.assign(objects[index], object));
+    // Only the position: the person may have gone on meanwhile.
+    written.objects.forEach(({ position }, index) => { objects[index].position = position; });
     accepted(image, written);
     say(`Saved: ${page.images[image.number].name}`);
   } catch (error) {
