@@ -49,6 +49,9 @@ def test_a_camera_that_stops_is_reported(monkeypatch):
     assert next(frames).rgb().shape == (48, 64, 3)
     with pytest.raises(UserError, match="camera 3: sends no more images"):
         list(frames)
+    faults: list[UserError] = []
+    assert list(cameras.read_camera(3, faults.append))
+    assert [fault.what for fault in faults] == ["sends no more images"]
 
 
 def test_a_camera_that_is_missing_is_reported():

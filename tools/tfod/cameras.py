@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING
@@ -23,19 +23,22 @@ FRAMES_PER_SECOND = 30  # of the numbers of frames, whatever the camera sends
 DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none")}
 
 
-def read_camera(number: int) -> Iterator[Frame]:
+def read_camera(
+    number: int, on_fault: Callable[[UserError], None] | None = None
+) -> Iterator[Frame]:
     """Yields the newest image of a camera, without an end.
 
     Images that arrive while the caller is busy are dropped, so that the images never get old.
 
     Args:
       number: of the camera, from 0.
+      on_fault: called after the last image if the camera stops; None to raise the error.
 
     Yields:
       Frames whose `number` is their time in units of 1 / `FRAMES_PER_SECOND`: it has gaps.
 
     Raises:
-      UserError: the camera cannot be opened, or stops.
+      UserError: the camera cannot be opened, or stops and there is no `on_fault`.
     """
     from av.video.reformatter import VideoReformatter
 
@@ -69,7 +72,10 @@ def read_camera(number: int) -> Iterator[Frame]:
         finally:
             closed.set()
             receiver.join()  # before the container is closed
-    raise UserError(f"camera {number}", "sends no more images", "Connect it again")
+    fault = UserError(f"camera {number}", "sends no more images", "Connect it again")
+    if on_fault is None:
+        raise fault
+    on_fault(fault)
 
 
 @contextmanager

@@ -64,11 +64,11 @@ def predict_media(
       tiles: run on overlapping squares of this many pixels and merge the detections, for small
         objects in large images; None to run on complete images.
       on_fault: called with the error of an image that cannot be decoded, which is then skipped,
-        and of a damaged video; None to raise the error.
+        of a damaged video, and of a camera that stops; None to raise the error.
 
     Raises:
-      UserError: a camera cannot be opened or stops; or an image cannot be decoded or a video is
-        damaged, and there is no `on_fault`.
+      UserError: a camera cannot be opened; or there is no `on_fault`, and an image cannot be
+        decoded, a video is damaged or a camera stops.
     """
     if threshold is None:
         threshold = DEFAULT_THRESHOLD if detector.threshold is None else detector.threshold
@@ -111,7 +111,7 @@ def _items(
     """Yields source, frame number and pixels; None for what an image file does not have yet."""
     for source in sources:
         if source.camera is not None:
-            frames = read_camera(source.camera)
+            frames = read_camera(source.camera, on_fault)
         elif source.is_video:
             frames = read_frames(source.path, on_fault)
         else:
