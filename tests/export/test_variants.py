@@ -55,6 +55,15 @@ def test_an_input_without_a_fixed_size_has_no_tflite():
     assert _choose_suppression(pipeline, Reference([], [], [], None, {1: "cat"})) == "regular"
 
 
+def test_centernet_has_no_tflite():
+    pipeline, notes = read_pipeline(find_template(SSD)), []
+    pipeline.model.center_net.num_classes = 1
+    assert _choose_variants(pipeline, None, notes.append) == []
+    assert notes == ["no .tflite: only SSD and Faster R-CNN models can be converted"]
+    with pytest.raises(UserError, match="--tflite: cannot convert a model of the type center_net"):
+        _choose_variants(pipeline, ["float32"], notes.append)
+
+
 def test_suppression_is_fast_without_objects_or_if_the_config_suppresses_across_classes():
     pipeline = read_pipeline(find_template(SSD))
     assert _choose_suppression(pipeline, None) == "regular"

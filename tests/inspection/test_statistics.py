@@ -114,13 +114,16 @@ def test_the_command_prints_tables_and_writes_a_page(data, tmp_path):
     assert "<h2>Anchors</h2>" in text
 
 
-@pytest.mark.parametrize("pipeline", [[], ["--pipeline", "ssd_mobilenet_v2_320x320"]])
+@pytest.mark.parametrize(
+    "pipeline", [[], ["--pipeline", "ssd_mobilenet_v2_320x320"], ["--pipeline", "simple_cnn"]]
+)
 def test_the_page_shows_augmented_images(pipeline, data, tmp_path):
     arguments = ["inspect", str(data.folder), *pipeline, "--augmented"]
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "page")])
     assert result.exit_code == 0, result.output
     text = (tmp_path / "page" / "index.html").read_text()
     assert "<h2>Augmented images</h2>" in text
+    assert ("<h2>Anchors</h2>" in text) == ("ssd_mobilenet_v2_320x320" in pipeline)
     assert text.count('alt="an image without augmentation and with it"') == 6
     result = CliRunner().invoke(main, arguments)
     assert (result.exit_code, result.stderr) == (
