@@ -41,6 +41,7 @@ def loaded_by(statement: str) -> set[str]:
         ("from tfod.records import read_records", {"tensorflow", "lxml", "yaml"}),
         ("from tfod.conversion import convert", {"tensorflow", "numpy", "pandas"}),
         ("from tfod.frames import write_frames", {"tensorflow", "supervision", "cv2", "pandas"}),
+        ("from tfod.labeling.server import serve", {"tensorflow", "matplotlib", "pandas", "yaml"}),
         ("from tfod.training import train", {"tensorflow", "lxml", "matplotlib"}),
     ],
 )

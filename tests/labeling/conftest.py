@@ -43,7 +43,7 @@ def serve(annotorious) -> Callable:
 
     @contextmanager
     def serve(folder: Path, detector=None, token: str | None = None) -> Iterator[str]:
-        site = LabelSite(LabelFolder(folder), annotorious, detector, [])
+        site = LabelSite(LabelFolder(folder), annotorious, detector)
         server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, site, token))
         thread = threading.Thread(target=server.serve_forever)
         thread.start()

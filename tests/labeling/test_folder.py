@@ -13,9 +13,13 @@ from tfod.annotation import Box
 from tfod.annotation.voc import read_xml
 from tfod.conversion.converter import convert
 from tfod.errors import UserError
-from tfod.labeling.folder import ChangedError, LabelFolder, State
+from tfod.labeling.folder import ChangedError, Content, LabelFolder, State
 
 NEW = Box("cat", 30, 40, 50, 60)
+
+
+def save(folder: LabelFolder, number: int, version: str, kept: dict, new: list) -> Content:
+    return folder.save(number, version, lambda content: (kept, new))
 
 
 def boxes(xml: Path) -> list[Box]:
@@ -37,7 +41,7 @@ def test_objects_are_written_and_read(photos):
     content = folder.read(0)
     assert (content.width, content.height, content.upright, content.undo) == (400, 300, True, 0)
     moved = replace(content.objects[1], xmin=210.0)
-    content = folder.save(0, content.version, {1: moved}, [NEW])
+    content = save(folder, 0, content.version, {1: moved}, [NEW])
     assert content.objects == {0: moved, 1: NEW}
     assert boxes(photos / "a.xml") == [moved, NEW]
     assert folder.state(0).classes == ("dog", "cat")
@@ -46,7 +50,7 @@ def test_objects_are_written_and_read(photos):
 def test_first_objects_of_an_image_make_a_file_that_convert_reads(photos, tmp_path):
     folder = LabelFolder(photos, tmp_path / "xml")
     for number in range(3):
-        folder.save(number, folder.read(number).version, {}, [NEW])
+        save(folder, number, folder.read(number).version, {}, [NEW])
     assert boxes(tmp_path / "xml" / "sub" / "c.xml") == [NEW]
     data = convert(tmp_path / "xml", photos, tmp_path / "data", split=(1, 0, 0))
     assert data.splits["train"].objects_per_class == {"cat": 3}
@@ -55,7 +59,7 @@ def test_first_objects_of_an_image_make_a_file_that_convert_reads(photos, tmp_pa
 
 def test_no_objects_make_a_negative_image(photos):
     folder = LabelFolder(photos)
-    folder.save(1, "", {}, [])
+    save(folder, 1, "", {}, [])
     assert folder.state(1) == State(True) and boxes(photos / "b.xml") == []
 
 
@@ -64,7 +68,7 @@ def test_undo_restores_the_file_byte_for_byte(photos):
     folder = LabelFolder(photos)
     content = folder.read(0)
     for _ in range(3):
-        content = folder.save(0, content.version, {}, [NEW])
+        content = save(folder, 0, content.version, {}, [NEW])
     assert content.undo == 3
     for undo in (2, 1, 0):
         content = folder.undo(0)
@@ -72,7 +76,7 @@ def test_undo_restores_the_file_byte_for_byte(photos):
     assert (photos / "a.xml").read_bytes() == before
     with pytest.raises(ChangedError, match="has no change to take back"):
         folder.undo(0)
-    folder.save(1, "", {}, [NEW])
+    save(folder, 1, "", {}, [NEW])
     assert folder.undo(1).version == "" and not (photos / "b.xml").exists()
     assert folder.state(1) == State()
 
@@ -80,13 +84,13 @@ def test_undo_restores_the_file_byte_for_byte(photos):
 def test_a_file_that_another_program_changed_is_not_overwritten(photos):
     folder = LabelFolder(photos)
     content = folder.read(0)
-    content = folder.save(0, content.version, content.objects, [NEW])
+    content = save(folder, 0, content.version, content.objects, [NEW])
     write_xml(photos / "a.xml", voc_object("other"), size=(400, 300))
     theirs = (photos / "a.xml").read_bytes()
     for change in (
-        lambda: folder.save(0, content.version, {}, []),
+        lambda: save(folder, 0, content.version, {}, []),
         lambda: folder.undo(0),
-        lambda: folder.save(0, "", {}, [NEW]),
+        lambda: save(folder, 0, "", {}, [NEW]),
     ):
         with pytest.raises(ChangedError, match="was changed by another program"):
             change()
@@ -98,7 +102,7 @@ def test_objects_that_cannot_be_read_stay(photos):
     xml = (photos / "b.xml").read_text().replace("40</width>", "400</width>")
     (photos / "b.xml").write_text(xml.replace("30</height>", "300</height>"))
     folder = LabelFolder(photos)
-    folder.save(1, folder.read(1).version, {}, [NEW])
+    save(folder, 1, folder.read(1).version, {}, [NEW])
     text = (photos / "b.xml").read_text()
     assert "<object><name>blob</name><polygon/></object>" in text and "dog" not in text
 
@@ -117,7 +121,7 @@ def test_a_file_with_a_fault_is_not_changed(photos, xml, fault):
     content = folder.read(1)
     assert fault in content.fault and folder.state(1).labeled
     with pytest.raises(UserError, match="Correct the file first"):
-        folder.save(1, content.version, {}, [NEW])
+        save(folder, 1, content.version, {}, [NEW])
     assert (photos / "b.xml").read_text() == xml
 
 
@@ -130,7 +134,7 @@ def test_boxes_are_drawn_on_the_upright_image(tmp_path, orientation):
     content = LabelFolder(tmp_path).read(0)
     assert ((content.width, content.height), content.upright) == (upright, True)
     folder = LabelFolder(tmp_path)
-    folder.save(0, "", {}, [Box("dog", 1, 2, 20, 29)])
+    save(folder, 0, "", {}, [Box("dog", 1, 2, 20, 29)])
     assert read_xml(tmp_path / "photo.xml").size == upright
     # Boxes that another tool has drawn on the stored pixels stay there.
     write_xml(tmp_path / "photo.xml", voc_object(), size=(40, 30))

@@ -193,6 +193,18 @@ def test_boxes_of_the_previous_image_are_copied(opened, photos):
         label.wait_for_objects(2)
 
 
+def test_keys_work_after_a_click_on_the_list(opened, photos):
+    with opened(photos) as label:
+        label.page.value(
+            "(() => { const row = document.querySelector('.row[data-number=\"1\"]');"
+            "row.focus(); row.click(); })()"
+        )
+        label.wait_for_image(1)
+        label.key("1")
+        label.draw((40, 50), (200, 250))
+        wait_for_boxes(label, photos / "b.xml", [Box("stop", 40, 50, 200, 250)])
+
+
 def test_zoomed_boxes_are_exact(opened, tmp_path):
     write_image(tmp_path / "large.jpg", size=(6000, 4000))
     with opened(tmp_path) as label:

@@ -68,10 +68,10 @@ def test_pixels_are_those_that_a_browser_can_show(serve, tmp_path):
     write_image(tmp_path / "b.png", size=(60, 40))
     with serve(tmp_path) as url:
         for number, kind in enumerate(("image/jpeg", "image/png")):
-            status, data, headers = request(f"{url}/images/{number}")
+            status, data, headers = request(f"{url}/api/images/{number}")
             assert (status, headers["Content-Type"]) == (200, kind)
             assert Image.open(io.BytesIO(data)).size == (60, 40)
-        _, thumbnail, _ = request(f"{url}/thumbnails/0")
+        _, thumbnail, _ = request(f"{url}/api/thumbnails/0")
         assert Image.open(io.BytesIO(thumbnail)).format == "JPEG"
 
 
@@ -125,11 +125,11 @@ def test_requests_with_bad_objects_change_nothing(serve, photos, change):
     ("path", "method", "body", "status"),
     [
         ("/../../etc/passwd", "GET", None, 404),
-        ("/images/..%2F..%2Fa", "GET", None, 404),
-        ("/images/3", "GET", None, 404),
-        ("/images/-1", "GET", None, 404),
+        ("/api/images/..%2F..%2Fa", "GET", None, 404),
+        ("/api/images/3", "GET", None, 404),
+        ("/api/images/-1", "GET", None, 404),
         ("/api/nothing/0", "GET", None, 404),
-        ("/images/0", "PUT", {}, 404),
+        ("/api/images/0", "PUT", {}, 404),
         ("/api/objects/0", "PUT", b"{", 400),
         ("/api/objects/0", "PUT", b"[" * 100_000, 400),
         ("/api/objects/0", "PUT", [], 400),
@@ -152,11 +152,23 @@ def test_a_huge_body_is_refused_before_it_is_read(serve, photos):
             assert b" 413 " in connection.recv(1000)
 
 
+def test_the_body_of_a_refused_request_is_no_request(serve, photos):
+    with serve(photos) as url:
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=30) as connection:
+            hidden = f"POST /api/undo/0 HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n"
+            head = f"PUT /api/nothing/0 HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(hidden)}"
+            connection.sendall(f"{head}\r\n\r\n{hidden}".encode())
+            answer = b"".join(iter(lambda: connection.recv(1000), b""))
+    assert answer.count(b"HTTP/1.1 ") == 1 and b" 404 " in answer
+
+
 @pytest.mark.parametrize(
     "headers",
     [
         {"Host": "evil.example"},
         {"Host": "evil.example:8001"},
+        {"Host": "::1"},
         {"Origin": "http://evil.example"},
         {"Origin": "null"},
         {"Sec-Fetch-Site": "cross-site"},

@@ -53,5 +53,5 @@ def label(images: Path, annotations: Path | None, model: Path | None, host: str,
             annotorious = fetch_annotorious(progress)
         with progress_bars() as progress:
             folder = LabelFolder(images, annotations, progress)
-        site = LabelSite(folder, annotorious, detector, [])
+        site = LabelSite(folder, annotorious, detector)
         serve(site, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from tfod.files import replacing_file
 from tfod.image_files import find_images
 from tfod.progress import Progress, silent, tracked
 
+# The objects to keep, by their position in the file, and the new ones.
+Edit = tuple[dict[int, Box], Sequence[Box]]
 MAX_UNDO = 200  # changes per image that can be taken back
 
 
@@ -102,6 +104,7 @@ class LabelFolder:
             what = f"would be the annotation file of {count} images"
             raise UserError(file, what, "Rename one of the images")
         self._lock = threading.Lock()
+        self._headers: dict[int, images.Header] = {}
         self._undo: dict[int, list[bytes | None]] = {}
         self._written: dict[int, str] = {}  # the version of the last change
         numbers = range(len(self.images))
@@ -124,16 +127,25 @@ class LabelFolder:
         """
         return self._content(number, self._bytes(number))
 
-    def save(self, number: int, version: str, kept: dict[int, Box], new: Sequence[Box]) -> Content:
+    def header(self, number: int) -> images.Header:
+        """Returns the properties of an image, which is read once.
+
+        Raises:
+          UserError: the image cannot be read.
+        """
+        if number not in self._headers:
+            self._headers[number] = images.check_image(self.images[number], decode=False)
+        return self._headers[number]
+
+    def save(self, number: int, version: str, edit: Callable[[Content], Edit]) -> Content:
         """Writes the objects of an image.
 
-        Objects of the file that are in neither argument are removed, except those that cannot be
-        read. An image without any object is a negative image: it has an annotation file, too.
+        Objects of the file that are not kept are removed, except those that cannot be read. An
+        image without any object is a negative image: it has an annotation file, too.
 
         Args:
           version: of the content that was edited.
-          kept: objects of the file, by their position, as they should be now.
-          new: objects to add.
+          edit: returns the objects to keep, as they should be now, and those to add.
 
         Raises:
           ChangedError: the file has another version.
@@ -146,6 +158,7 @@ class LabelFolder:
                 raise self._changed(number)
             if content.fault:
                 raise UserError(self._files[number], content.fault, "Correct the file first")
+            kept, new = edit(content)
             file, image = self._files[number], self.images[number]
             if before is None:
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -191,8 +204,9 @@ class LabelFolder:
                 partial.write_bytes(content)
 
     def _refresh(self, number: int) -> Content:
-        self._states[number] = self._read_state(number)
         content = self.read(number)
+        classes = tuple(box.name for box in content.objects.values())
+        self._states[number] = State(content.version != "", classes)
         self._written[number] = content.version
         return content
 
@@ -210,7 +224,7 @@ class LabelFolder:
         return State(True, tuple(raw.box.name for raw in objects))
 
     def _content(self, number: int, data: bytes | None) -> Content:
-        header = images.check_image(self.images[number], decode=False)
+        header = self.header(number)
         undo = len(self._undo.get(number, ()))
         if data is None:
             return Content(*header.upright, True, {}, "", undo)

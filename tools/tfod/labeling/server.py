@@ -11,19 +11,19 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tfod.errors import UserError
+from tfod.labeling.folder import ChangedError
 from tfod.labeling.site import LabelSite, RequestError
 
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript",
-    ".mjs": "text/javascript",
     ".css": "text/css",
     ".svg": "image/svg+xml",
 }
@@ -93,39 +93,33 @@ class Handler(BaseHTTPRequestHandler):
     def _get(self, path: str) -> tuple[str, bytes]:
         if path == "/":
             path = "/index.html"
-        if path.removeprefix("/") in self.site.files:
-            name = path.removeprefix("/")
+        if (name := path.removeprefix("/")) in self.site.files:
             return TYPES[Path(name).suffix], self.site.files[name]
         if path == "/api/images":
             return _json(self.site.overview())
-        kind, number = self._target(path)
-        if kind == "images":
+        resource, number = self._resource(path, "images", "thumbnails", "objects", "suggestions")
+        if resource == "images":
             return self.site.image(number)
-        if kind == "thumbnails":
+        if resource == "thumbnails":
             return "image/jpeg", self.site.thumbnail(number)
-        if kind == "api/objects":
+        if resource == "objects":
             return _json(self.site.objects(number))
-        if kind == "api/suggestions":
-            return _json(self.site.suggestions(number))
-        raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
+        return _json(self.site.suggestions(number))
 
     def _put(self, path: str) -> tuple[str, bytes]:
-        kind, number = self._target(path)
-        if kind != "api/objects":
-            raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
+        _, number = self._resource(path, "objects")
         return _json(self.site.save(number, self._body()))
 
     def _post(self, path: str) -> tuple[str, bytes]:
-        kind, number = self._target(path)
-        if kind != "api/undo":
-            raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
+        _, number = self._resource(path, "undo")
         self._body()
         return _json(self.site.undo(number))
 
-    def _target(self, path: str) -> tuple[str, int]:
-        match = re.fullmatch(r"/([a-z/]+)/([0-9]{1,9})", path)
-        if match is None or int(match[2]) >= len(self.site.folder):
-            raise RequestError(HTTPStatus.NOT_FOUND, "there is no such page")
+    def _resource(self, path: str, *names: str) -> tuple[str, int]:
+        """Splits `/api/NAME/NUMBER` into one of the names and the number of an image."""
+        match = re.fullmatch(r"/api/([a-z]+)/([0-9]{1,9})", path)
+        if match is None or match[1] not in names or int(match[2]) >= len(self.site.folder):
+            raise RequestError(HTTPStatus.NOT_FOUND, f"{path} not found")
         return match[1], int(match[2])
 
     def _body(self) -> Any:
@@ -133,7 +127,6 @@ class Handler(BaseHTTPRequestHandler):
         if not length.isdecimal():
             raise RequestError(HTTPStatus.LENGTH_REQUIRED, "the request has no length")
         if int(length) > MAX_BODY:
-            self.close_connection = True  # its body is not read
             raise RequestError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the request is too long")
         data = self.rfile.read(int(length))
         try:
@@ -142,12 +135,16 @@ class Handler(BaseHTTPRequestHandler):
             raise RequestError(HTTPStatus.BAD_REQUEST, "the request is not JSON") from error
 
     def _answer(self, answer: Callable[[str], tuple[str, bytes]]) -> None:
-        url = urlsplit(self.path)
         try:
+            url = urlsplit(self.path)
             self._check_sender(url.query)
             kind, content = answer(url.path)
         except RequestError as error:
             self._refuse(error.status, str(error))
+        except (ValueError, CookieError):  # of a URL, a host or a cookie
+            self._refuse(HTTPStatus.BAD_REQUEST, "the request is not valid")
+        except ChangedError as error:
+            self._refuse(HTTPStatus.CONFLICT, str(error))
         except UserError as error:
             self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
         except OSError as error:
@@ -176,12 +173,16 @@ class Handler(BaseHTTPRequestHandler):
                 raise RequestError(HTTPStatus.FORBIDDEN, "open the URL that tfod label printed")
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
+        # A body that was not read would be taken for the next request.
+        self.close_connection = True
         self._send(status, "text/plain; charset=utf-8", message.encode())
 
     def _send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.send_header("Cache-Control", "no-store")
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")

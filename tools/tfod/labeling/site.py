@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import secrets
 import tarfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from tfod import images
 from tfod.annotation import Box
 from tfod.detection.detector import Detector
 from tfod.download import cache_folder, download_npm_package
-from tfod.labeling.folder import ChangedError, Content, LabelFolder
+from tfod.files import replacing_file
+from tfod.labeling.folder import Content, Edit, LabelFolder
 from tfod.progress import Progress, silent
 
 PAGE = Path(__file__).with_name("page")
@@ -73,9 +73,8 @@ class LabelSite:
         folder: LabelFolder,
         annotorious: Path,
         detector: Detector | None,
-        first: Sequence[int],
     ) -> None:
-        self.folder, self.first = folder, first
+        self.folder = folder
         self._detector = detector
         self._detecting = threading.Lock()
         self.files = {path.name: path.read_bytes() for path in PAGE.iterdir() if path.is_file()}
@@ -93,7 +92,6 @@ class LabelSite:
                 {"name": name, "labeled": state.labeled, "classes": state.classes}
                 for name, state in zip(self.folder.names, states, strict=True)
             ],
-            "order": list(self.first),
             "classes": [] if self._detector is None else list(self._detector.labels.values()),
             "model": self._detector is not None,
             "threshold": None if self._detector is None else self._detector.threshold,
@@ -107,17 +105,17 @@ class LabelSite:
         """Writes the objects of an image.
 
         Raises:
-          RequestError: the request is not valid, or the file was changed by another program.
+          RequestError: the request is not valid.
+          ChangedError: another program has changed the file.
         """
-        content = self.folder.read(number)
-        version, kept, new = _requested_boxes(request, content)
-        with _as_request_errors():
-            return _as_json(self.folder.save(number, version, kept, new))
+        if not isinstance(request, dict) or not isinstance(request.get("version"), str):
+            raise RequestError(HTTPStatus.BAD_REQUEST, "the request has no version")
+        edit = partial(_requested_boxes, request.get("objects"))
+        return _as_json(self.folder.save(number, request["version"], edit))
 
     def undo(self, number: int) -> dict[str, Any]:
         """Takes the last change back."""
-        with _as_request_errors():
-            return _as_json(self.folder.undo(number))
+        return _as_json(self.folder.undo(number))
 
     def suggestions(self, number: int) -> list[dict[str, Any]]:
         """Returns what the model detects in an image, the highest score first."""
@@ -147,24 +145,15 @@ class LabelSite:
     def thumbnail(self, number: int) -> bytes:
         """Returns a small JPEG, which is made once."""
         path = self.folder.images[number]
-        digest = images.check_image(path, decode=False).digest.hex()
+        digest = self.folder.header(number).digest.hex()
         cached = cache_folder() / "thumbnails" / f"{digest}.jpg"
         if not cached.is_file():
             small = Image.fromarray(images.load_rgb(path))
             small.thumbnail((THUMBNAIL, THUMBNAIL))
             cached.parent.mkdir(parents=True, exist_ok=True)
-            partial = cached.with_name(f"{digest}.{secrets.token_hex(4)}.partial")
-            small.save(partial, "JPEG", quality=80)
-            partial.replace(cached)
+            with replacing_file(cached) as new:
+                small.save(new, quality=80)
         return cached.read_bytes()
-
-
-@contextlib.contextmanager
-def _as_request_errors() -> Iterator[None]:
-    try:
-        yield
-    except ChangedError as error:
-        raise RequestError(HTTPStatus.CONFLICT, str(error)) from error
 
 
 def _as_json(content: Content) -> dict[str, Any]:
@@ -181,22 +170,14 @@ def _as_json(content: Content) -> dict[str, Any]:
     }
 
 
-def _requested_boxes(request: Any, content: Content) -> tuple[str, dict[int, Box], list[Box]]:
-    """Checks a request.
-
-    Returns:
-      The version that was edited, the objects to keep by their position, and the new ones. None of
-      them if the file has another version by now, to which the positions do not belong.
-    """
+def _requested_boxes(objects: Any, content: Content) -> Edit:
+    """Checks the objects of a request. Returns those to keep, by position, and the new ones."""
     kept: dict[int, Box] = {}
     new: list[Box] = []
     try:
-        version = request["version"]
-        if not isinstance(version, str) or len(request["objects"]) > MAX_OBJECTS:
+        if len(objects) > MAX_OBJECTS:
             raise ValueError
-        if version != content.version:
-            return version, {}, []
-        for item in request["objects"]:
+        for item in objects:
             position = item["position"]
             if position is None:
                 new.append(_requested_box(item, Box("", 0, 0, 0, 0), content))
@@ -206,7 +187,7 @@ def _requested_boxes(request: Any, content: Content) -> tuple[str, dict[int, Box
                 kept[position] = _requested_box(item, content.objects[position], content)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RequestError(HTTPStatus.BAD_REQUEST, "the request has no valid objects") from error
-    return version, kept, new
+    return kept, new
 
 
 def _requested_box(item: Mapping[str, Any], old: Box, content: Content) -> Box:

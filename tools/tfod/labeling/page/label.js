@@ -199,7 +199,7 @@ async function show(number) {
   say("");
   try {
     const content = await ask(`api/objects/${number}`);
-    $("image").src = `images/${number}`;
+    $("image").src = `api/images/${number}`;
     await $("image").decode();
     if (image !== open) return;
     Object.assign(image, content, { objects: content.objects.map(withId) });
@@ -213,7 +213,7 @@ async function show(number) {
   } catch (error) {
     if (image === open) say(error.message, true);
   }
-  if (number + 1 < page.images.length) new Image().src = `images/${number + 1}`;
+  if (number + 1 < page.images.length) new Image().src = `api/images/${number + 1}`;
 }
 
 async function suggest(image) {
@@ -238,7 +238,7 @@ function step(direction) {
 
 function filter() {
   const value = $("filter").value;
-  page.shown = page.order.filter((number) => {
+  page.shown = [...page.images.keys()].filter((number) => {
     const image = page.images[number];
     if (value === "unlabeled") return !image.labeled;
     return value === "all" || image.classes.includes(value.slice(2));
@@ -276,7 +276,7 @@ function newRow(number) {
   const image = document.createElement("img");
   image.loading = "lazy";
   image.alt = "";
-  image.src = `thumbnails/${number}`;
+  image.src = `api/thumbnails/${number}`;
   const name = document.createElement("span");
   name.textContent = page.images[number].name;
   row.append(image, name);
@@ -444,7 +444,7 @@ annotator.on("createAnnotation", (drawn) => {
   $("class").focus();
 });
 
-// Annotorious reports a change when the box is no longer selected. People may not wait that long.
+// Annotorious reports an edit only when the box is deselected. Save it when the pointer is released.
 annotator.on("updateAnnotation", (moved) => takeOver([moved]));
 for (const name of ["pointerup", "pointercancel"]) {
   window.addEventListener(name, () => setTimeout(() => takeOver(annotator.getSelected())));
@@ -475,7 +475,9 @@ const KEYS = {
 window.addEventListener(
   "keydown",
   (event) => {
-    const isTyping = event.target.closest("input:not([type=checkbox]), select, button") && event.key !== "Escape";
+    const isField = event.target.closest("input:not([type=checkbox], [type=range]), select");
+    const isPressed = event.key === "Enter" && event.target.closest("button, summary");
+    const isTyping = (isField && event.key !== "Escape") || isPressed;
     if ((event.ctrlKey || event.metaKey) && event.key === "z") {
       event.preventDefault();
       event.stopImmediatePropagation();
@@ -559,9 +561,7 @@ window.addEventListener("resize", () => {
 
 // --- start -----------------------------------------------------------------------------------
 
-const overview = await ask("api/images");
-const order = overview.order.length ? overview.order : overview.images.map((_, number) => number);
-Object.assign(page, overview, { order });
+Object.assign(page, await ask("api/images"));
 page.images.forEach((image) => image.classes.forEach(addClass));
 $("suggesting").hidden = !page.model;
 if (page.threshold) {
@@ -572,5 +572,5 @@ progress();
 list();
 filter();
 const asked = Number.parseInt(location.hash.slice(1), 10);
-const firstUnlabeled = order.find((number) => !page.images[number].labeled);
-await show(page.images[asked] ? asked : (firstUnlabeled ?? order[0]));
+const unlabeled = page.images.findIndex((image) => !image.labeled);
+await show(page.images[asked] ? asked : Math.max(unlabeled, 0));
