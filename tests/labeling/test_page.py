@@ -286,3 +286,17 @@ def test_ten_thousand_images_are_listed(opened, tmp_path):
         assert label.page.value("document.querySelectorAll('.row').length") < 50
         label.page.value("document.getElementById('rows').scrollTo(0, 1e9)")
         label.page.wait_for("!!document.querySelector('.row[data-number=\"9999\"]')")
+
+
+def test_a_page_that_loads_at_once_shows_its_image(serve, photos):
+    """Annotorious' undo throws an error at an edit in the first 250 ms of a page."""
+    with serve(photos) as url, browser("--window-size=1400,900") as page:
+        page.send("Page.addScriptToEvaluateOnNewDocument", source="performance.now = () => 1")
+        Label(page, url).wait_for_objects(2)
+
+
+def test_a_page_that_cannot_load_says_why(serve, photos):
+    with serve(photos) as url, browser() as page:
+        page.send("Network.setBlockedURLs", urls=["*/api/images"])
+        page.send("Page.navigate", url=url)
+        page.wait_for("document.getElementById('status').textContent.includes('not answer')")

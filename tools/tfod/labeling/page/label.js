@@ -25,7 +25,9 @@ const annotator = createImageAnnotator($("image"), {
 });
 
 async function ask(path, method = "GET", body) {
-  const response = await fetch(path, { method, body: body && JSON.stringify(body) });
+  const response = await fetch(path, { method, body: body && JSON.stringify(body) }).catch(() => {
+    throw new Error("tfod label does not answer. Is it still running?");
+  });
   if (!response.ok) throw new Error(await response.text());
   return response.json();
 }
@@ -187,7 +189,9 @@ async function show(number) {
   await saving;
   if (open.objects.some(isSaved)) copied = open.objects.filter(isSaved);
   annotator.setSelected();
-  annotator.clearAnnotations();
+  // Not clearAnnotations(): Annotorious counts that as an edit, and its undo fails at an edit in the
+  // first 250 ms of a page.
+  annotator.setAnnotations([], true);
   open = { number, objects: [] };
   $("stage").setAttribute("aria-busy", true);
   const image = open;
@@ -561,16 +565,20 @@ window.addEventListener("resize", () => {
 
 // --- start -----------------------------------------------------------------------------------
 
-Object.assign(page, await ask("api/images"));
-page.images.forEach((image) => image.classes.forEach(addClass));
-$("suggesting").hidden = !page.model;
-if (page.threshold) {
-  $("threshold").value = Math.round(page.threshold * 100);
-  $("score").textContent = `${$("threshold").value} %`;
+async function start() {
+  Object.assign(page, await ask("api/images"));
+  page.images.forEach((image) => image.classes.forEach(addClass));
+  $("suggesting").hidden = !page.model;
+  if (page.threshold) {
+    $("threshold").value = Math.round(page.threshold * 100);
+    $("score").textContent = `${$("threshold").value} %`;
+  }
+  progress();
+  list();
+  filter();
+  const asked = Number.parseInt(location.hash.slice(1), 10);
+  const unlabeled = page.images.findIndex((image) => !image.labeled);
+  await show(page.images[asked] ? asked : Math.max(unlabeled, 0));
 }
-progress();
-list();
-filter();
-const asked = Number.parseInt(location.hash.slice(1), 10);
-const unlabeled = page.images.findIndex((image) => !image.labeled);
-await show(page.images[asked] ? asked : Math.max(unlabeled, 0));
+
+await start().catch((error) => say(error.message, true));
