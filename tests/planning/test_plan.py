@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from helpers import conversion
 from helpers.voc_files import voc_object, write_image, write_xml
-from tfod.model.pipeline import learning_rate_schedule
+from tfod.model.anchors import input_size
+from tfod.model.earlier_detector import EarlierDetector
+from tfod.model.pipeline import learning_rate_schedule, read_pipeline
+from tfod.model.templates import find_template
 from tfod.planning.facts import MachineFacts
 from tfod.planning.plan import make_plan, plan_text
 from tfod.planning.rules import SERVER_TEMPLATE, Wishes
@@ -52,6 +57,29 @@ def test_a_large_model_keeps_its_template(data):
     plan = make_plan(data, Wishes(60, SERVER), GPU)
     assert plan.template == SERVER_TEMPLATE
     assert [choice.what for choice in plan.choices] == ["model"]
+
+
+def test_a_plan_keeps_the_model_of_the_detector_it_starts_from(data, plan):
+    pipeline = make_plan(data, Wishes(minutes=1, input_size=448), SLOW).pipeline
+    pipeline.model.ssd.anchor_generator.multiscale_anchor_generator.anchor_scale = 1.5
+    earlier = EarlierDetector(Path("runs/old"), pipeline, {1: "stop"})
+    new = make_plan(data, Wishes(minutes=1), SLOW, earlier)
+    assert new.pipeline.model == pipeline.model
+    assert new.settings == make_plan(data, Wishes(minutes=1, input_size=448), SLOW).settings
+    values = {choice.what: choice.value for choice in new.choices}
+    assert values["model"] == "that of runs/old"
+    assert values["training size"] == "448 x 448 pixels"
+    assert values["anchors"] == "those of the earlier detector"
+    larger = make_plan(data, Wishes(minutes=1, input_size=512), SLOW, earlier)
+    assert max(input_size(larger.pipeline)) == 512
+
+
+def test_a_large_earlier_detector_keeps_its_whole_configuration(data):
+    pipeline = read_pipeline(find_template(SERVER_TEMPLATE))
+    earlier = EarlierDetector(Path("runs/old"), pipeline, {1: "stop"})
+    new = make_plan(data, Wishes(minutes=1), SLOW, earlier)
+    assert new.pipeline == pipeline and new.pipeline is not pipeline
+    assert [choice.what for choice in new.choices] == ["model"]
 
 
 @pytest.mark.parametrize(("name", "flips"), [("stop", 1), ("turn left", 0)])

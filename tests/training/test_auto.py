@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from tfod.cli import main
+from tfod.model.pipeline import read_pipeline
 
 
 def tfod(*arguments) -> str:
@@ -42,6 +45,20 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
         assert chosen.pop(what) == f"{option}\n  - because the option is given"
         planned.pop(what)
     assert chosen == planned
+
+    larger = tmp_path / "larger"
+    again = ["train", "--data", data.folder, "--output", larger, "--steps", 1, "--init", run]
+    result = CliRunner().invoke(main, [str(word) for word in again])
+    assert result.exit_code == 0, result.output
+    names = ", ".join(data.classes.values())
+    assert f"note: starts with what the initial detector knows about {names}\n" in result.stderr
+    kept = choices((larger / "plan.md").read_text())
+    assert kept["model"].startswith(f"that of {run}\n")
+    assert kept["training size"].startswith("96 x 96 pixels\n")
+    used = read_pipeline(larger / "pipeline.config").train_config.fine_tune_checkpoint
+    assert Path(used).parent == run / "best"
+    shutil.rmtree(run)  # the new run does not need it any more
+    assert "trained: " in tfod(*again)
 
 
 def choices(plan: str) -> dict[str, str]:

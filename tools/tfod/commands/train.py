@@ -27,6 +27,7 @@ from tfod.training.strategy import STRATEGIES
 if TYPE_CHECKING:
     from tfod.dataset.manifest import Dataset
     from tfod.model.run_folder import RunFolder
+    from tfod.planning.rules import Wishes
     from tfod.training.settings import RunSettings
 
 
@@ -45,7 +46,8 @@ if TYPE_CHECKING:
     show_default=True,
     metavar="zoo|scratch|NAME|PATH",
     help="Initial weights: the template's zoo checkpoint, random weights, a NAME of `tfod zoo`, "
-    "or a checkpoint such as PATH/ckpt-0.",
+    "a checkpoint such as PATH/ckpt-0, or a run or export folder, whose classes are kept if the "
+    "data set has them, too.",
 )
 @click.option(
     "--init-type",
@@ -178,6 +180,7 @@ def train(
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options
     from tfod.model.run_folder import RunFolder
+    from tfod.planning.rules import DEFAULT_MINUTES, Wishes
     from tfod.progress import progress_bars
     from tfod.training import Evaluation, Step, train
     from tfod.training.events import TOTAL_LOSS, WorkerLostError
@@ -191,6 +194,7 @@ def train(
         "losses": ("--losses", losses),
     }
     dataset = load_dataset(data)
+    wishes = Wishes(minutes or DEFAULT_MINUTES, target, input_size)
     run = None if overwrite or not RunFolder(output).is_run else RunFolder(output)
     postfix: dict[str, str] = {}
     evaluations: list[Evaluation] = []
@@ -218,7 +222,7 @@ def train(
         try:
             with (
                 interruption.cleanup(),  # train saves a checkpoint
-                _configuration(pipeline, dataset, run, minutes, target, input_size, given) as start,
+                _configuration(pipeline, dataset, run, wishes, init, given) as start,
                 progress_bars() as progress,
             ):
                 options = Options(
@@ -304,15 +308,15 @@ def _configuration(
     pipeline: str,
     data: Dataset,
     run: RunFolder | None,
-    minutes: float | None,
-    target: str,
-    input_size: int | None,
+    wishes: Wishes,
+    init: str,
     given: Mapping[str, tuple[str, object]] = MappingProxyType({}),
 ) -> Iterator[_Start]:
     """Yields the configuration that `--pipeline` names; for `auto`, the plan or that of the run.
 
     Args:
       run: the run to resume.
+      init: a detector whose model the plan keeps, or other initial weights.
       given: options and their values by the choice of the plan that they replace.
     """
     from tfod.model.pipeline import write_pipeline
@@ -328,10 +332,10 @@ def _configuration(
         what = "auto does not work with several machines"
         raise UserError("--pipeline", what, "Give a template, or the pipeline.config of a run")
     else:
+        from tfod.model.earlier_detector import find_earlier_detector
         from tfod.planning.plan import make_plan, plan_text
-        from tfod.planning.rules import DEFAULT_MINUTES, Wishes
 
-        plan = make_plan(data, Wishes(minutes or DEFAULT_MINUTES, target, input_size))
+        plan = make_plan(data, wishes, earlier=find_earlier_detector(Path(init)))
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "pipeline.config"
             write_pipeline(plan.pipeline, config)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 # The first path component of a checkpoint's variables shows which kind of model was saved.
 BACKBONE_KEY = "feature_extractor/"
 MODEL_KEY = "model/"
+# Folders with a checkpoint, in a run folder and in an export folder.
+CHECKPOINT_FOLDERS = ("best", "checkpoint")
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -24,6 +26,7 @@ def find_checkpoint(path: Path) -> Path:
 
     Args:
       path: a checkpoint prefix, its `.index` file, or a folder, whose latest checkpoint is used.
+        In a run folder, this is the best one. In an export folder, there is only one.
 
     Raises:
       UserError: there is no checkpoint.
@@ -31,9 +34,10 @@ def find_checkpoint(path: Path) -> Path:
     import tensorflow as tf
 
     if path.is_dir():
-        latest = tf.train.latest_checkpoint(str(path))
-        if latest:
-            return Path(latest)
+        best, exported = (path / name for name in CHECKPOINT_FOLDERS)
+        for folder in (best, path, exported):
+            if folder.is_dir() and (latest := tf.train.latest_checkpoint(str(folder))):
+                return Path(latest)
         indexes = sorted(path.glob("*.index"))
         if len(indexes) == 1:
             return indexes[0].with_suffix("")
@@ -140,12 +144,25 @@ def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig) -> Detec
       UserError: there is no checkpoint yet, it cannot be read, or it belongs to another
         configuration.
     """
-    import tensorflow as tf
-
     folder = RunFolder(run)
-    prefix = folder.checkpoint()
     model = build_model(pipeline, is_training=False)
     build_variables(model)
+    restore_detector(model, folder.checkpoint(), folder.config)
+    return model
+
+
+def restore_detector(model: DetectionModel, prefix: Path, config: Path) -> None:
+    """Restores all variables of a model from a checkpoint.
+
+    Args:
+      model: its variables must exist, see `build_variables`.
+      config: the model's configuration, for the message.
+
+    Raises:
+      UserError: the checkpoint cannot be read, or belongs to another configuration.
+    """
+    import tensorflow as tf
+
     try:
         status = tf.train.Checkpoint(model=model).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
@@ -153,9 +170,8 @@ def restore_for_inference(run: Path, pipeline: TrainEvalPipelineConfig) -> Detec
         raise _unreadable(prefix) from error
     except (AssertionError, ValueError) as error:
         raise UserError(
-            prefix, f"does not belong to {folder.config}", "Train again into a new folder"
+            prefix, f"does not belong to {config}", "Train again into a new folder"
         ) from error
-    return model
 
 
 def _unreadable(prefix: Path) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ from tfod.training.settings import RunSettings
 
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+
+    from tfod.model.earlier_detector import EarlierDetector
 
 LEARNING_RATE = 0.001  # of Adam, at the largest of `rules.BATCH_SIZES`
 WARM_UP_STEPS = 100
@@ -44,25 +47,40 @@ class Plan:
     choices: tuple[Choice, ...]
 
 
-def make_plan(data: Dataset, wishes: Wishes, machine: MachineFacts | None = None) -> Plan:
+def make_plan(
+    data: Dataset,
+    wishes: Wishes,
+    machine: MachineFacts | None = None,
+    earlier: EarlierDetector | None = None,
+) -> Plan:
     """Chooses how to train a detector of a data set.
 
     Args:
       machine: None for this one.
+      earlier: the detector to start from, whose model is then kept.
 
     Raises:
       UserError: the data set has no objects to train on.
     """
     facts = data_facts(data)
     machine = machine or machine_facts()
-    template, model = rules.choose_template(machine, wishes)
-    pipeline = read_pipeline(find_template(template))
-    if template != rules.PHONE_TEMPLATE:  # too large to train here: taken as tuned
+    phone = read_pipeline(find_template(rules.PHONE_TEMPLATE))
+    if earlier is None:
+        template, model = rules.choose_template(machine, wishes)
+        pipeline = read_pipeline(find_template(template))
+    else:
+        template, model = "", rules.keep_model(earlier.folder)
+        pipeline = deepcopy(earlier.pipeline)
+    if _extractor(pipeline) != _extractor(phone):  # too large to train here: taken as tuned
         return Plan(template, pipeline, RunSettings(minutes=wishes.minutes), (model,))
-    size, training_size = rules.choose_size(facts, machine, wishes)
+    if earlier is None:
+        size, training_size = rules.choose_size(facts, machine, wishes)
+        anchors = rules.choose_anchors(pipeline, facts, size)
+    else:
+        size, training_size = rules.keep_size(pipeline, wishes)
+        anchors = rules.keep_anchors()
     set_input_size(pipeline, size)
     first_size, first_steps = rules.choose_first_size(size)
-    anchors = rules.choose_anchors(pipeline, facts, size)
     balance, balancing = rules.choose_balance(facts)
     flip, flipping = rules.choose_flip(facts)
     suppression = rules.choose_suppression(pipeline, facts)
@@ -87,6 +105,10 @@ def make_plan(data: Dataset, wishes: Wishes, machine: MachineFacts | None = None
             *_fixed(wishes),
         ),
     )
+
+
+def _extractor(pipeline: TrainEvalPipelineConfig) -> str:
+    return architecture(pipeline).feature_extractor.type
 
 
 def _fixed(wishes: Wishes) -> tuple[Choice, ...]:

@@ -9,12 +9,20 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tfod.model.anchors import generate_anchors, measure_fit, sample_boxes, suggest_anchors
+from tfod.model.anchors import (
+    generate_anchors,
+    input_size,
+    measure_fit,
+    sample_boxes,
+    suggest_anchors,
+)
 from tfod.planning.facts import DataFacts, MachineFacts
 from tfod.planning.targets import PHONE, SERVER
 from tfod.training.growing_input import first_size, mean_cost
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
 
 DEFAULT_MINUTES = 60.0
@@ -108,6 +116,26 @@ def choose_size(data: DataFacts, machine: MachineFacts, wishes: Wishes) -> tuple
         )
         otherwise = f"more --minutes, or a faster machine: up to {needed}"
     return size, Choice(what, f"{size} x {size} pixels", because, otherwise)
+
+
+def keep_model(folder: Path) -> Choice:
+    """Keeps the model of the detector that the training starts from."""
+    because = "--init names it, so that nothing it has learned is lost"
+    return Choice("model", f"that of {folder}", because, "another --init, or --pipeline")
+
+
+def keep_size(pipeline: TrainEvalPipelineConfig, wishes: Wishes) -> tuple[int, Choice]:
+    """Keeps the training size of a model in pixels, unless the user wants another one."""
+    size = wishes.input_size or max(input_size(pipeline))
+    because = "--input-size says so" if wishes.input_size else "the earlier training had it"
+    value = f"{size} x {size} pixels"
+    return size, Choice("training size", value, because, "--input-size")
+
+
+def keep_anchors() -> Choice:
+    """Keeps the anchors of a model, which its heads were trained for."""
+    because = "the heads of the earlier detector were trained for them"
+    return Choice("anchors", "those of the earlier detector", because, "another --init")
 
 
 def images_in_time(machine: MachineFacts, wishes: Wishes, size: int) -> float:

@@ -10,9 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tfod.dataset.label_map import read_label_map
 from tfod.errors import UserError
 from tfod.model.build import build_model, is_simple_cnn
 from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
+from tfod.model.earlier_detector import find_earlier_detector, restore_shared_classes
 from tfod.model.pipeline import learning_rate_schedule, set_input_size, set_steps
 from tfod.quiet import hide_native_logs
 from tfod.training.choices import TEMPLATE, TIGHT
@@ -61,6 +63,7 @@ class Learner:
       step: int64 variable: the number of completed optimizer steps.
       strategy: the `tf.distribute` strategy.
       learning_rate: a function that returns the rate of the next step.
+      kept_classes: names of classes whose heads come from the fine-tune checkpoint.
       read_errors: of records that cannot be read. Iterating over the batches then raises an error
         of TensorFlow, which does not name the file.
     """
@@ -119,12 +122,9 @@ class Learner:
             self.learning_rate = partial(cosine_decay, schedule, self.step, *self._schedule_steps)
             self._optimizer.learning_rate = self.learning_rate
         build_variables(self.model)
+        self.kept_classes: tuple[str, ...] = ()
         if self._config.fine_tune_checkpoint and not resumes:
-            restore_fine_tune_checkpoint(
-                self.model,
-                Path(self._config.fine_tune_checkpoint),
-                self._config.fine_tune_checkpoint_type,
-            )
+            self._restore_initial(Path(self._config.fine_tune_checkpoint))
         self._trained = self._trained_variables()
         fold_frozen_batch_norm(self.model)
         # Keras would create the momentum in the first step, too late to restore it.
@@ -135,6 +135,15 @@ class Learner:
                 tf.Variable(variable, trainable=False, aggregation=only_first)
                 for variable in self._trained
             ]
+
+    def _restore_initial(self, prefix: Path) -> None:
+        kind = self._config.fine_tune_checkpoint_type
+        restore_fine_tune_checkpoint(self.model, prefix, kind)
+        if kind == "detection" and (earlier := find_earlier_detector(prefix)):
+            classes = read_label_map(Path(self._pipeline.train_input_reader.label_map_path))
+            self.kept_classes = restore_shared_classes(
+                self.model, self._pipeline, classes, earlier, prefix
+            )
 
     def _trained_variables(self) -> list[tf.Variable]:
         """Returns the trainable variables that the config does not freeze, as in TensorFlow 1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from tfod.files import replacing_folder
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.pipeline import Options, read_pipeline, write_pipeline
 from tfod.model.run_folder import RunFolder
+from tfod.text import printable
 from tfod.training import strategy as strategies
 from tfod.training.settings import RunSettings, write_settings
 
@@ -35,12 +36,24 @@ def resolve_checkpoint(options: Options, run: RunFolder | None) -> Options:
     prefix, kind = options.init, options.init_type
     if run is not None and run.is_run:
         config = read_pipeline(run.config).train_config
-        if config.fine_tune_checkpoint == str(prefix.resolve()):
+        used = Path(config.fine_tune_checkpoint)
+        if config.fine_tune_checkpoint and used.is_relative_to(prefix.resolve()):
             kind = kind or config.fine_tune_checkpoint_type
-            return dataclasses.replace(options, init_type=kind)
+            return dataclasses.replace(options, init=used, init_type=kind)
     prefix = find_checkpoint(prefix)
     kind = kind or checkpoint_type(prefix)
     return dataclasses.replace(options, init=prefix, init_type=kind)
+
+
+def note_kept_classes(
+    learner: Learner, classes: Iterable[str], on_note: Callable[[str], None]
+) -> None:
+    """Says which classes a new run knows from the detector that it starts from, if any."""
+    kept = learner.kept_classes
+    if kept:
+        new = [name for name in classes if name not in kept]
+        text = f"starts with what the initial detector knows about {', '.join(kept)}"
+        on_note(printable(f"{text}; new: {', '.join(new)}" if new else text))
 
 
 def write_run_folder(

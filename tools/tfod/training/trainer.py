@@ -36,7 +36,12 @@ from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
 from tfod.training.precision import resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
 from tfod.training.settings import RunSettings
-from tfod.training.start import extend_run, resolve_checkpoint, write_run_folder
+from tfod.training.start import (
+    extend_run,
+    note_kept_classes,
+    resolve_checkpoint,
+    write_run_folder,
+)
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -143,6 +148,7 @@ def train(
             distribution,
             settings.losses,
         )
+        note_kept_classes(learner, data.classes.values(), on_note)
         if is_chief:
             if not resume:
                 write_run_folder(output, pipeline, settings, data.label_map, overwrite, plan)
