@@ -19,6 +19,7 @@ from tfod.commands.frames import frames
 from tfod.commands.inspect import inspect
 from tfod.commands.label import label
 from tfod.commands.live import live
+from tfod.commands.next import next_
 from tfod.commands.plan import plan
 from tfod.commands.predict import predict
 from tfod.commands.sample import sample
@@ -66,6 +67,7 @@ def main() -> None:
     tfod sample    a synthetic data set          ->  images and annotations
     tfod frames    videos                        ->  images to annotate
     tfod label     images                        ->  annotations
+    tfod next      images, exported_models/NAME  ->  which images to label next
     tfod convert   images and annotations        ->  data/NAME
     tfod adopt     TFRecord files of others      ->  data/NAME
     tfod inspect   data/NAME                     ->  statistics, and what to fix
@@ -86,7 +88,7 @@ def main() -> None:
 
 
 for _command in (
-    *(sample, frames, label, convert, adopt, inspect, zoo, plan, train),
+    *(sample, frames, label, next_, convert, adopt, inspect, zoo, plan, train),
     *(evaluate, compare, export, predict, live),
 ):
     main.add_command(_command)

@@ -20,6 +20,7 @@ CONTENT_WORD = re.compile(
     r"(anno|annot|annotation|bbox|box|dataset|frame|image|img|jpe?g|jpegimage|label|photo|pic"
     r"|picture|png|xml)(e?s)?|coco|csv|data|default|gt|img1|json|obj|txt|voc|yolo"
 )
+IMAGE_LIST = "images.txt"
 MASKS = frozenset({"SegmentationClass", "SegmentationObject"})  # of VOC: PNG files, but no photos
 
 Words = tuple[str, ...]
@@ -111,6 +112,33 @@ def find_images(inputs: Sequence[Path]) -> list[Path]:
             raise UserError(path, "contains no images", "Give a folder of images")
         files.extend(in_folder)
     return list(dict.fromkeys(files))
+
+
+def write_image_list(file: Path, names: Sequence[str]) -> None:
+    """Writes a list of images: one name per line, relative to their folder, with slashes."""
+    file.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def read_image_list(path: Path) -> list[str]:
+    """Returns the names in a list of images, see `write_image_list`.
+
+    Args:
+      path: the list, or a folder that contains it as `images.txt`.
+
+    Raises:
+      UserError: the list cannot be read, or is empty.
+    """
+    file = path / IMAGE_LIST if path.is_dir() else path
+    remedy = f"Give a folder with {IMAGE_LIST}, or a text file with one image per line"
+    try:
+        names = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise UserError(file, f"cannot be read: {reason}", remedy) from error
+    names = [name for name in names if name.strip()]
+    if not names:
+        raise UserError(file, "names no images", remedy)
+    return names
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,18 @@ def image_hash(data: bytes) -> bytes | None:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             image.draft(None, (2 * EDGE, 2 * EDGE))  # libjpeg decodes at a smaller size
-            gray = to_rgb(image).convert("L").resize((EDGE, EDGE), Image.Resampling.LANCZOS)
+            return hash_of(to_rgb(image))
     except Exception:  # Pillow raises many kinds; conversion and inspection report such files
         return None
+
+
+def hash_of(image: Image.Image) -> bytes | None:
+    """Returns the perceptual hash of a decoded image, see `image_hash`.
+
+    Returns:
+      None if the image has too little detail to tell it from others.
+    """
+    gray = image.convert("L").resize((EDGE, EDGE), Image.Resampling.LANCZOS)
     cosines = scipy.fft.dctn(np.asarray(gray, np.float64)) / (2 * EDGE)  # as gray levels
     strength = cosines[:FREQUENCIES, :FREQUENCIES]
     if np.median(np.abs(strength)) < LEAST_DETAIL:

@@ -22,13 +22,27 @@ from tfod.commands.tables import say
     help="Suggest boxes: export folder, .tflite file, run folder, or a NAME of `tfod zoo`.",
 )
 @click.option(
+    "--next",
+    "listed",
+    type=PATH,
+    help="Open only the images that `tfod next` chose, in its order: its output folder, or a text "
+    "file with one image per line.",
+)
+@click.option(
     "--host",
     default="localhost",
     show_default=True,
     help="0.0.0.0 to allow other machines, with the token in the printed URL.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8001, show_default=True)
-def label(images: Path, annotations: Path | None, model: Path | None, host: str, port: int) -> None:
+def label(
+    images: Path,
+    annotations: Path | None,
+    model: Path | None,
+    listed: Path | None,
+    host: str,
+    port: int,
+) -> None:
     """Draw boxes on images, in a browser.
 
     Every change is saved at once as PASCAL VOC XML. With --model, images without annotation open
@@ -38,11 +52,13 @@ def label(images: Path, annotations: Path | None, model: Path | None, host: str,
     Example:
       tfod label photos --model exported_models/signs/model.tflite
     """
+    from tfod.image_files import read_image_list
     from tfod.labeling.folder import LabelFolder
     from tfod.labeling.server import serve
     from tfod.labeling.site import LabelSite, fetch_annotorious
     from tfod.progress import progress_bars
 
+    only = None if listed is None else read_image_list(listed)
     detector = None
     if model is not None:
         from tfod.detection.detector import Detector
@@ -52,6 +68,6 @@ def label(images: Path, annotations: Path | None, model: Path | None, host: str,
         with progress_bars("B") as progress:
             annotorious = fetch_annotorious(progress)
         with progress_bars() as progress:
-            folder = LabelFolder(images, annotations, progress)
+            folder = LabelFolder(images, annotations, progress, only)
         site = LabelSite(folder, annotorious, detector)
         serve(site, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))

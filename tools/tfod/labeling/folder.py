@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tfod.annotation.raw_annotation import annotated_size
 from tfod.annotation.voc import read_xml
 from tfod.annotation.voc_editor import edit_objects
 from tfod.annotation.voc_writer import write_voc
-from tfod.errors import BadFilesError, UserError
+from tfod.errors import BadFilesError, UserError, quoted
 from tfod.files import replacing_file
 from tfod.image_files import find_images
 from tfod.progress import Progress, silent, tracked
@@ -76,25 +76,33 @@ class LabelFolder:
     Several threads may use it.
 
     Attributes:
-      images: sorted by path.
+      images: sorted by path, unless they were listed in another order.
       names: of the images, relative to their folder, with slashes.
     """
 
     def __init__(
-        self, folder: Path, annotations: Path | None = None, progress: Progress = silent
+        self,
+        folder: Path,
+        annotations: Path | None = None,
+        progress: Progress = silent,
+        only: Sequence[str] | None = None,
     ) -> None:
         """Finds the images and reads all annotation files.
 
         Args:
           annotations: folder of the XML files; None for beside the images.
+          only: names of the images to take, in this order; None for all.
           progress: called with the stage "reading"; counts images.
 
         Raises:
-          UserError: there are no images, or two images would have the same annotation file.
+          UserError: there are no images, one in `only` is missing, or two images would have the
+            same annotation file.
         """
         if not folder.is_dir():
             raise UserError(folder, "is not a folder", "Give a folder of images")
         self.images = tuple(find_images([folder]))
+        if only is not None:
+            self.images = tuple(_named(folder, self.images, only))
         relative = [path.relative_to(folder) for path in self.images]
         self.names = tuple(path.as_posix() for path in relative)
         root = folder if annotations is None else annotations
@@ -245,6 +253,16 @@ class LabelFolder:
                 f"{size[0]} x {size[1]}"
             )
         return Content(*size, upright, objects, version, undo, fault)
+
+
+def _named(folder: Path, found: Sequence[Path], names: Sequence[str]) -> Iterator[Path]:
+    """Yields the images with these names. Names cannot lead out of the folder."""
+    by_name = {path.relative_to(folder).as_posix(): path for path in found}
+    for name in dict.fromkeys(names):
+        if name not in by_name:
+            remedy = "Give the folder that the list was made for"
+            raise UserError(folder, f"contains no image {quoted(name)}, which is listed", remedy)
+        yield by_name[name]
 
 
 def _version(data: bytes | None) -> str:
