@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.options import OVERWRITE, PATH, find_model
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import Progress, progress_bars
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tfod.inspection.statistics import Inspection
+    from tfod.inspection.suspicious import SuspiciousAnnotations
+
+PRINTED = 20  # suspicious annotations
 
 
 @click.command()
@@ -32,6 +35,12 @@ if TYPE_CHECKING:
     help="Show images on the page as training augments them: with the augmentation of --pipeline, "
     "or of `tfod train` without --pipeline.",
 )
+@click.option(
+    "--model",
+    type=PATH,
+    help="List annotations with which this model disagrees: export folder, .tflite file, run "
+    "folder, or a NAME of `tfod zoo`.",
+)
 @click.option("--output", type=PATH, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE
 def inspect(
@@ -39,12 +48,14 @@ def inspect(
     label_map: Path | None,
     pipeline: str | None,
     augmented: bool,
+    model: Path | None,
     output: Path | None,
     overwrite: bool,
 ) -> None:
     """Show the classes and sizes in a data set, and problems to fix before training.
 
-    Among them are images that nearly repeat an image of another split: --output shows them.
+    Among them are images that nearly repeat an image of another split: --output shows them. With
+    --model, they are also annotations that may be wrong: missing boxes, wrong classes, loose boxes.
 
     DATA is a folder that `tfod convert` wrote, or any folder with TFRecord files.
 
@@ -52,8 +63,9 @@ def inspect(
     Example:
       tfod inspect data/signs --pipeline ssd_mobilenet_v2_fpnlite_320x320 --output runs/signs_data
     """
+    from tfod.detection.detector import Detector
     from tfod.files import replacing_folder
-    from tfod.inspection import similar_pairs, statistics
+    from tfod.inspection import similar_pairs, statistics, suspicious
     from tfod.model.build import is_simple_cnn
     from tfod.model.pipeline import read_pipeline
     from tfod.model.templates import find_template
@@ -61,6 +73,7 @@ def inspect(
     if augmented and output is None:
         raise UserError("--augmented", "needs a page to show images on", "Give --output")
     records = statistics.find_records(data, label_map)
+    model = None if model is None else find_model(model)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
     with contextlib.ExitStack() as stack:
         if output is not None:
@@ -72,21 +85,30 @@ def inspect(
                     overwrite,
                     kind="a page of tfod inspect",
                     is_kind=page.is_page,
-                    inputs=[data],
+                    inputs=[data, *([model] if model else [])],
                 )
             )
         with progress_bars() as progress:
             inspection = statistics.inspect(records, progress)
             similar = similar_pairs.across_splits(records, progress)
             drawn = _draw_augmented(data, pipeline, progress) if augmented else {}
+            suspect = suspicious.SuspiciousAnnotations()
+            if model is not None:
+                detector = Detector.load(model)
+                suspect = suspicious.find_suspicious(records, detector, progress)
         warnings = statistics.warnings(inspection, config) + similar_pairs.warnings(similar)
+        warnings += suspicious.warnings(suspect)
         anchor_table = None
         if config is not None and not is_simple_cnn(config):
             anchor_table = statistics.anchor_table(inspection, config)
         if output is not None:
             title = data.resolve().name
-            page.write_page(folder, title, inspection, warnings, similar, anchor_table, drawn)
+            page.write_page(
+                *(folder, title, inspection, warnings, similar, anchor_table, drawn, suspect)
+            )
     _print_tables(inspection, anchor_table)
+    if suspect.found:
+        _print_suspicious(suspect)
     for warning in warnings:
         say(f"note: {warning}")
     if output is not None:
@@ -112,6 +134,21 @@ def _draw_augmented(
         configure_data(config, dataset)
     images = augmented_images(dataset, config, progress)
     return {name: [image.draw() for image in variants] for name, variants in images.items()}
+
+
+def _print_suspicious(suspicious: SuspiciousAnnotations) -> None:
+    table(
+        ["suspicious annotations in", "annotated", "detected", "mistake?"],
+        [
+            [
+                item.source_id,
+                item.name if item.is_annotated else "-",
+                item.detected or "-",
+                f"{item.kind} ({item.suspicion:.0%})",
+            ]
+            for item in suspicious.found[:PRINTED]
+        ],
+    )
 
 
 def _print_tables(inspection: Inspection, anchor_table: pd.DataFrame | None) -> None:

@@ -10,23 +10,29 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from tfod import html_page
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.figures import label
+from tfod.image_files import IMAGE_LIST, write_image_list
 from tfod.inspection.similar_pairs import SimilarImages
 from tfod.inspection.statistics import Inspection, class_counts, size_table
+from tfod.inspection.suspicious import SuspiciousAnnotations
 
 PAGE = "index.html"
 COUNTS_TITLE = "Objects per class"
 MAX_CLASSES = 30  # per plot; more bars are not legible
 MAX_LEGEND_ENTRIES = 12
+NOT_COMPARED = SuspiciousAnnotations()
 
 
 def is_page(folder: Path) -> bool:
-    """Whether `write_page` wrote the only file in this folder."""
-    names = [path.name for path in folder.iterdir() if not path.name.startswith(".")]
-    return names == [PAGE] and f'alt="{COUNTS_TITLE}"'.encode() in (folder / PAGE).read_bytes()
+    """Whether `write_page` wrote all files in this folder."""
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    return {PAGE} <= names <= {PAGE, IMAGE_LIST} and f'alt="{COUNTS_TITLE}"'.encode() in (
+        folder / PAGE
+    ).read_bytes()
 
 
 def write_page(
@@ -37,8 +43,9 @@ def write_page(
     similar: SimilarImages,
     anchor_table: pd.DataFrame | None = None,
     augmented: Mapping[str, Sequence[np.ndarray]] = MappingProxyType({}),
+    suspicious: SuspiciousAnnotations = NOT_COMPARED,
 ) -> None:
-    """Writes the page.
+    """Writes the page, and `images.txt` if annotations are suspicious.
 
     Args:
       folder: an empty folder.
@@ -48,6 +55,7 @@ def write_page(
       anchor_table: see `statistics.anchor_table`; None omits the section.
       augmented: drawn images, see `training.augmented`, by the names of the images that they come
         from; if it is empty, the section is omitted.
+      suspicious: see `suspicious.find_suspicious`.
     """
     parts = [
         f"<p>{len(inspection.images)} images, {len(inspection.boxes)} objects, "
@@ -58,6 +66,9 @@ def write_page(
         parts.append(f"<h2>Before training</h2><ul>{items}</ul>")
     if similar.pairs:
         parts += _similar_images(similar)
+    if suspicious.found:
+        parts += _suspicious_annotations(suspicious)
+        write_image_list(folder / IMAGE_LIST, suspicious.images())
     parts += ["<h2>Classes</h2>", html_page.table(class_counts(inspection))]
     figures = (
         _plot_class_counts(inspection),
@@ -99,6 +110,30 @@ def _similar_images(similar: SimilarImages) -> Iterator[str]:
         )
         sheet = contact_sheet([image.pixels for image in pair], columns=2, tile=200)
         photo = html_page.photo(sheet, "two similar images")
+        figures.append(f"<figure>{photo}<figcaption>{caption}</figcaption></figure>")
+    yield f'<div class="images">{"".join(figures)}</div>'
+
+
+def _suspicious_annotations(suspicious: SuspiciousAnnotations) -> Iterator[str]:
+    yield "<h2>Suspicious annotations</h2>"
+    number = f"All {len(suspicious.found)}"
+    if len(suspicious.found) > len(suspicious.shown):
+        number = f"The first {len(suspicious.shown)} of {len(suspicious.found)}"
+    yield (
+        f"<p>{number}, the most likely mistakes first. The detector may be wrong, too: look at "
+        "each. <code>tfod label IMAGES --next OUTPUT</code> opens these images, where OUTPUT is "
+        "the folder of this page.</p>"
+    )
+    figures = []
+    for item, image in zip(suspicious.found, suspicious.shown, strict=False):
+        photo = html_page.photo(Image.fromarray(image), "an annotation and a detection")
+        classes = [f"labeled {html_page.text(item.name)}"] if item.is_annotated else []
+        if item.detected:
+            classes.append(f"found {html_page.text(item.detected)}")
+        caption = (
+            f"{item.kind} ({item.suspicion:.0%}): {', '.join(classes)}<br>"
+            f"{html_page.text(item.split)}: {html_page.text(item.source_id)}"
+        )
         figures.append(f"<figure>{photo}<figcaption>{caption}</figcaption></figure>")
     yield f'<div class="images">{"".join(figures)}</div>'
 

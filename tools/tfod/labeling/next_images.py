@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
-from scipy.special import expit, logit
 
+from tfod.detection.chances import chances, score_of
 from tfod.detection.detections import Detections
 from tfod.detection.detector import Detector
 from tfod.images import load_rgb
@@ -19,9 +19,6 @@ from tfod.parallel import threaded_map
 from tfod.progress import Progress, silent, tracked
 from tfod.similarity import BITS, MAX_DISTANCE, hash_of
 
-# How fast the chance that a detection is right grows with its score, both as log-odds. Measured
-# with three detectors of road signs and of synthetic objects: 2.3 to 4.3.
-SLOPE = 2.5
 LEAST_CHANCE = 0.03  # of a detection that is considered
 # Bits in which unrelated images differ at least, see `similarity.MAX_DISTANCE`.
 UNRELATED = 90
@@ -79,7 +76,7 @@ def choose_images(
     new = [number for number, state in enumerate(states) if not state.labeled]
     labeled = [number for number, state in enumerate(states) if state.labeled]
     threshold = detector.threshold or DEFAULT_THRESHOLD
-    lowest = float(expit(_log_odds(threshold) + logit(LEAST_CHANCE) / SLOPE))
+    lowest = score_of(LEAST_CHANCE, threshold)
     fast = detector.for_threads()
 
     def look(number: int) -> _Seen:
@@ -108,21 +105,12 @@ def choose_images(
 
 def doubt_by_class(detections: Detections, threshold: float) -> dict[str, float]:
     """Returns the entropies of the detections of an image in bits, summed by class name."""
-    chance = _chances(detections.scores, threshold)
+    chance = chances(detections.scores, threshold)
     bits = -(chance * np.log2(chance) + (1 - chance) * np.log2(1 - chance))
     doubts: dict[str, float] = {}
     for name, value in zip(detections.names, bits.tolist(), strict=True):
         doubts[name] = doubts.get(name, 0.0) + value
     return doubts
-
-
-def _chances(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """Returns the chance that each detection is right: one half at the threshold."""
-    return expit(SLOPE * (_log_odds(scores) - _log_odds(threshold)))
-
-
-def _log_odds(score: np.ndarray | float) -> np.ndarray:
-    return logit(np.clip(np.asarray(score, float), 1e-4, 1 - 1e-4))
 
 
 def _most_useful(
