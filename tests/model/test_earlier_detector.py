@@ -129,6 +129,19 @@ def test_a_folder_without_classes_is_no_earlier_detector(missing, tmp_path):
     write_pipeline(small("simple_cnn", OLD), tmp_path / "pipeline.config")
     write_label_map(tmp_path / "label_map.pbtxt", OLD)
     prefix = tmp_path / "checkpoint" / "ckpt-0"
-    assert find_earlier_detector(tmp_path).classes == find_earlier_detector(prefix).classes == OLD
+    prefix.parent.mkdir()
+    index = prefix.with_suffix(".index")
+    index.touch()
+    paths = tmp_path, prefix, index
+    assert all(find_earlier_detector(path).folder == tmp_path for path in paths)
+    assert find_earlier_detector(tmp_path).classes == OLD
     (tmp_path / missing).unlink()
-    assert find_earlier_detector(tmp_path) is find_earlier_detector(prefix) is None
+    assert not any(find_earlier_detector(path) for path in paths)
+
+
+@pytest.mark.parametrize("name", ["zoo", "scratch", "ssd_mobilenet_v2_320x320_coco17_tpu-8"])
+def test_a_name_is_not_looked_up_in_the_current_folder(name, tmp_path, monkeypatch):
+    write_pipeline(small("simple_cnn", OLD), tmp_path / "pipeline.config")
+    write_label_map(tmp_path / "label_map.pbtxt", OLD)
+    monkeypatch.chdir(tmp_path)
+    assert find_earlier_detector(Path(name)) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from tfod.model.pipeline import (
     configure,
     learning_rate_schedule,
     read_pipeline,
+    write_pipeline,
 )
 from tfod.model.templates import find_template, template_names
 
@@ -85,6 +87,16 @@ def test_configure_sets_the_data_paths_and_options(data):
     assert train_config.batch_size == 8
     assert schedule.learning_rate_base == pytest.approx(0.02)  # the batch size is halved
     assert not train_config.fine_tune_checkpoint
+
+
+def test_adam_scales_its_rate_with_the_root_of_the_batch_size(data, tmp_path):
+    pipeline = read_pipeline(find_template("ssd_mobilenet_v2_fpnlite_320x320"))
+    schedule = deepcopy(learning_rate_schedule(pipeline.train_config))
+    rate = pipeline.train_config.optimizer.adam_optimizer.learning_rate
+    rate.cosine_decay_learning_rate.CopyFrom(schedule)
+    write_pipeline(pipeline, tmp_path / "pipeline.config")
+    scaled = configure(tmp_path / "pipeline.config", data, Options(batch_size=4))
+    assert learning_rate_schedule(scaled.train_config).learning_rate_base == pytest.approx(0.02)
 
 
 def test_an_image_with_many_objects_keeps_all_its_boxes(data):

@@ -47,6 +47,14 @@ def test_minutes_decide_how_long_weights_are_averaged(data, plan):
         assert schedule.warmup_steps <= config.num_steps / 10
 
 
+def test_the_learning_rate_fits_the_batch_size(plan):
+    assert plan.pipeline.train_config.batch_size == 4  # of 16; 16 scenes are few
+    schedule = learning_rate_schedule(plan.pipeline.train_config)
+    assert schedule.learning_rate_base == pytest.approx(0.0005)
+    (optimizer,) = (choice.value for choice in plan.choices if choice.what == "optimizer")
+    assert optimizer == "Adam, 0.0005, averaged weights"
+
+
 @pytest.mark.parametrize(("size", "first"), [(320, None), (448, 320)])
 def test_the_settings_contain_the_size_of_the_first_steps(data, size, first):
     plan = make_plan(data, Wishes(minutes=1, input_size=size), SLOW)

@@ -124,9 +124,22 @@ def test_anchors_that_match_are_kept(pipeline):
 )
 def test_batches_are_as_large_as_memory_allows(gpus, memory, size, batch_size):
     machine = MachineFacts(gpus=gpus, cores=8, bfloat16=False, memory=memory)
-    chosen, choice = rules.choose_batch_size(machine, size)
+    chosen, choice = rules.choose_batch_size(machine, size, images=1e6)
     assert chosen == batch_size
     assert f"of {12 if gpus else memory} GB" in choice.because
+
+
+@pytest.mark.parametrize(
+    ("images", "memory", "batch_size"),
+    [(4800, 24, 16), (4799, 24, 8), (2400, 24, 8), (2399, 24, 4), (100, 24, 4), (4800, 5, 8)],
+)
+def test_a_short_run_has_smaller_batches_and_more_steps(images, memory, batch_size):
+    machine = MachineFacts(gpus=0, cores=2, bfloat16=False, memory=memory)
+    chosen, choice = rules.choose_batch_size(machine, 320, images)
+    assert chosen == batch_size
+    is_short = memory == 24 and batch_size < 16
+    assert ("fewer than 300 steps" in choice.because) == is_short
+    assert ("more --minutes" in choice.otherwise) == is_short
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,18 @@ def find_earlier_detector(path: Path) -> EarlierDetector | None:
     """
     folder = path
     if not path.is_dir():
+        if not (path.suffix == ".index" and path.is_file()) and not _index_of(path).is_file():
+            return None  # such as the name of a zoo archive
         inside = path.parent.name in CHECKPOINT_FOLDERS
         folder = path.parent.parent if inside else path.parent
     config, label_map = folder / CONFIG_NAME, folder / LABEL_MAP
     if not (config.is_file() and label_map.is_file()):
         return None
     return EarlierDetector(folder, read_pipeline(config), read_label_map(label_map))
+
+
+def _index_of(prefix: Path) -> Path:
+    return prefix.parent / f"{prefix.name}.index"
 
 
 def restore_shared_classes(
@@ -81,7 +87,8 @@ def restore_shared_classes(
     Raises:
       UserError: the checkpoint cannot be read.
     """
-    old_ids = {name: class_id for class_id, name in earlier.classes.items()}
+    old_count = architecture(earlier.pipeline).num_classes
+    old_ids = {name: number for number, name in earlier.classes.items() if number <= old_count}
     shared = {new: old_ids[name] for new, name in classes.items() if name in old_ids}
     old_model = build_model(earlier.pipeline, is_training=True)
     build_variables(old_model)
@@ -91,7 +98,7 @@ def restore_shared_classes(
     heads = _Heads(
         class_is_outer=pipeline.model.WhichOneof("model") == "faster_rcnn",
         classes=architecture(pipeline).num_classes,
-        old_classes=architecture(earlier.pipeline).num_classes,
+        old_classes=old_count,
         shared=shared,
     )
     is_kept = True

@@ -36,7 +36,8 @@ class Options:
         whole step.
       batch_size: images per step.
       learning_rate: peak of the schedule. If it is None and `batch_size` is set, the template's
-        rate is scaled by the ratio of the batch sizes (linear scaling, Goyal et al. 2017).
+        rate is scaled by the ratio of the batch sizes (linear scaling, Goyal et al. 2017), for Adam
+        by its square root (Malladi et al. 2022).
       init: prefix of the checkpoint to start from; None to start from scratch.
       init_type: `fine_tune_checkpoint_type` of the OD API; None to detect it from the checkpoint.
     """
@@ -207,6 +208,8 @@ def _override_training(train_config, options: Options, images: int, template: Pa
         )
     if options.batch_size:
         ratio = options.batch_size / train_config.batch_size
+        if train_config.optimizer.WhichOneof("optimizer") == "adam_optimizer":
+            ratio = math.sqrt(ratio)
         train_config.batch_size = options.batch_size
         schedule.learning_rate_base *= ratio
         schedule.warmup_learning_rate *= ratio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -9,7 +10,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tfod.dataset.manifest import Dataset
-from tfod.model.pipeline import architecture, read_pipeline, set_input_size, set_steps
+from tfod.model.pipeline import (
+    architecture,
+    learning_rate_schedule,
+    read_pipeline,
+    set_input_size,
+    set_steps,
+)
 from tfod.model.templates import find_template
 from tfod.planning import rules
 from tfod.planning.facts import MachineFacts, data_facts, machine_facts
@@ -23,7 +30,8 @@ if TYPE_CHECKING:
 
     from tfod.model.earlier_detector import EarlierDetector
 
-LEARNING_RATE = 0.001  # of Adam, at the largest of `rules.BATCH_SIZES`
+# Of Adam, at this batch size. It is scaled with the square root, as in `pipeline.Options`.
+LEARNING_RATE, REFERENCE_BATCH = 0.001, 16
 WARM_UP_STEPS = 100
 # The averaged weights remember this fraction of the run.
 AVERAGED_PART = 0.2
@@ -86,7 +94,7 @@ def make_plan(
     suppression = rules.choose_suppression(pipeline, facts)
     most = rules.MOST_EPOCHS * facts.images
     likely = min(most, rules.images_in_time(machine, wishes, size))
-    pipeline.train_config.batch_size, batch_size = rules.choose_batch_size(machine, size)
+    pipeline.train_config.batch_size, batch_size = rules.choose_batch_size(machine, size, likely)
     _configure_training(pipeline, flip, most, likely)
     settings = RunSettings(
         minutes=wishes.minutes,
@@ -102,7 +110,7 @@ def make_plan(
         (
             *(model, training_size, first_steps, batch_size, anchors, balancing, flipping),
             suppression,
-            *_fixed(wishes),
+            *_fixed(wishes, learning_rate_schedule(pipeline.train_config).learning_rate_base),
         ),
     )
 
@@ -111,8 +119,8 @@ def _extractor(pipeline: TrainEvalPipelineConfig) -> str:
     return architecture(pipeline).feature_extractor.type
 
 
-def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
-    """Returns the decisions that are the same for all data sets."""
+def _fixed(wishes: Wishes, learning_rate: float) -> tuple[Choice, ...]:
+    """Returns the decisions that do not depend on the data set."""
     recipe = "the recipe for small signs in pipelines/README.md does the same"
     return (
         Choice(
@@ -129,7 +137,7 @@ def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
             "a config of yours with freeze_variables",
         ),
         Choice(
-            "optimizer", f"Adam, {LEARNING_RATE}, averaged weights", recipe, "a config of yours"
+            "optimizer", f"Adam, {learning_rate:.2g}, averaged weights", recipe, "--learning-rate"
         ),
         Choice(
             "steps",
@@ -152,7 +160,7 @@ def _configure_training(
     optimizer = config.optimizer
     optimizer.Clear()
     schedule = optimizer.adam_optimizer.learning_rate.cosine_decay_learning_rate
-    schedule.learning_rate_base = LEARNING_RATE * config.batch_size / rules.BATCH_SIZES[0]
+    schedule.learning_rate_base = LEARNING_RATE * math.sqrt(config.batch_size / REFERENCE_BATCH)
     schedule.warmup_learning_rate = schedule.learning_rate_base / 10
     schedule.warmup_steps = WARM_UP_STEPS
     set_steps(config, max(1, round(most / config.batch_size)))

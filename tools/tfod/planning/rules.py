@@ -40,6 +40,7 @@ EPOCHS, FEWEST_IMAGES, ENOUGH_IMAGES = 12, 8_000, 30_000
 IMBALANCE = 3
 OVERLAPPING = 0.005  # of the objects
 BATCH_SIZES = (16, 8, 4)  # images
+FEWEST_STEPS = 300
 # GB that a training takes, measured at 320 to 576 pixels: in any case, and per million pixels.
 MEMORY, MEMORY_OF_PIXELS = 1.2, 1.45
 MEMORY_SHARE = 0.7  # of the machine's; other programs need some, too
@@ -200,20 +201,33 @@ def choose_flip(data: DataFacts) -> tuple[bool, Choice]:
     return True, Choice("mirrored images", "half of them", because, "a config without the flip")
 
 
-def choose_batch_size(machine: MachineFacts, size: int) -> tuple[int, Choice]:
-    """Chooses the largest batch size that fits into memory."""
+def choose_batch_size(machine: MachineFacts, size: int, images: float) -> tuple[int, Choice]:
+    """Chooses the largest batch size that fits into memory and leaves enough steps.
+
+    Args:
+      images: number of images that the run will process.
+    """
     memory, where = (GPU_MEMORY, "a GPU") if machine.gpus else (machine.memory, "this machine")
 
     def needed(batch_size: int) -> float:
         return MEMORY + MEMORY_OF_PIXELS * batch_size * size**2 / 1e6
 
     fitting = [number for number in BATCH_SIZES if needed(number) <= MEMORY_SHARE * memory]
-    batch_size = (fitting or BATCH_SIZES[-1:])[0]
+    fitting = fitting or list(BATCH_SIZES[-1:])
+    enough = [number for number in fitting if images >= FEWEST_STEPS * number]
+    batch_size = (enough or fitting[-1:])[0]
     because = (
         f"training then takes about {needed(batch_size):.1f} GB of memory, of {memory:.0f} GB of "
         f"{where}"
     )
-    return batch_size, Choice("batch size", str(batch_size), because, "--batch-size")
+    otherwise = "--batch-size"
+    if batch_size != fitting[0]:
+        because = (
+            f"the training processes about {images:.0f} images, and with larger batches it would "
+            f"have fewer than {FEWEST_STEPS} steps"
+        )
+        otherwise = "--batch-size, or more --minutes"
+    return batch_size, Choice("batch size", str(batch_size), because, otherwise)
 
 
 def choose_suppression(pipeline: TrainEvalPipelineConfig, data: DataFacts) -> Choice:
