@@ -96,16 +96,22 @@ def test_a_loose_box(tmp_path):
 
 
 def test_nothing_there_is_less_suspicious_if_the_class_is_often_missed(tmp_path):
-    images = [GOOD] * 8 + [([("stop", BOX), ("dog", FAR)], [("stop", BOX, 0.95)])]
-    images += [([("dog", FAR)], [("dog", FAR, 0.9)])] * 9
-    suspicious = suspicious_in(tmp_path, *images)
+    seen, missed = ([("dog", FAR)], [("dog", FAR, 0.9)]), ([("dog", FAR)], [])
+    suspicious = suspicious_in(tmp_path, GOOD, *[seen] * 9, missed)
     found = only(suspicious)
     assert (found.kind, found.name, found.detected) == (NOTHING, "dog", "")
-    assert found.detected_box is None and found.suspicion == pytest.approx(0.45, abs=0.01)
+    assert found.detected_box is None and found.suspicion == pytest.approx(0.5, abs=0.01)
     (sentence,) = warnings(suspicious)
     assert sentence.startswith("1 annotation is missing or suspicious, in 1 image;")
-    often = suspicious_in(tmp_path / "often", GOOD, images[8], images[8], images[9])
-    assert not often.found
+    assert not suspicious_in(tmp_path / "often", GOOD, seen, missed, missed, missed).found
+
+
+def test_a_weakness_of_the_detector_is_less_suspicious(tmp_path):
+    confused = [("stop", BOX)], [("dog", BOX, 0.9)]
+    (first, *_) = suspicious_in(tmp_path, *[GOOD] * 9, confused).found
+    assert first.kind == OTHER_CLASS and first.suspicion > 0.95
+    often = suspicious_in(tmp_path / "often", *[GOOD] * 4, *[confused] * 6).found
+    assert len(often) == 6 and max(item.suspicion for item in often) == pytest.approx(0.5, abs=0.02)
 
 
 def test_a_detection_belongs_to_the_object_that_it_overlaps_most(tmp_path):

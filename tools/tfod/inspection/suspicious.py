@@ -7,7 +7,7 @@ images in object detection data", 2023. The scores are those of this module.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,7 +101,7 @@ def find_suspicious(
     threshold = detector.threshold or DEFAULT_THRESHOLD
     found: list[Suspicion] = []
     objects: Counter[str] = Counter()
-    missed: Counter[str] = Counter()
+    detected: Counter[str] = Counter()
     predictions = (
         (split, *prediction)
         for split, paths in records.splits.items()
@@ -110,12 +110,10 @@ def find_suspicious(
     for split, annotation, detections in tracked(
         predictions, progress, "detect", records.image_count
     ):
-        for item in _in_image(split, annotation, detections, threshold):
-            found.append(item)
-            if item.kind == NOTHING and item.suspicion > 0.5:
-                missed[item.name] += 1
+        found += _in_image(split, annotation, detections, threshold)
         objects.update(box.name for box in annotation.objects)
-    ranked = _ranked(found, objects, missed)
+        detected.update(detections.above(threshold).names)
+    ranked = _ranked(found, objects, detected)
     return SuspiciousAnnotations(tuple(ranked), tuple(_drawn(records, ranked[:SHOWN])))
 
 
@@ -172,16 +170,28 @@ def _draw(pixels: np.ndarray, item: Suspicion) -> np.ndarray:
 
 
 def _ranked(
-    found: Iterable[Suspicion], objects: Mapping[str, int], missed: Mapping[str, int]
+    found: Sequence[Suspicion], objects: Mapping[str, int], detected: Mapping[str, int]
 ) -> list[Suspicion]:
-    """Orders the suspicions. A detector that often misses a class says little if it does."""
-    weighted = (
-        replace(item, suspicion=item.suspicion * (1 - missed[item.name] / objects[item.name]) / 2)
-        if item.kind == NOTHING
-        else item
-        for item in found
-    )
-    kept = (item for item in weighted if item.suspicion >= LEAST)
+    """Orders the suspicions. If a detector disagrees with many, each says less.
+
+    Args:
+      objects, detected: numbers of annotated objects and of detections by class name.
+    """
+
+    def group(item: Suspicion) -> tuple[str, str, str]:
+        """Returns what could be a weakness of the detector, such as stop taken for yield."""
+        return item.kind, item.name, item.detected
+
+    disagreements = Counter(group(item) for item in found if item.suspicion > 0.5)
+
+    def weighted(item: Suspicion) -> Suspicion:
+        total = objects if item.is_annotated else detected
+        others = max(disagreements[group(item)] - 1, 0)
+        certainty = 1 - min(others / max(total[item.name], 1), 1)
+        certainty *= 0.5 if item.kind == NOTHING else 1
+        return replace(item, suspicion=item.suspicion * certainty)
+
+    kept = (item for item in map(weighted, found) if item.suspicion >= LEAST)
     return sorted(kept, key=lambda item: -item.suspicion)
 
 
