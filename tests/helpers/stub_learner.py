@@ -32,6 +32,7 @@ class StubLearner:
         checkpoint = pipeline.train_config.fine_tune_checkpoint
         assert resumes or not checkpoint or Path(f"{checkpoint}.index").is_file()
         self.loss, self.strategy, self.read_errors = loss, strategy, []
+        self.kept_classes: tuple[str, ...] = ()
         self.config = pipeline.train_config
         self.step = tf.Variable(0, dtype=tf.int64)
         self.model = tf.Module()
