@@ -7,15 +7,13 @@ from pathlib import Path
 import click
 
 from tfod import interruption
-from tfod.commands.options import PATH, find_model
+from tfod.commands.options import ANNOTATIONS, PATH, find_model
 from tfod.commands.tables import say
 
 
 @click.command()
 @click.argument("images", type=PATH)
-@click.option(
-    "--annotations", type=PATH, help="Folder of the XML files.  [default: beside the images]"
-)
+@ANNOTATIONS
 @click.option(
     "--model",
     type=PATH,

@@ -7,16 +7,14 @@ from pathlib import Path
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH, find_model
+from tfod.commands.options import ANNOTATIONS, OVERWRITE, PATH, find_model
 from tfod.commands.tables import say, table
 from tfod.progress import progress_bars
 
 
 @click.command("next")
 @click.argument("images", type=PATH)
-@click.option(
-    "--annotations", type=PATH, help="Folder of the XML files.  [default: beside the images]"
-)
+@ANNOTATIONS
 @click.option(
     "--model",
     type=PATH,
@@ -78,7 +76,7 @@ def next_(
             if output is not None:
                 write_page(folder, images.resolve().name, labels, chosen, progress)
     if not chosen:
-        say(f"all {len(labels)} images are labeled")
+        say(f"nothing to label: all {len(labels)} images are labeled, or resemble labeled ones")
         return
     table(
         ["image", "doubt (bits)", "by class"],

@@ -15,6 +15,9 @@ SHIPPED_NAME = "exported_models/road_signs/model_float16.tflite"
 SHIPPED_MODEL = Path(__file__).parents[3] / SHIPPED_NAME
 
 PATH = click.Path(path_type=Path)
+ANNOTATIONS = click.option(
+    "--annotations", type=PATH, help="Folder of the XML files.  [default: beside the images]"
+)
 OVERWRITE = click.option(
     "--overwrite", is_flag=True, help="Replace an output folder that this command wrote earlier."
 )

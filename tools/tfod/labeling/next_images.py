@@ -141,6 +141,8 @@ def _most_useful(
         gain = novelty * (gain + LEAST_DOUBT)
         gain[order] = -1
         best = int(gain.argmax())
+        if gain[best] <= 0:  # the others are nearly the same as labeled or chosen images
+            break
         order.append(best)
         covered += doubt[best]
         novelty = np.minimum(novelty, _novelty(signs, hashes[best]))
