@@ -286,8 +286,10 @@ def test_evaluate_needs_exactly_one_source_of_detections(data, tmp_path):
     )
     both = ["--run", tmp_path, "--model", tmp_path]
     assert "--run and --model cannot be combined" in only_line(tfod("evaluate", *options, *both))
-    sized = ["--detections", tmp_path / "a.json", "--input-size", 320]
-    assert "cannot be combined with --detections" in only_line(tfod("evaluate", *options, *sized))
+    for option, value in (("--input-size", 320), ("--nms-iou", 0.5), ("--min-score", 0.05)):
+        changed = ["--detections", tmp_path / "a.json", option, value]
+        line = only_line(tfod("evaluate", *options, *changed))
+        assert f"{option}: cannot be combined with --detections" in line
     (tmp_path / "a.json").write_text(
         '[{"image_id": "x", "category_id": 1, "bbox": [], "score": 1}]'
     )

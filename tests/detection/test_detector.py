@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfod.detection.detections import detections_from_outputs
+from tfod.detection.detections import Detections, detections_from_outputs
 from tfod.detection.detector import Detector
 from tfod.errors import UserError
+from tfod.evaluation.error_analysis import iou
 from tfod.images import as_rgb
 
 
@@ -114,6 +115,24 @@ def test_raw_returns_the_outputs_of_the_od_api(exported, run, images):
 
 
 @pytest.mark.long
+def test_non_maximum_suppression_of_a_run_can_be_changed(run, images):
+    before = Detector.load(run).predict(images[0])
+    min_score = float(np.median(before.scores))
+    detections = Detector.load(run, nms_iou=0.3, min_score=min_score).predict(images[0])
+    assert len(detections) and detections.scores.min() >= min_score
+    assert most_overlap(before) > 0.31 >= most_overlap(detections)
+
+
+def most_overlap(detections: Detections) -> float:
+    """Returns the highest IoU of two boxes of one class that are inside the image."""
+    # At the edge, boxes are clipped after the suppression.
+    inside = ((detections.boxes > 0.001) & (detections.boxes < 0.999)).all(axis=1)
+    boxes, classes = detections.boxes[inside].astype(float), detections.class_ids[inside]
+    pairs = iou(boxes, boxes) * (classes[:, None] == classes)
+    return np.triu(pairs, 1).max()
+
+
+@pytest.mark.long
 def test_predict_all_keeps_the_order(exported, images, sample_voc):
     detector = Detector.load(exported / "model.tflite")
     one_by_one = [detector.predict(image).scores.tolist() for image in images]
@@ -150,6 +169,11 @@ def test_detections_convert_to_supervision():
         pytest.approx(0.9)
     ] and converted.class_id.tolist() == [2]
     assert converted.data["class_name"].tolist() == ["dog"]
+
+
+def test_an_export_has_a_fixed_suppression(tmp_path):
+    with pytest.raises(UserError, match="Give --nms-iou and --min-score with a run"):
+        Detector.load(tmp_path / "model.tflite", nms_iou=0.5)
 
 
 def test_a_path_without_a_model_is_an_error(tmp_path):

@@ -18,7 +18,9 @@ from tfod.model.pipeline import (
     architecture,
     configure,
     learning_rate_schedule,
+    max_detections,
     read_pipeline,
+    suppression,
     write_pipeline,
 )
 from tfod.model.templates import find_template, template_names
@@ -105,6 +107,16 @@ def test_an_image_with_many_objects_keeps_all_its_boxes(data):
     crowded = replace(data.splits["train"], most_objects=240)
     data = replace(data, splits={**data.splits, "train": crowded})
     assert configure(template, data, Options()).train_input_reader.max_number_of_boxes == 240
+
+
+def test_every_architecture_has_a_maximum_number_of_detections(tmp_path):
+    assert max_detections(read_pipeline(find_template("ssd_mobilenet_v2_320x320"))) == 100
+    assert max_detections(read_pipeline(find_template("faster_rcnn_resnet50_v1_640x640"))) == 300
+    centernet = "model { center_net { object_center_params { max_box_predictions: 70 } } }"
+    (tmp_path / "pipeline.config").write_text(centernet)
+    pipeline = read_pipeline(tmp_path / "pipeline.config")
+    assert suppression(pipeline) is None
+    assert max_detections(pipeline) == 70
 
 
 def test_without_options_the_template_is_unchanged(data):

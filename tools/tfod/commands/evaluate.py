@@ -34,6 +34,18 @@ if TYPE_CHECKING:
 )
 @INPUT_SIZE
 @click.option(
+    "--nms-iou",
+    type=click.FloatRange(0, 1),
+    help="IoU above which non-maximum suppression removes the box with the lower score. With "
+    "--run only.  [default: that in pipeline.config]",
+)
+@click.option(
+    "--min-score",
+    type=click.FloatRange(0, 1),
+    help="Score below which it removes all boxes. With --run only.  [default: that in "
+    "pipeline.config]",
+)
+@click.option(
     "--output", type=PATH, help="Folder for report.html, annotated images and detections.json."
 )
 @OVERWRITE
@@ -45,6 +57,8 @@ def evaluate(
     split: str,
     threshold: float | None,
     input_size: int | None,
+    nms_iou: float | None,
+    min_score: float | None,
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -76,8 +90,10 @@ def evaluate(
     (source,) = sources.values()
     if model is not None:
         source = find_model(model)
-    if detections is not None and input_size is not None:
-        raise UserError("--input-size", "cannot be combined with --detections", "Remove it")
+    of_model = {"--input-size": input_size, "--nms-iou": nms_iou, "--min-score": min_score}
+    for option, value in of_model.items():
+        if detections is not None and value is not None:
+            raise UserError(option, "cannot be combined with --detections", "Remove it")
     dataset = load_dataset(data)
     part = dataset.split(split)
     with contextlib.ExitStack() as stack:
@@ -93,7 +109,7 @@ def evaluate(
             detected = read_results(detections, ground_truth, dataset.classes)
         else:
             ground_truth, detected = [], []
-            detector = Detector.load(source, input_size)
+            detector = Detector.load(source, input_size, nms_iou=nms_iou, min_score=min_score)
             threshold = detector.threshold if threshold is None else threshold
             predictions = predict_records(detector, part.shards)
             with progress_bars() as progress:

@@ -19,7 +19,7 @@ from tfod.image_files import find_images
 from tfod.images import as_rgb, load_rgb
 from tfod.model.detection_file import stored_threshold
 from tfod.model.export_folder import ExportFolder
-from tfod.model.pipeline import read_pipeline, set_input_size
+from tfod.model.pipeline import read_pipeline, set_input_size, suppression
 from tfod.model.run_folder import RunFolder
 from tfod.parallel import threaded_map
 
@@ -53,7 +53,12 @@ class Detector:
 
     @classmethod
     def load(
-        cls, path: str | Path, input_size: int | None = None, threads: int | None = None
+        cls,
+        path: str | Path,
+        input_size: int | None = None,
+        threads: int | None = None,
+        nms_iou: float | None = None,
+        min_score: float | None = None,
     ) -> Detector:
         """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
 
@@ -65,17 +70,23 @@ class Detector:
             `detection.json`, or the training size. Exports have a fixed size.
           threads: for a `.tflite`: number of threads for inference; None for one per core, up to
             four.
+          nms_iou, min_score: for a run only: IoU above which non-maximum suppression removes the
+            box with the lower score, and the score below which it removes all; None for those in
+            pipeline.config.
 
         Raises:
-          UserError: there is no model, or it is corrupt, or its label map is missing; or
-            `input_size` is given for an export.
+          UserError: there is no model, or it is corrupt, or its label map is missing; `input_size`,
+            `nms_iou` or `min_score` is given for an export; or the model has no suppression.
         """
         path = Path(path)
         run, export = RunFolder(path), ExportFolder(path)
-        if input_size is not None and not run.is_run:
-            raise UserError(
-                path, "is not a run folder", "Give --input-size with a run, or to tfod export"
-            )
+        if not run.is_run:
+            if input_size is not None:
+                remedy = "Give --input-size with a run, or to tfod export"
+                raise UserError(path, "is not a run folder", remedy)
+            if nms_iou is not None or min_score is not None:
+                remedy = "Give --nms-iou and --min-score with a run; in an export they are fixed"
+                raise UserError(path, "is not a run folder", remedy)
         if path.suffix == ".tflite":
             file = read_tflite(path)
             model = load_tflite(file, threads)
@@ -86,7 +97,8 @@ class Detector:
             saved_model = _load_saved_model(export.saved_model)
             return detector_of(_read_labels(export.label_map), saved_model, threshold)
         if run.is_run:
-            model = _load_run(run, input_size or run.detection_size())
+            size = input_size or run.detection_size()
+            model = _load_run(run, size, nms_iou, min_score)
             return detector_of(_read_labels(run.label_map), model, run.threshold())
         raise UserError(
             path,
@@ -185,13 +197,22 @@ def _load_saved_model(folder: Path) -> Callable:
     return lambda pixels: loaded and signature(pixels)
 
 
-def _load_run(run: RunFolder, input_size: int | None) -> Callable:
+def _load_run(
+    run: RunFolder, input_size: int | None, nms_iou: float | None, min_score: float | None
+) -> Callable:
     from tfod.model.checkpoint import restore_for_inference
     from tfod.model.detection_function import detection_function
 
     pipeline = read_pipeline(run.config)
     if input_size is not None:
         set_input_size(pipeline, input_size)
+    if nms_iou is not None or min_score is not None:
+        settings = suppression(pipeline)
+        if settings is None:
+            remedy = "Leave out --nms-iou and --min-score"
+            raise UserError(run.config, "its model has no non-maximum suppression", remedy)
+        settings.iou_threshold = settings.iou_threshold if nms_iou is None else nms_iou
+        settings.score_threshold = settings.score_threshold if min_score is None else min_score
     detect = detection_function(restore_for_inference(run.path, pipeline))
     # `predict_all` calls it in one thread per core. Each would trace it, if it were not traced yet.
     detect.get_concrete_function()

@@ -22,7 +22,7 @@ from tfod.dataset.tfrecord import RECORD_FILE, read_file
 from tfod.detection.detections import Detections
 from tfod.errors import UserError
 from tfod.model import anchors
-from tfod.model.pipeline import architecture
+from tfod.model.pipeline import max_detections
 from tfod.progress import Progress, silent, tracked
 
 if TYPE_CHECKING:
@@ -282,7 +282,7 @@ def warnings(inspection: Inspection, pipeline: TrainEvalPipelineConfig | None = 
                 "the images"
             )
         most_objects = int(inspection.images["objects"].max())
-        limit = _max_detections(pipeline)
+        limit = max_detections(pipeline)
         if most_objects > limit:
             sentences.append(
                 f"an image contains {most_objects} objects, but the model returns at most {limit}"
@@ -313,11 +313,3 @@ def anchor_table(inspection: Inspection, pipeline: TrainEvalPipelineConfig) -> p
             for name, (fit, config) in rows.items()
         }
     ).T
-
-
-def _max_detections(pipeline: TrainEvalPipelineConfig) -> int:
-    """Returns the maximum number of detections per image."""
-    model = architecture(pipeline)
-    if hasattr(model, "second_stage_post_processing"):
-        return model.second_stage_post_processing.batch_non_max_suppression.max_total_detections
-    return model.post_processing.batch_non_max_suppression.max_total_detections

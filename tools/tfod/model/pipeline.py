@@ -17,6 +17,7 @@ from tfod.files import replacing_file
 
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+    from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
     from tfod.dataset.manifest import Dataset
 
@@ -139,6 +140,27 @@ def set_input_size(pipeline: TrainEvalPipelineConfig, size: int) -> None:
     for field in chosen.DESCRIPTOR.fields:
         if field.name in ("height", "width", "min_dimension", "max_dimension"):
             setattr(chosen, field.name, size)
+
+
+def suppression(pipeline: TrainEvalPipelineConfig) -> BatchNonMaxSuppression | None:
+    """Returns the settings of the non-maximum suppression that selects the detections.
+
+    It is a part of the configuration, not a copy. None for CenterNet, which needs none.
+    """
+    model = architecture(pipeline)
+    if hasattr(model, "second_stage_post_processing"):
+        return model.second_stage_post_processing.batch_non_max_suppression
+    if model.HasField("post_processing"):
+        return model.post_processing.batch_non_max_suppression
+    return None
+
+
+def max_detections(pipeline: TrainEvalPipelineConfig) -> int:
+    """Returns the maximum number of detections per image."""
+    settings = suppression(pipeline)
+    if settings is None:
+        return architecture(pipeline).object_center_params.max_box_predictions
+    return settings.max_total_detections
 
 
 def learning_rate_schedule(train_config):
