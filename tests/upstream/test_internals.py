@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import socket
 import sys
 from pathlib import Path
 
@@ -204,6 +205,24 @@ def test_sync_batch_norm_applies_inside_the_block_only(pipeline):
 
 
 @pytest.mark.long
+def test_centernet_is_built_without_a_network(monkeypatch, tmp_path):
+    from tfod.model.build import build_model
+
+    def no_network(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))  # nothing was downloaded earlier
+    (tmp_path / "pipeline.config").write_text(
+        """model { center_net { num_classes: 2 feature_extractor { type: "mobilenet_v2_fpn" }
+        image_resizer { fixed_shape_resizer { height: 64 width: 64 } }
+        object_detection_task { localization_loss { l1_localization_loss { } } }
+        object_center_params { max_box_predictions: 10 classification_loss {
+          penalty_reduced_logistic_focal_loss { alpha: 2.0 beta: 4.0 } } } } }"""
+    )
+    assert build_model(read_pipeline(tmp_path / "pipeline.config"), is_training=True)
+
+
 def test_input_transformation_resizes_and_pads(pipeline, model):
     import tensorflow as tf
     from object_detection import inputs

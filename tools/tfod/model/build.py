@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tfod.upstream.internals import random_weights
+
 if TYPE_CHECKING:
     from object_detection.core.model import DetectionModel
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
@@ -18,7 +20,7 @@ def is_simple_cnn(pipeline: TrainEvalPipelineConfig) -> bool:
 
 
 def build_model(pipeline: TrainEvalPipelineConfig, is_training: bool) -> DetectionModel:
-    """Builds the model of a pipeline, without variables.
+    """Builds the model of a pipeline, without variables. Downloads nothing.
 
     Source: `object_detection.builders.model_builder.build`, without summaries.
     """
@@ -29,4 +31,5 @@ def build_model(pipeline: TrainEvalPipelineConfig, is_training: bool) -> Detecti
 
         extractors = model_builder.SSD_KERAS_FEATURE_EXTRACTOR_CLASS_MAP
         extractors[SIMPLE_CNN] = SimpleCnnFeatureExtractor
-    return model_builder.build(pipeline.model, is_training=is_training, add_summaries=False)
+    with random_weights():
+        return model_builder.build(pipeline.model, is_training=is_training, add_summaries=False)

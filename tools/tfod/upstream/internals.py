@@ -12,6 +12,7 @@ reason, and the test in `tests/upstream/test_internals.py` that fails if the sym
 | `FasterRCNNMetaArch._number_of_stages` | `is_two_stage` |
 | `FasterRCNNMetaArch._crop_and_resize_fn` | `crop_by_matrix_products` |
 | `KerasLayerHyperparams._use_sync_batch_norm` | `sync_batch_norm` |
+| `keras_models.mobilenet_v2.mobilenet_v2` | `random_weights` |
 | `inputs.INPUT_BUILDER_UTIL_MAP` | `input_transformation` |
 | `export_tflite_graph_lib_tf2.SSDModule.inference_fn.python_function` | `tflite_inference` |
 | `Optimizer._create_all_weights` of Keras 2 | `create_slots` |
@@ -170,6 +171,29 @@ def sync_batch_norm() -> Iterator[None]:
         yield
     finally:
         KerasLayerHyperparams.__init__ = original_init
+
+
+@contextmanager
+def random_weights() -> Iterator[None]:
+    """Models that are built in the block have random weights.
+
+    CenterNet with MobileNetV2 downloads ImageNet weights whenever it is built, even if a checkpoint
+    replaces them at once, and fails without a network.
+
+    Test: `test_centernet_is_built_without_a_network`.
+    """
+    from object_detection.models.keras_models import mobilenet_v2
+
+    original = mobilenet_v2.mobilenet_v2
+
+    def without_weights(*arguments, **options):
+        return original(*arguments, **{**options, "weights": None})
+
+    mobilenet_v2.mobilenet_v2 = without_weights
+    try:
+        yield
+    finally:
+        mobilenet_v2.mobilenet_v2 = original
 
 
 def input_transformation(pipeline: TrainEvalPipelineConfig, model: DetectionModel) -> Callable:
