@@ -1,19 +1,29 @@
-"""Tests `tfod.cameras` and `tfod predict 0`, with a camera that FFmpeg draws."""
+"""Tests `tfod.cameras` and `tfod predict 0`, with cameras that FFmpeg draws or the tests serve."""
 
 from __future__ import annotations
 
+import io
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
 
 import av
 import pytest
+from PIL import Image
 
 from helpers.limits import scaled
+from helpers.rtsp_server import rtsp_camera
+from helpers.video_files import gray, write_video
 from tfod import cameras
+from tfod.detection.media import find_media
 from tfod.errors import UserError
 
 RATE = 20
@@ -91,3 +101,76 @@ def test_ctrl_c_ends_predict_and_completes_its_outputs(tmp_path):
         # In the time of the recording, with repeated images.
         assert video.streams.video[0].average_rate == cameras.FRAMES_PER_SECOND
         assert sum(1 for _ in video.decode(video=0)) >= last + 1 >= count
+
+
+def test_a_network_camera_is_connected_again():
+    notes: list[str] = []
+    with rtsp_camera(seconds=1.5) as (url, requests):
+        frames = cameras.read_camera(url, on_note=notes.append)
+        numbers, brightness = [], []
+        for frame in frames:
+            numbers.append(frame.number)
+            brightness.append(frame.rgb().mean())
+            if len(notes) == 2 or frame.seconds > scaled(30):
+                break
+        frames.close()
+    assert [request.split()[0] for request in requests].count("PLAY") >= 2
+    assert numbers == sorted(numbers) and numbers[-1] > 2 * cameras.FRAMES_PER_SECOND
+    again = max(range(1, len(numbers)), key=lambda index: numbers[index] - numbers[index - 1])
+    assert brightness[again] < 50 < brightness[again - 1]  # the second video begins dark, too
+    address = url.replace("user:secret@", "")
+    assert notes[0] == f"{address}: the connection is lost; connecting again"
+
+
+@contextmanager
+def http_camera(content_type: str, content: bytes) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", content_type)
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/video"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_motion_jpeg_over_http_is_read():
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (200, 200, 200)).save(buffer, "JPEG")
+    part = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + buffer.getvalue() + b"\r\n"
+    with http_camera("multipart/x-mixed-replace; boundary=frame", part * 10) as url:
+        frames = cameras.read_camera(url)
+        assert next(frames).rgb().mean() == pytest.approx(200, abs=2)
+        frames.close()
+
+
+def test_a_stream_cannot_name_files_of_this_machine(tmp_path):
+    write_video(tmp_path / "secret.mp4", [gray(100)] * 5)
+    playlist = f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path}/secret.mp4\n#EXT-X-ENDLIST\n"
+    for kind in ("application/vnd.apple.mpegurl", "multipart/x-mixed-replace; boundary=frame"):
+        with (
+            http_camera(kind, playlist.encode()) as url,
+            pytest.raises(UserError, match=r"http://127\.0\.0\.1:\d+/video: cannot be opened"),
+        ):
+            next(cameras.read_camera(url))
+
+
+def test_a_network_camera_that_is_missing_is_reported_without_its_password():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"rtsp://user:secret@127.0.0.1:{port}/live?password=secret"
+    with pytest.raises(UserError) as error:
+        next(cameras.read_camera(url))
+    assert str(error.value).startswith(f"rtsp://127.0.0.1:{port}/live: cannot be opened. Check its")
+    assert "secret" not in str(error.value)
+    (media,) = find_media([url])
+    assert media.path == Path(f"rtsp_127.0.0.1_{port}_live") and media.camera == url

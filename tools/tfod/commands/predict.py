@@ -12,7 +12,7 @@ import click
 
 from tfod import interruption
 from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, find_model, shipped_model
-from tfod.commands.tables import say
+from tfod.commands.tables import note, say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
 
@@ -39,6 +39,27 @@ if TYPE_CHECKING:
     metavar="PIXELS",
     help="Split images into overlapping squares of this size, for small objects in large images.",
 )
+@click.option(
+    "--track", is_flag=True, help="Give each object a number that it keeps through a video."
+)
+@click.option(
+    "--smooth",
+    is_flag=True,
+    help="Average the boxes of a tracked object over five frames, so that they tremble less.",
+)
+@click.option(
+    "--count-line",
+    multiple=True,
+    metavar="X1,Y1,X2,Y2",
+    help="Track objects, and count those that cross this line: in is from its right to its left, "
+    "as seen from its first end. In pixels; can be repeated.",
+)
+@click.option(
+    "--count-zone",
+    multiple=True,
+    metavar="X1,Y1,X2,Y2,X3,Y3...",
+    help="Track objects, and count those inside this polygon. In pixels; can be repeated.",
+)
 @click.option("--output", type=PATH, help="Folder for images and videos with boxes.")
 @click.option("--json", "json_file", type=PATH, help="JSON file in COCO's results format.")
 @click.option(
@@ -47,57 +68,73 @@ if TYPE_CHECKING:
 @click.option("--voc", type=PATH, help="Folder for PASCAL VOC XML files, to correct in LabelImg.")
 @click.option("--save-crops", type=PATH, help="Folder for a cropped image of each object.")
 @OVERWRITE
-@click.argument("inputs", nargs=-1, required=True, type=PATH, metavar="IMAGE|DIR|VIDEO|CAMERA...")
+@click.argument("inputs", nargs=-1, required=True, metavar="IMAGE|DIR|VIDEO|CAMERA...")
 def predict(
     model: Path | None,
     threshold: float | None,
     tiles: int | None,
+    track: bool,
+    smooth: bool,
+    count_line: tuple[str, ...],
+    count_zone: tuple[str, ...],
     output: Path | None,
     json_file: Path | None,
     csv_file: Path | None,
     voc: Path | None,
     save_crops: Path | None,
     overwrite: bool,
-    inputs: tuple[Path, ...],
+    inputs: tuple[str, ...],
 ) -> None:
     """Detect objects in images and videos, and print them. --output also draws them.
 
-    0 is the first camera, 1 the second. Ctrl-C ends it, and completes the outputs.
+    0 is the first camera, 1 the second; rtsp://USER:PASSWORD@HOST/PATH is a network camera.
+    Ctrl-C ends them, and completes the outputs.
 
     \b
     Example:
       tfod predict --model exported_models/signs street.jpg --output predictions
+      tfod predict --model exported_models/signs street.mp4 --count-line 0,400,1280,400
     """
     from tfod.detection import outputs
+    from tfod.detection.counting import Count, count_objects, parse_places
     from tfod.detection.detector import Detector
     from tfod.detection.media import find_media
-    from tfod.detection.prediction import predict_media
+    from tfod.detection.prediction import predict_media, used_threshold
+    from tfod.detection.tracking import LOWEST, track_objects
     from tfod.files import refuse_to_replace
 
     model = find_model(model or shipped_model())
     sources = find_media(inputs)
+    places = parse_places(count_line, count_zone)
+    track = track or bool(places)
+    if smooth and not track:
+        raise UserError("--smooth", "is for tracked objects", "Add --track")
     written = [path for path in (output, json_file, csv_file, voc, save_crops) if path is not None]
     for folder in (output, voc, save_crops):
         if folder is not None:
             others = [path for path in written if path is not folder]
-            refuse_to_replace(folder, [model, *inputs, *others])
+            refuse_to_replace(folder, [model, *map(Path, inputs), *others])
+    opened: list[contextlib.AbstractContextManager[Write]] = [
+        *([outputs.drawn_images(output, overwrite)] if output else []),
+        *([outputs.coco_results(json_file)] if json_file else []),
+        *([outputs.csv_table(csv_file, track, places)] if csv_file else []),
+        *([outputs.voc_folder(voc, overwrite)] if voc else []),
+        *([outputs.crops(save_crops, overwrite)] if save_crops else []),
+    ]
     faults: list[UserError] = []
     with contextlib.ExitStack() as stack:
-        writers: list[Write] = []
-        if output is not None:
-            writers.append(stack.enter_context(outputs.drawn_images(output, overwrite)))
-        if json_file is not None:
-            writers.append(stack.enter_context(outputs.coco_results(json_file)))
-        if csv_file is not None:
-            writers.append(stack.enter_context(outputs.csv_table(csv_file)))
-        if voc is not None:
-            writers.append(stack.enter_context(outputs.voc_folder(voc, overwrite)))
-        if save_crops is not None:
-            writers.append(stack.enter_context(outputs.crops(save_crops, overwrite)))
+        writers = [stack.enter_context(writer) for writer in opened]
         started = time.perf_counter()
         detector = Detector.load(model)
         loaded = time.perf_counter()
-        predictions = predict_media(detector, sources, threshold, tiles, faults.append)
+        threshold = used_threshold(detector, threshold)
+        lowest = LOWEST * threshold if track else threshold
+        predictions = predict_media(detector, sources, lowest, tiles, faults.append, note)
+        if track:
+            predictions = track_objects(predictions, threshold, smooth)
+        if places:
+            predictions = count_objects(predictions, places)
+        counts: dict[Path, tuple[Count, ...]] = {}
         has_camera = any(source.camera is not None for source in sources)
         total = None if has_camera else sum(source.frames for source in sources)
         progress = stack.enter_context(progress_bars())
@@ -108,6 +145,7 @@ def predict(
                     for write in writers:
                         write(prediction)
                 say(_line(prediction))
+                counts[prediction.path] = prediction.counts
                 count += 1
         seconds = time.perf_counter() - loaded
     if count:
@@ -116,6 +154,9 @@ def predict(
             f"{1000 * seconds / count:.0f} ms each with reading and writing",
             err=True,
         )
+    for source, in_video in counts.items():
+        for at_place in in_video:
+            say(f"{source}: {at_place}")
     for path in written:
         say(f"written: {path}")
     if faults:
@@ -131,9 +172,12 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 def _line(prediction: Prediction) -> str:
     detections = prediction.detections
+    tracks = [""] * len(detections)
+    if detections.track_ids is not None:
+        tracks = [f"#{track} " for track in detections.track_ids]
     text = ", ".join(
-        f"{name} {score:.0%}"
-        for name, score in zip(detections.names, detections.scores, strict=True)
+        f"{track}{name} {score:.0%}"
+        for track, name, score in zip(tracks, detections.names, detections.scores, strict=True)
     )
     frame = "" if prediction.frame is None else f" frame {prediction.frame}"
     return f"{prediction.path}{frame}: {text or 'nothing detected'}"

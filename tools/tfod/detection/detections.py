@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,24 +24,32 @@ class Detections:
       scores: float32 `[N]` in [0, 1].
       class_ids: int64 `[N]`, as in the label map (from 1).
       names: `N` class names.
+      track_ids: int64 `[N]`, the number of each object in its video, from 1; None if objects are
+        not tracked.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
     class_ids: np.ndarray
     names: tuple[str, ...]
+    track_ids: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
 
     def above(self, threshold: float) -> Detections:
         """Returns the detections with a score of at least `threshold`."""
-        keep = np.flatnonzero(self.scores >= threshold)
+        return self.rows(np.flatnonzero(self.scores >= threshold))
+
+    def rows(self, indices: Sequence[int] | np.ndarray) -> Detections:
+        """Returns the detections with these indices, in this order."""
+        chosen = np.asarray(indices, np.int64)
         return Detections(
-            self.boxes[keep],
-            self.scores[keep],
-            self.class_ids[keep],
-            tuple(self.names[index] for index in keep),
+            self.boxes[chosen],
+            self.scores[chosen],
+            self.class_ids[chosen],
+            tuple(self.names[index] for index in chosen),
+            None if self.track_ids is None else self.track_ids[chosen],
         )
 
     def to_pixels_xyxy(self, width: int, height: int) -> np.ndarray:
@@ -51,7 +59,7 @@ class Detections:
     def to_supervision(self, width: int, height: int) -> sv.Detections:
         """Returns `supervision.Detections` for an image of this size.
 
-        The class names are in `data["class_name"]`.
+        The class names are in `data["class_name"]`, the track ids in `tracker_id`.
         """
         import supervision as sv
 
@@ -59,6 +67,7 @@ class Detections:
             xyxy=self.to_pixels_xyxy(width, height),
             confidence=self.scores,
             class_id=self.class_ids,
+            tracker_id=self.track_ids,
             data={"class_name": np.array(self.names, dtype=object)},
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -20,7 +20,8 @@ from tfod.annotation import Box
 from tfod.annotation.voc_writer import write_voc
 from tfod.cameras import FRAMES_PER_SECOND
 from tfod.detection.coco_results import result_entries
-from tfod.detection.drawing import contact_sheet, draw_detections
+from tfod.detection.counting import Place
+from tfod.detection.drawing import contact_sheet, draw_counts, draw_detections
 from tfod.detection.prediction import Prediction
 from tfod.files import UniqueNames, replacing_file, replacing_folder
 
@@ -47,6 +48,7 @@ def drawn_images(folder: Path, overwrite: bool) -> Iterator[Write]:
 
         def write(prediction: Prediction) -> None:
             drawn = draw_detections(prediction.pixels, prediction.detections)
+            drawn = draw_counts(drawn, prediction.counts)
             if prediction.frame is None:
                 Image.fromarray(drawn).save(
                     partial / names.add(prediction.path, ".jpg"), quality=92
@@ -102,26 +104,33 @@ def coco_results(path: Path) -> Iterator[Write]:
 
 
 @contextmanager
-def csv_table(path: Path) -> Iterator[Write]:
-    """Writes one row per detection: file, frame, size, class, score, and the box in pixels."""
+def csv_table(
+    path: Path, with_tracks: bool = False, places: Sequence[Place] = ()
+) -> Iterator[Write]:
+    """Writes one row per detection: file, frame, size, class, score, and the box in pixels.
+
+    Args:
+      with_tracks: add the column `track_id`.
+      places: add a column for each, with what the object did there, see `Count.events`.
+    """
     edges = ["xmin", "ymin", "xmax", "ymax"]
     with _file(path) as file:
         writer = csv.writer(file)
-        writer.writerow(["file", "frame", "width", "height", "class", "score", *edges])
+        more = ["track_id"] * with_tracks + [place.name for place in places]
+        writer.writerow(["file", "frame", "width", "height", "class", "score", *edges, *more])
 
         def write(prediction: Prediction) -> None:
             frame = "" if prediction.frame is None else prediction.frame
             boxes = prediction.detections.to_pixels_xyxy(*prediction.size).round(1).tolist()
-            for name, score, box in zip(
-                prediction.detections.names,
-                prediction.detections.scores.tolist(),
-                boxes,
-                strict=True,
+            detections = prediction.detections
+            columns = [detections.track_ids.tolist()] if detections.track_ids is not None else []
+            columns += [list(count.events) for count in prediction.counts]
+            for name, score, box, *more in zip(
+                detections.names, detections.scores.tolist(), boxes, *columns, strict=True
             ):
-                rounded = [round(edge, 1) for edge in box]
-                writer.writerow(
-                    [prediction.path, frame, *prediction.size, name, round(score, 4), *rounded]
-                )
+                edges = [round(edge, 1) for edge in box]
+                start = [prediction.path, frame, *prediction.size, name, round(score, 4)]
+                writer.writerow([*start, *edges, *more])
 
         yield write
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from tfod.model.detection_file import DEFAULT_THRESHOLD
 from tfod.parallel import threaded_map
 from tfod.videos import read_frames
 
+if TYPE_CHECKING:
+    from tfod.detection.counting import Count
+
 TILE_OVERLAP = 0.2  # fraction of a tile's edge: smaller objects are complete in at least one tile
 
 
@@ -29,12 +33,14 @@ class Prediction:
     """One image and its detections.
 
     Attributes:
-      path: the file; `camera_N` for camera N.
+      path: the file; the name of a camera, see `cameras.camera_name`.
       frame: frame number in a video, from 0, or of a camera, see `cameras.read_camera`; None for an
         image.
       pixels: uint8 `[H, W, 3]` RGB, upright.
       detections: those above the threshold.
       from_camera: the image is of a camera.
+      seconds: time of the frame since the first one; None for an image.
+      counts: the objects counted so far, see `counting.count_objects`.
     """
 
     path: Path
@@ -42,11 +48,20 @@ class Prediction:
     pixels: np.ndarray
     detections: Detections
     from_camera: bool = False
+    seconds: float | None = None
+    counts: tuple[Count, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def used_threshold(detector: Detector, threshold: float | None) -> float:
+    """Returns `threshold`, or that of the detector, or `DEFAULT_THRESHOLD`."""
+    if threshold is not None:
+        return threshold
+    return DEFAULT_THRESHOLD if detector.threshold is None else detector.threshold
 
 
 def predict_media(
@@ -55,6 +70,7 @@ def predict_media(
     threshold: float | None = None,
     tiles: int | None = None,
     on_fault: Callable[[UserError], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Prediction]:
     """Detects objects in images, videos and cameras. Only a few images are in memory at once.
 
@@ -65,26 +81,29 @@ def predict_media(
         objects in large images; None to run on complete images.
       on_fault: called with the error of an image that cannot be decoded, which is then skipped,
         of a damaged video, and of a camera that stops; None to raise the error.
+      on_note: called with a sentence, in another thread, when a network camera is lost.
 
     Raises:
       UserError: a camera cannot be opened; or there is no `on_fault`, and an image cannot be
         decoded, a video is damaged or a camera stops.
     """
-    if threshold is None:
-        threshold = DEFAULT_THRESHOLD if detector.threshold is None else detector.threshold
+    threshold = used_threshold(detector, threshold)
     detector = detector.for_threads()
     detect = detector.predict if tiles is None else _tiled(detector, tiles)
 
-    def predict(item: tuple[MediaFile, int | None, np.ndarray | None]) -> Prediction | UserError:
-        source, frame, pixels = item
+    def predict(item: tuple[MediaFile, _Frame | None]) -> Prediction | UserError:
+        source, frame = item
         try:
-            pixels = load_rgb(source.path) if pixels is None else pixels
+            pixels = load_rgb(source.path) if frame is None else frame.pixels
         except UserError as error:
             return error
         detections = detect(pixels).above(threshold)
-        return Prediction(source.path, frame, pixels, detections, source.camera is not None)
+        if frame is None:
+            return Prediction(source.path, None, pixels, detections)
+        is_live = source.camera is not None
+        return Prediction(source.path, frame.number, pixels, detections, is_live, frame.seconds)
 
-    for result in threaded_map(predict, _items(sources, on_fault)):
+    for result in threaded_map(predict, _items(sources, on_fault, on_note)):
         if isinstance(result, Prediction):
             yield result
         elif on_fault is None:
@@ -105,20 +124,29 @@ def predict_records(
     return threaded_map(predict, read_records(shards))
 
 
+@dataclass(frozen=True, eq=False)
+class _Frame:
+    number: int
+    seconds: float
+    pixels: np.ndarray
+
+
 def _items(
-    sources: Iterable[MediaFile], on_fault: Callable[[UserError], None] | None
-) -> Iterator[tuple[MediaFile, int | None, np.ndarray | None]]:
-    """Yields source, frame number and pixels; None for what an image file does not have yet."""
+    sources: Iterable[MediaFile],
+    on_fault: Callable[[UserError], None] | None,
+    on_note: Callable[[str], None] | None,
+) -> Iterator[tuple[MediaFile, _Frame | None]]:
+    """Yields each frame of videos and cameras, and None for an image, which is not read yet."""
     for source in sources:
         if source.camera is not None:
-            frames = read_camera(source.camera, on_fault)
+            frames = read_camera(source.camera, on_fault, on_note)
         elif source.is_video:
             frames = read_frames(source.path, on_fault)
         else:
-            yield source, None, None
+            yield source, None
             continue
         for frame in frames:
-            yield source, frame.number, frame.rgb()
+            yield source, _Frame(frame.number, frame.seconds, frame.rgb())
 
 
 def _tiled(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:
