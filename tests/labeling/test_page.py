@@ -300,3 +300,78 @@ def test_a_page_that_cannot_load_says_why(serve, photos):
         page.send("Network.setBlockedURLs", urls=["*/api/images"])
         page.send("Page.navigate", url=url)
         page.wait_for("document.getElementById('status').textContent.includes('not answer')")
+
+
+def test_a_box_that_ends_outside_of_the_image_is_cut_off(opened, photos):
+    width, height = Image.open(photos / "b.png").size
+    with opened(photos, image=1) as label:
+        label.key("1")
+        label.draw((50, 60), (width + 40, height + 20))
+        wait_for_boxes(label, photos / "b.xml", [Box("stop", 50, 60, width, height)])
+        label.draw((40, 50), (-30, -20))
+        expected = [Box("stop", 50, 60, width, height), Box("stop", 0, 0, 40, 50)]
+        wait_for_boxes(label, photos / "b.xml", expected)
+
+
+def test_arrows_move_the_selected_box_inside_the_image(opened, photos):
+    with opened(photos, image=1) as label:
+        label.key("2")
+        label.key("W")  # Caps Lock
+        label.drag((1, 50), (100, 150))
+        for key in ("ArrowLeft", "ArrowLeft", "ArrowDown", "ArrowDown", "ArrowDown"):
+            label.key(key)
+        wait_for_boxes(label, photos / "b.xml", [Box("dog", 0, 53, 99, 153)])
+
+
+def test_classes_keep_their_keys_and_colors(opened, photos):
+    classes = "[...document.querySelectorAll('#classes li')].map((row) => row.textContent)"
+    with opened(photos, image=2) as label:
+        for name, image in (("zebra", 2), ("ape", 1)):
+            if image == 1:
+                label.key("a")
+                label.wait_for_image(1)
+            label.page.value("document.getElementById('class').focus()")
+            label.type(name)
+            label.draw((20, 20), (90, 90))
+            label.wait_for_status(f": {name}")
+        expected = ["1  stop", "2  dog", "3  zebra", "4  ape"]
+        assert label.page.value(classes) == expected
+        label.page.value("document.before = true")
+        label.page.send("Page.reload")
+        label.page.wait_for("!document.before && document.readyState === 'complete'")
+        label.wait_for_image(1)
+        assert label.page.value(classes) == expected
+
+
+def test_boxes_have_their_names_and_a_background_image_is_named_so(opened, photos):
+    names = "[...document.querySelectorAll('#names span')].map((label) => label.textContent)"
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        assert label.page.value(names) == ["stop", "dog"]
+        for x, y in ((60, 70), (220, 55)):
+            label.click(x, y)
+            label.key("Delete")
+        label.wait_for_status("no objects, a background image")
+        assert label.page.value("document.getElementById('none').checkVisibility()")
+
+
+def test_a_drag_without_the_tool_names_the_key(opened, photos):
+    with opened(photos, image=1) as label:
+        label.drag((50, 60), (150, 200))
+        label.wait_for_status("Press w or New box first")
+        assert not (photos / "b.xml").exists()
+
+
+def test_zooming_in_and_out_leaves_no_scrollbars(opened, photos):
+    with opened(photos) as label:
+        label.key("w")
+        for key in "+++":
+            label.key(key)
+        label.mouse("mouseMoved", 60, 70)
+        label.key("0")
+        stage = label.page.value(
+            "(({ scrollWidth, clientWidth, scrollHeight, clientHeight }) =>"
+            "[scrollWidth - clientWidth, scrollHeight - clientHeight])"
+            "(document.getElementById('stage'))"
+        )
+        assert stage == [0, 0]

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 @click.option(
     "--csv", "csv_file", type=PATH, help="CSV file, one row per detection, boxes in pixels."
 )
-@click.option("--voc", type=PATH, help="Folder for PASCAL VOC XML files, to correct in LabelImg.")
+@click.option("--voc", type=PATH, help="Folder for PASCAL VOC XML, to correct with `tfod label`.")
 @click.option("--save-crops", type=PATH, help="Folder for a cropped image of each object.")
 @OVERWRITE
 @click.argument("inputs", nargs=-1, required=True, metavar="IMAGE|DIR|VIDEO|CAMERA...")

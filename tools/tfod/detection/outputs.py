@@ -137,13 +137,13 @@ def csv_table(
 
 @contextmanager
 def voc_folder(folder: Path, overwrite: bool) -> Iterator[Write]:
-    """Writes one PASCAL VOC file per image, to correct in LabelImg and to use in `tfod convert`."""
+    """Writes one PASCAL VOC file per image, for `tfod label` and `tfod convert`."""
     names = UniqueNames()
     with _folder(folder, overwrite, "--voc") as partial:
 
         def write(prediction: Prediction) -> None:
             if prediction.frame is not None:
-                return  # LabelImg cannot open a video frame
+                return  # annotations are of image files
             boxes = prediction.detections.to_pixels_xyxy(*prediction.size).tolist()
             objects = [
                 Box(name, *box)

@@ -100,6 +100,7 @@ class LabelFolder:
         """
         if not folder.is_dir():
             raise UserError(folder, "is not a folder", "Give a folder of images")
+        self.path = folder
         self.images = tuple(find_images([folder]))
         if only is not None:
             self.images = tuple(_named(folder, self.images, only))
@@ -220,7 +221,7 @@ class LabelFolder:
 
     def _changed(self, number: int) -> ChangedError:
         what = "was changed by another program"
-        return ChangedError(self._files[number], what, "Load the image again")
+        return ChangedError(self._files[number], what, "Press F5 to load it again")
 
     def _read_state(self, number: int) -> State:
         if not self._files[number].is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 import threading
@@ -88,6 +89,8 @@ class LabelSite:
         """Returns all images with their states, and the settings of the page."""
         states = [self.folder.state(number) for number in range(len(self.folder))]
         return {
+            # A key for what the browser remembers: other folders may have the same address.
+            "folder": hashlib.sha256(bytes(self.folder.path.resolve())).hexdigest(),
             "images": [
                 {"name": name, "labeled": state.labeled, "classes": state.classes}
                 for name, state in zip(self.folder.names, states, strict=True)

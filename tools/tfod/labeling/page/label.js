@@ -80,6 +80,20 @@ function takeOver(moved) {
   if (isChanged) changed();
 }
 
+// Moves the selected boxes by whole pixels, and not out of the image.
+function nudge(x, y) {
+  const objects = selected();
+  objects.forEach((object) => {
+    const [xmin, ymin, xmax, ymax] = object.box;
+    const dx = Math.min(Math.max(x, -xmin), open.width - xmax);
+    const dy = Math.min(Math.max(y, -ymin), open.height - ymax);
+    object.box = [xmin + dx, ymin + dy, xmax + dx, ymax + dy];
+    if (isSuggestion(object)) accept(object);
+    annotator.updateAnnotation(annotation(object));
+  });
+  if (objects.length) changed();
+}
+
 const isArea = ([xmin, ymin, xmax, ymax]) => xmin < xmax && ymin < ymax;
 
 function selected() {
@@ -92,6 +106,20 @@ function dash() {
   dashes.replaceSync(suggested.length ? `${suggested.join()} { stroke-dasharray: 6 4 }` : "");
 }
 
+// Annotorious draws no text.
+function nameBoxes() {
+  const labels = open.objects.filter(isShown).map((object) => {
+    const label = document.createElement("span");
+    label.textContent = object.name ?? "class?";
+    label.style.setProperty("--color", object.name ? color(object.name) : "#5f6368");
+    const [xmin, ymin] = object.box;
+    label.style.left = `${(100 * xmin) / open.width}%`;
+    label.style.top = `${(100 * ymin) / open.height}%`;
+    return label;
+  });
+  $("names").replaceChildren(...labels);
+}
+
 function draw() {
   const before = selected().map((object) => object.id);
   annotator.setAnnotations(open.objects.filter(isShown).map(annotation), true);
@@ -100,8 +128,19 @@ function draw() {
   list();
 }
 
+// The order of the classes gives their keys and colors, so it stays the same in the next session.
 function addClass(name) {
-  if (name && !page.classes.includes(name)) page.classes.push(name);
+  if (!name || page.classes.includes(name)) return;
+  page.classes.push(name);
+  localStorage.setItem(page.folder, JSON.stringify(page.classes));
+}
+
+function earlierClasses() {
+  try {
+    return JSON.parse(localStorage.getItem(page.folder)) ?? [];
+  } catch {
+    return [];
+  }
 }
 
 function add(name, box, difficult = false) {
@@ -141,7 +180,8 @@ async function write(image) {
     // Only the position: the person may have gone on meanwhile.
     written.objects.forEach(({ position }, index) => { objects[index].position = position; });
     accepted(image, written);
-    say(`Saved: ${page.images[image.number].name}`);
+    const names = objects.map((object) => object.name).join(", ");
+    say(`Saved: ${page.images[image.number].name}: ${names || "no objects, a background image"}`);
   } catch (error) {
     say(`Not saved: ${error.message}`, true);
   }
@@ -300,9 +340,11 @@ function progress() {
 
 function list() {
   dash();
+  nameBoxes();
   const chosen = selected().map((object) => object.id);
   $("delete").disabled = !chosen.length;
   $("objects").replaceChildren(...open.objects.filter(isShown).map((object) => objectRow(object, chosen)));
+  $("none").hidden = open.objects.some(isSaved) || !page.images[open.number]?.labeled;
   $("classes").replaceChildren(...page.classes.map(classRow));
   const filters = [...$("filter").options].slice(2).map((option) => option.text);
   page.classes.filter((name) => !filters.includes(name)).forEach((name) => {
@@ -367,13 +409,21 @@ function setClass(objects, name) {
   changed();
 }
 
+// Its lines would keep the size that the image had, and with it the scrollbars.
+function hideCrosshair() {
+  for (const line of [$("across"), $("down")]) {
+    line.hidden = true;
+    line.style.width = line.style.height = "";
+  }
+}
+
 // --- tools -----------------------------------------------------------------------------------
 
 function setDrawing(on) {
   annotator.setDrawingEnabled(on);
   $("draw").setAttribute("aria-pressed", on);
   $("stage").classList.toggle("drawing", on);
-  $("across").hidden = $("down").hidden = true;
+  hideCrosshair();
   if (on) annotator.setSelected();
   else annotator.cancelDrawing();
 }
@@ -426,6 +476,9 @@ function resize(factor, at) {
   const y = at ? at.clientY - stage.getBoundingClientRect().top : stage.clientHeight / 2;
   const [left, top] = [stage.scrollLeft + x, stage.scrollTop + y];
   $("image").style.width = `${width}px`;
+  $("names").style.width = `${width}px`;
+  $("names").style.height = `${(width * open.height) / open.width}px`;
+  hideCrosshair();
   if (before) {
     stage.scrollLeft = (left * width) / before - x;
     stage.scrollTop = (top * width) / before - y;
@@ -468,6 +521,10 @@ const KEYS = {
   "+": () => resize(zoom * 1.5),
   "-": () => resize(zoom / 1.5),
   0: () => resize(1),
+  ArrowLeft: () => nudge(-1, 0),
+  ArrowRight: () => nudge(1, 0),
+  ArrowUp: () => nudge(0, -1),
+  ArrowDown: () => nudge(0, 1),
   Escape: () => {
     setDrawing(false);
     annotator.setSelected();
@@ -488,7 +545,8 @@ window.addEventListener(
       undo();
     } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const digit = /^[1-9]$/.test(event.key) ? page.classes[event.key - 1] : undefined;
-      const action = digit ? () => chooseClass(digit) : KEYS[event.key];
+      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
+      const action = digit ? () => chooseClass(digit) : KEYS[key];
       if (!action) return;
       event.preventDefault();
       event.stopImmediatePropagation();
@@ -497,6 +555,19 @@ window.addEventListener(
   },
   true,
 );
+
+// A box may be drawn to the edge of the image and beyond, where it is cut off.
+let pressed = null; // where the pointer went down without a tool, for a hint
+$("stage").addEventListener("pointerdown", (event) => {
+  const isDrawing = $("stage").classList.contains("drawing");
+  if (isDrawing && event.target.closest("svg")) event.target.setPointerCapture(event.pointerId);
+  pressed = isDrawing || selected().length ? null : [event.clientX, event.clientY];
+}, true);
+window.addEventListener("pointerup", (event) => {
+  const isDrag = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 20;
+  pressed = null;
+  if (isDrag && !selected().length) say("Press w or New box first, then draw a box");
+});
 
 $("stage").addEventListener("pointermove", (event) => {
   if (!$("stage").classList.contains("drawing")) return;
@@ -567,7 +638,10 @@ window.addEventListener("resize", () => {
 
 async function start() {
   Object.assign(page, await ask("api/images"));
-  page.images.forEach((image) => image.classes.forEach(addClass));
+  const used = page.images.flatMap((image) => image.classes);
+  // A model's classes come first. Earlier ones that no image has, such as a wrong name, are gone.
+  const earlier = earlierClasses().filter((name) => used.includes(name));
+  [...page.classes.splice(0), ...earlier, ...used].forEach(addClass);
   $("suggesting").hidden = !page.model;
   if (page.threshold) {
     $("threshold").value = Math.round(page.threshold * 100);
