@@ -17,6 +17,7 @@ from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
 from tfod.model.earlier_detector import find_earlier_detector, restore_shared_classes
 from tfod.model.pipeline import learning_rate_schedule, set_input_size, set_steps
 from tfod.quiet import hide_native_logs
+from tfod.training.batch_norm_averages import quick_averages
 from tfod.training.choices import TEMPLATE, TIGHT
 from tfod.training.events import TOTAL_LOSS
 from tfod.training.frozen_batch_norm import fold_frozen_batch_norm
@@ -272,9 +273,10 @@ class Learner:
         """Runs the step on all replicas and returns the losses of the whole batch."""
         import tensorflow as tf
 
-        if self._replicas == 1:
-            return self._train(features, labels)
-        losses = self.strategy.run(self._train, args=(features, labels))
+        with quick_averages(self.model, self.step):
+            if self._replicas == 1:
+                return self._train(features, labels)
+            losses = self.strategy.run(self._train, args=(features, labels))
         return {
             name: self.strategy.reduce(tf.distribute.ReduceOp.SUM, loss, axis=None)
             for name, loss in losses.items()
