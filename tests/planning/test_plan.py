@@ -32,7 +32,7 @@ def test_every_choice_has_a_reason_and_says_what_would_change_it(plan):
     for choice in plan.choices:
         assert choice.because and choice.otherwise
         lines = (f"{choice.what}: {choice.value}", f"  - because {choice.because}")
-        assert "- {}\n{}\n  - changed by {}\n".format(*lines, choice.otherwise) in text
+        assert "- {}\n{}\n  - would change with {}\n".format(*lines, choice.otherwise) in text
     assert len({choice.what for choice in plan.choices}) == len(plan.choices)
 
 

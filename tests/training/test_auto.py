@@ -42,7 +42,7 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
     given = {"steps": "--steps 2", "batch size": "--batch-size 2", "class balance": "--no-balance"}
     chosen, planned = map(choices, (plan, tfod("plan", "--data", data.folder, "--input-size", 96)))
     for what, option in given.items():
-        assert chosen.pop(what) == f"{option}\n  - because the option is given"
+        assert chosen.pop(what) == f"{option}\n  - as you asked for"
         planned.pop(what)
     assert chosen == planned
 

@@ -74,11 +74,15 @@ if TYPE_CHECKING:
     help="Size in the first two thirds of the steps, which are then faster.  [default: auto; the "
     "same with a template]",
 )
-@click.option("--batch-size", type=click.IntRange(1), help="Images per step.  [default: template]")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images per step.  [default: auto; that of a template]",
+)
 @click.option(
     "--learning-rate",
     type=float,
-    help="Peak learning rate.  [default: template, scaled with the batch size]",
+    help="Peak learning rate.  [default: auto; that of a template, scaled with the batch size]",
 )
 @click.option(
     "--checkpoint-every",

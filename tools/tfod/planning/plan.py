@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from tfod.dataset.manifest import Dataset
 from tfod.model.pipeline import (
     architecture,
-    learning_rate_schedule,
     read_pipeline,
     set_input_size,
     set_steps,
@@ -110,7 +109,7 @@ def make_plan(
         (
             *(model, training_size, first_steps, batch_size, anchors, balancing, flipping),
             suppression,
-            *_fixed(wishes, learning_rate_schedule(pipeline.train_config).learning_rate_base),
+            *_fixed(wishes),
         ),
     )
 
@@ -119,9 +118,8 @@ def _extractor(pipeline: TrainEvalPipelineConfig) -> str:
     return architecture(pipeline).feature_extractor.type
 
 
-def _fixed(wishes: Wishes, learning_rate: float) -> tuple[Choice, ...]:
+def _fixed(wishes: Wishes) -> tuple[Choice, ...]:
     """Returns the decisions that do not depend on the data set."""
-    recipe = "the recipe for small signs in pipelines/README.md does the same"
     return (
         Choice(
             "losses",
@@ -134,10 +132,14 @@ def _fixed(wishes: Wishes, learning_rate: float) -> tuple[Choice, ...]:
             "all",
             "with the first ones frozen, steps are faster, but the AP was lower, see "
             "pipelines/README.md",
-            "a config of yours with freeze_variables",
+            "your own config with freeze_variables",
         ),
         Choice(
-            "optimizer", f"Adam, {learning_rate:.2g}, averaged weights", recipe, "--learning-rate"
+            "optimizer",
+            f"Adam with averaged weights, learning rate {LEARNING_RATE:g} for {REFERENCE_BATCH} "
+            "images per step, scaled with the square root of their number",
+            "the recipe for small signs in pipelines/README.md does the same",
+            "--learning-rate",
         ),
         Choice(
             "steps",
@@ -200,11 +202,11 @@ def plan_text(plan: Plan, name: str, given: Mapping[str, str] = MappingProxyType
     lines = [f"# Training plan for {printable(name)}", ""]
     for choice in plan.choices:
         if option := given.get(choice.what):
-            lines += [f"- {choice.what}: {option}", "  - because the option is given"]
+            lines += [f"- {choice.what}: {option}", "  - as you asked for"]
             continue
         lines += [
             f"- {choice.what}: {printable(choice.value)}",
             f"  - because {printable(choice.because)}",
-            f"  - changed by {choice.otherwise}",
+            f"  - would change with {choice.otherwise}",
         ]
     return "\n".join(lines) + "\n"

@@ -187,7 +187,7 @@ def choose_balance(data: DataFacts) -> tuple[bool, Choice]:
         else "there is one class"
     )
     value = "images of rare classes are repeated" if balance else "each image once per epoch"
-    otherwise = f"a factor of {IMBALANCE} between the classes"
+    otherwise = f"more or less than a factor of {IMBALANCE} between the classes"
     return balance, Choice("class balance", value, because, otherwise)
 
 
@@ -196,9 +196,11 @@ def choose_flip(data: DataFacts) -> tuple[bool, Choice]:
     sided = [name for name in data.images_with if SIDES.search(name.replace("_", " "))]
     if sided:
         because = f"a mirrored {sided[0]} would be another class"
-        return False, Choice("mirrored images", "no", because, "other class names")
+        return False, Choice("mirroring", "no", because, "other class names")
     because = "no class name suggests a difference between left and right"
-    return True, Choice("mirrored images", "half of them", because, "a config without the flip")
+    return True, Choice(
+        "mirroring", "half of the images", because, "your own config without the flip"
+    )
 
 
 def choose_batch_size(machine: MachineFacts, size: int, images: float) -> tuple[int, Choice]:
