@@ -14,8 +14,11 @@ from tfod.commands.tables import say
 @click.command()
 @click.option(
     "--model",
+    "models",
     type=PATH,
-    help=f".tflite file written by tfod export.  [default: {SHIPPED_NAME}]",
+    multiple=True,
+    help="A .tflite file, or a folder of them, to choose from in the page; can be repeated.  "
+    f"[default: {SHIPPED_NAME}]",
 )
 @click.option(
     "--host", default="localhost", show_default=True, help="0.0.0.0 to allow other machines."
@@ -23,12 +26,15 @@ from tfod.commands.tables import say
 @click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
 @click.option("--output", type=PATH, help="Write the page to this folder instead of serving it.")
 @OVERWRITE
-def live(model: Path | None, host: str, port: int, output: Path | None, overwrite: bool) -> None:
+def live(
+    models: tuple[Path, ...], host: str, port: int, output: Path | None, overwrite: bool
+) -> None:
     """Run a detector on a camera, in a browser.
 
     Browsers allow the camera on localhost and https:// only. For a phone, write the page with
     --output and copy the folder to any https:// host, such as GitHub Pages. Images stay on the
-    phone, and the page works offline once it has been loaded.
+    phone, and the page works offline once it has been loaded. Its "Save image" downloads an image
+    and the boxes in it as PASCAL VOC XML, to correct with `tfod label` and to train on.
 
     \b
     Example:
@@ -38,21 +44,21 @@ def live(model: Path | None, host: str, port: int, output: Path | None, overwrit
     import tempfile
 
     from tfod.files import replacing_folder
-    from tfod.live import fetch_mediapipe, is_site, serve, write_site
+    from tfod.live import fetch_mediapipe, find_models, is_site, serve, write_site
     from tfod.progress import progress_bars
 
-    model = model or shipped_model()
+    found = find_models(models or [shipped_model()])
     with interruption.cleanup(), contextlib.ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
             site = replacing_folder(
-                output, overwrite, kind="a page of tfod live", is_kind=is_site, inputs=[model]
+                output, overwrite, kind="a page of tfod live", is_kind=is_site, inputs=found
             )
             folder = stack.enter_context(site)
         with progress_bars("B") as progress:
             mediapipe = fetch_mediapipe(progress)
-        write_site(model, folder, mediapipe)
+        write_site(found, folder, mediapipe)
         if output is None:
             serve(folder, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))
             return

@@ -1,4 +1,4 @@
-"""Writes and serves a web page that runs an exported `.tflite` on a camera in the browser."""
+"""Writes and serves a web page that runs exported `.tflite` files on a camera in the browser."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import json
 import shutil
 import sys
 import tarfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -43,34 +44,64 @@ def is_site(folder: Path) -> bool:
     return (folder / SITE).is_file() and (folder / "worker.js").is_file()
 
 
-def write_site(model: Path, folder: Path, mediapipe: Path) -> None:
-    """Writes the page and a model to a folder that any web server can serve.
+def find_models(paths: Sequence[Path]) -> list[Path]:
+    """Returns the `.tflite` files among files, and all in folders and the folders in them.
 
-    The page loads nothing from other servers, and works offline once it has been loaded.
+    Raises:
+      UserError: a folder contains none.
+    """
+    models: list[Path] = []
+    for path in paths:
+        found = [path]
+        if path.is_dir():
+            found = sorted([*path.glob("*.tflite"), *path.glob("*/*.tflite")])
+            if not found:
+                raise UserError(path, "contains no .tflite file", "Give one, or an export folder")
+        models += found
+    return list(dict.fromkeys(models))
+
+
+def write_site(models: Sequence[Path], folder: Path, mediapipe: Path) -> None:
+    """Writes the page and its models to a folder that any web server can serve.
+
+    The page loads nothing from other servers. It works offline with each model that was used once.
 
     Args:
-      model: a `.tflite` written by `tfod export`.
+      models: `.tflite` files written by `tfod export`. The page begins with the first one.
       folder: an empty folder.
       mediapipe: the archive from `fetch_mediapipe`.
 
     Raises:
-      UserError: the model is corrupt.
+      UserError: a model is corrupt.
     """
-    file = read_tflite(model)
     for source in PAGE.iterdir():
         shutil.copyfile(source, folder / source.name)
-    shutil.copyfile(model, folder / "model.tflite")
-    site = {
-        "name": model.resolve().parent.name,
-        "classes": list(file.labels.values()),
-        "threshold": file.threshold,
-    }
-    (folder / SITE).write_text(json.dumps(site), encoding="utf-8")
+    (folder / "models").mkdir()
+    entries = []
+    for number, (model, name) in enumerate(zip(models, _names(models), strict=True)):
+        file = read_tflite(model)
+        copy = f"models/{number}.tflite"
+        shutil.copyfile(model, folder / copy)
+        classes = list(file.labels.values())
+        entries.append(
+            {"name": name, "file": copy, "classes": classes, "threshold": file.threshold}
+        )
+    (folder / SITE).write_text(json.dumps({"models": entries}), encoding="utf-8")
     _unpack(mediapipe, folder / "vision")
     worker = folder / "worker.js"
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     version = hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:16]
     worker.write_text(worker.read_text().replace("tfod-VERSION", f"tfod-{version}"))
+
+
+def _names(models: Sequence[Path]) -> list[str]:
+    """Returns the names of the models' folders, with the file if a folder has several models."""
+    folders = [model.resolve().parent.name for model in models]
+    several = {name for name, number in Counter(folders).items() if number > 1}
+    return [
+        f"{folder} {model.stem}" if folder in several else folder
+        for folder, model in zip(folders, models, strict=True)
+    ]
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -1,6 +1,6 @@
 // Caches the page and the model, so that they work offline. VERSION is a hash of their content.
 const CACHE = "tfod-VERSION";
-const FILES = ["./", "style.css", "live.js", "site.json", "model.tflite", "icon.svg",
+const FILES = ["./", "style.css", "live.js", "voc.js", "site.json", "icon.svg",
   "manifest.webmanifest", "vision/vision_bundle.mjs"];
 
 self.addEventListener("install", (event) => {
@@ -23,8 +23,8 @@ self.addEventListener("fetch", (event) => {
     caches.match(event.request, { ignoreSearch: true }).then(async (cached) => {
       if (cached) return cached;
       const response = await fetch(event.request);
-      // A browser needs one of MediaPipe's four builds: cache the one that it requests.
-      if (response.ok && event.request.url.includes("/vision/")) {
+      // A browser needs one of MediaPipe's four builds, and the models that were chosen.
+      if (response.ok && /\/(vision|models)\//.test(event.request.url)) {
         const cache = await caches.open(CACHE);
         await cache.put(event.request, response.clone());
       }
