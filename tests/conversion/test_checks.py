@@ -160,7 +160,7 @@ def test_images_without_annotation_are_counted(voc):
     }
 
 
-def test_class_that_is_not_in_train_gets_a_remark(voc):
+def test_class_that_is_not_in_a_split_gets_a_remark(voc):
     rows = [f"{number},{'test' if number >= 25 else 'train'}" for number in range(30)]
     (voc / "split.csv").write_text("\n".join(["filename,split", *rows]))
     assert remarks(run(voc, split_by=voc / "split.csv")) == {
@@ -168,7 +168,12 @@ def test_class_that_is_not_in_train_gets_a_remark(voc):
             1,
             "1 class has no object in train, so a detector cannot learn it: 'tram'; add images "
             "of it",
-        )
+        ),
+        "class not in test": (
+            1,
+            "1 class has no object in test, so it does not count in its AP: 'stop'; add images, "
+            "or give test a larger share with --split",
+        ),
     }
 
 

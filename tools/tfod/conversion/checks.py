@@ -277,6 +277,18 @@ def _on_classes(parts: Mapping[str, Sequence[Annotation]]) -> Iterator[Remark]:
             f"{_examples([repr(name) for name in missing])}; add images of {them}"
         )
         yield Remark("class not in train", len(missing), what)
+    for split in ("val", "test"):
+        missing = [name for name in counts if split in parts and name not in by_split[split]]
+        if missing and parts[split]:
+            classes, them = "1 class has", "it does"
+            if len(missing) > 1:
+                classes, them = f"{len(missing)} classes have", "they do"
+            what = (
+                f"{classes} no object in {split}, so {them} not count in its AP: "
+                f"{_examples([repr(name) for name in missing])}; add images, or give {split} a "
+                "larger share with --split"
+            )
+            yield Remark(f"class not in {split}", len(missing), what)
     for rare, name in typing_errors(counts):
         plural = "s" if counts[rare] > 1 else ""
         what = (
