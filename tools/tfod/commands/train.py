@@ -16,7 +16,7 @@ import click
 
 from tfod import interruption
 from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET, TRAINING_SIZE
-from tfod.commands.tables import table
+from tfod.commands.tables import note, table
 from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
 from tfod.text import share
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from tfod.model.run_folder import RunFolder
     from tfod.planning.rules import Wishes
     from tfod.training.settings import RunSettings
+
+# A lower best threshold means that objects hardly have higher scores than anything else.
+UNTRAINED = 0.05
 
 
 @click.command()
@@ -284,10 +287,16 @@ def train(
                 for evaluation in evaluations
             ],
         )
-    run = RunFolder(output)
+    _say_detection(RunFolder(output))
+    click.echo(f"trained: {checkpoint}")
+
+
+def _say_detection(run: RunFolder) -> None:
+    """Prints the input size and the threshold that were best on val."""
     if (size := run.detection_size()) and (threshold := run.threshold()) is not None:
         click.echo(f"best on val: input size {size} x {size}, threshold {threshold:.2f}")
-    click.echo(f"trained: {checkpoint}")
+        if threshold < UNTRAINED:
+            note("the scores are very low: the detector has learned too little, train it longer")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -59,7 +59,7 @@ def choose_detection(
     sizes[0] = trained
     results = []
     for size in sizes:
-        metrics = _metrics(run, data, size, f"{size} x {size}", progress)
+        metrics = _metrics(run, data, size, f"val at {size} x {size}", progress)
         ap, ap50 = metrics.coco["AP"] or 0.0, metrics.coco["AP50"] or 0.0
         results.append(SizeResult(size, ap, ap50, metrics.threshold))
     best = max(result.ap for result in results)
