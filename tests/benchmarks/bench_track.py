@@ -2,8 +2,7 @@
 
   python tests/benchmarks/bench_track.py --model exported_models/demo/model.tflite --minutes 10
 
-Signs of `tfod sample` move to and fro in rows and stay in view; the two of a row pass before each
-other. IDF1 (Ristani
+Signs of `tfod sample` move to and fro, each in its own row, and stay in view. IDF1 (Ristani
 et al., "Performance Measures and a Data Set for Multi-Target, Multi-Camera Tracking", 2016) is the
 share of objects and detections that one-to-one pairs of true and reported numbers explain.
 """
@@ -35,7 +34,12 @@ SIZE = (640, 480)
 SMALLEST, LARGEST = 48, 90  # pixels, of the signs
 
 
-def moving_signs(number: int) -> Iterator[Image.Image]:
+def height_of(rows: int) -> float:
+    """Returns the height of a row in pixels."""
+    return SIZE[1] / rows
+
+
+def moving_signs(number: int, height: float) -> Iterator[Image.Image]:
     """Yields signs cut out of scenes, complete and large enough to be detected."""
     index = found = 0
     while found < number:
@@ -47,7 +51,7 @@ def moving_signs(number: int) -> Iterator[Image.Image]:
             if is_large and not box.truncated and found < number:
                 found += 1
                 sign = image.crop((xmin, ymin, xmax, ymax))
-                sign.thumbnail((LARGEST, LARGEST))
+                sign.thumbnail((LARGEST, min(LARGEST, height)))
                 yield sign
 
 
@@ -57,14 +61,15 @@ def empty_street() -> Image.Image:
     return next(image for image, boxes in scenes if not boxes).resize(SIZE)
 
 
-def write_video(path: Path, frames: int, rows: int) -> list[np.ndarray]:
-    """Writes the video; returns the true boxes of each frame, `[2 * rows, 4]` xyxy in pixels."""
+def write_video(path: Path, frames: int, rows: int, per_row: int) -> list[np.ndarray]:
+    """Writes the video; returns the true boxes of each frame, `[N, 4]` xyxy in pixels."""
     rng = np.random.default_rng(SEED)
-    street, signs = empty_street(), list(moving_signs(2 * rows))
+    number_of_signs = rows * per_row
+    street, signs = empty_street(), list(moving_signs(number_of_signs, height_of(rows)))
     sizes = np.array([sign.size for sign in signs])
     width, height = SIZE
-    top = np.arange(2 * rows) % rows * height / rows
-    space = np.stack([width - sizes[:, 0], height / rows - sizes[:, 1]], axis=1)
+    top = np.arange(number_of_signs) % rows * height_of(rows)
+    space = np.stack([width - sizes[:, 0], height_of(rows) - sizes[:, 1]], axis=1)
     speed, phase = rng.uniform(0.2, 0.7, sizes.shape), rng.uniform(0, 7, sizes.shape)
     truth = []
     with av.open(str(path), "w") as container:
@@ -113,12 +118,15 @@ def predict(model: Path, video: Path, output: Path) -> tuple[float, list[float]]
 @click.command()
 @click.option("--model", type=click.Path(path_type=Path), required=True)
 @click.option("--minutes", type=float, default=10, show_default=True, help="Of the video.")
-@click.option("--rows", type=int, default=4, show_default=True, help="With two signs each.")
-def main(model: Path, minutes: float, rows: int) -> None:
+@click.option("--rows", type=int, default=6, show_default=True, help="In which signs move.")
+@click.option(
+    "--per-row", type=int, default=1, show_default=True, help="Signs; two hide each other at times."
+)
+def main(model: Path, minutes: float, rows: int, per_row: int) -> None:
     frames = round(minutes * 60 * RATE)
     with tempfile.TemporaryDirectory() as folder:
         video, table = Path(folder, "signs.mp4"), Path(folder, "tracks.csv")
-        truth = write_video(video, frames, rows)
+        truth = write_video(video, frames, rows, per_row)
         seconds, memory = predict(model, video, table)
         boxes, tracks = read_tracks(table, frames)
     overlaps = [iou(true, found) for true, found in zip(truth, boxes, strict=True)]

@@ -60,10 +60,20 @@ def test_objects_keep_their_numbers():
 
 def test_a_low_score_continues_a_track_but_begins_none():
     frames = [
-        frame(number, (100 + 4 * number, 100, 1, 0.9 if number < 5 else 0.15), (400, 300, 1, 0.3))
+        frame(number, (100 + 4 * number, 100, 1, 0.9 if number < 5 else 0.25), (400, 300, 1, 0.3))
         for number in range(20)
     ]
     assert ids_by_row(track_objects(frames, THRESHOLD))[1:] == [{100: 1}] * 19
+
+
+def test_two_classes_for_one_object_are_one_track():
+    frames = [
+        frame(number, (100 + 4 * number, 100, 1, 0.9), (103 + 4 * number, 101, 2, 0.5))
+        for number in range(20)
+    ]
+    tracked = list(track_objects(frames, THRESHOLD))[1:]
+    assert all(item.detections.names == ("car",) for item in tracked)
+    assert all(item.detections.track_ids.tolist() == [1] for item in tracked)
 
 
 def test_an_object_that_is_hidden_for_half_a_second_keeps_its_number():

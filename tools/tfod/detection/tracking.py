@@ -21,9 +21,10 @@ from tfod.errors import UserError
 if TYPE_CHECKING:
     import supervision as sv
 
-# Of the threshold: scores of detections that continue a track. The paper's are 0.1 of 0.6, but for
-# networks with higher scores.
-LOWEST = 0.25
+LOWEST = 0.5  # of the threshold: scores of detections that continue a track
+# IoU from which two detections are one object, whatever their classes. The weaker one would be
+# another track, or continue that of an object that is gone.
+SAME = 0.5
 LOST = 30  # units of 1/30 s until a track ends that is no longer detected, as in the paper
 SMOOTHED = 5  # frames
 
@@ -82,6 +83,7 @@ class _Follower:
         detections, size = prediction.detections, prediction.size
         rows = detections.to_supervision(*size)
         rows.data = {"row": np.arange(len(detections))}
+        rows = rows.with_nms(SAME, class_agnostic=True)
         # With the times, frames may be missing, as those of a camera.
         rows = self._tracker.update(rows, timestamp=prediction.seconds)
         rows = cast("sv.Detections", rows[_tracks(rows) >= 0])
