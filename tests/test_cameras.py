@@ -105,19 +105,19 @@ def test_ctrl_c_ends_predict_and_completes_its_outputs(tmp_path):
 
 def test_a_network_camera_is_connected_again():
     notes: list[str] = []
-    with rtsp_camera(seconds=1.5) as (url, requests):
+    with rtsp_camera(seconds=4) as (url, requests):
         frames = cameras.read_camera(url, on_note=notes.append)
         numbers, brightness = [], []
         for frame in frames:
             numbers.append(frame.number)
             brightness.append(frame.rgb().mean())
-            if len(notes) == 2 or frame.seconds > scaled(30):
+            if len(notes) == 2 or frame.seconds > scaled(60):
                 break
         frames.close()
     assert [request.split()[0] for request in requests].count("PLAY") >= 2
     assert numbers == sorted(numbers) and numbers[-1] > 2 * cameras.FRAMES_PER_SECOND
     again = max(range(1, len(numbers)), key=lambda index: numbers[index] - numbers[index - 1])
-    assert brightness[again] < 50 < brightness[again - 1]  # the second video begins dark, too
+    assert brightness[again] < 90 < brightness[again - 1]  # the second video begins dark, too
     address = url.replace("user:secret@", "")
     assert notes[0] == f"{address}: the connection is lost; connecting again"
 
