@@ -17,6 +17,7 @@ from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
 
 if TYPE_CHECKING:
+    from tfod.detection.counting import Count
     from tfod.detection.outputs import Write
     from tfod.detection.prediction import Prediction
 
@@ -96,7 +97,7 @@ def predict(
       tfod predict --model exported_models/signs street.mp4 --count-line 0,400,1280,400
     """
     from tfod.detection import outputs
-    from tfod.detection.counting import Count, count_objects, parse_places
+    from tfod.detection.counting import count_objects, parse_places
     from tfod.detection.detector import Detector
     from tfod.detection.media import find_media
     from tfod.detection.prediction import predict_media, used_threshold
@@ -120,6 +121,7 @@ def predict(
         *([outputs.csv_table(csv_file, track, places)] if csv_file else []),
         *([outputs.voc_folder(voc, overwrite)] if voc else []),
         *([outputs.crops(save_crops, overwrite)] if save_crops else []),
+        *([_counts()] if places else []),
     ]
     faults: list[UserError] = []
     with contextlib.ExitStack() as stack:
@@ -134,7 +136,6 @@ def predict(
             predictions = track_objects(predictions, threshold, smooth)
         if places:
             predictions = count_objects(predictions, places)
-        counts: dict[Path, tuple[Count, ...]] = {}
         has_camera = any(source.camera is not None for source in sources)
         total = None if has_camera else sum(source.frames for source in sources)
         progress = stack.enter_context(progress_bars())
@@ -145,7 +146,6 @@ def predict(
                     for write in writers:
                         write(prediction)
                 say(_line(prediction))
-                counts[prediction.path] = prediction.counts
                 count += 1
         seconds = time.perf_counter() - loaded
     if count:
@@ -154,13 +154,24 @@ def predict(
             f"{1000 * seconds / count:.0f} ms each with reading and writing",
             err=True,
         )
-    for source, in_video in counts.items():
-        for at_place in in_video:
-            say(f"{source}: {at_place}")
     for path in written:
         say(f"written: {path}")
     if faults:
         raise BadFilesError("images", faults, "Fix them; all other images were processed")
+
+
+@contextlib.contextmanager
+def _counts() -> Iterator[Write]:
+    """Prints the counts of each video at the end."""
+    last: dict[Path, tuple[Count, ...]] = {}
+
+    def write(prediction: Prediction) -> None:
+        last[prediction.path] = prediction.counts
+
+    yield write
+    for path, counts in last.items():
+        for count in counts:
+            say(f"{path}: {count}")
 
 
 @contextlib.contextmanager
