@@ -213,7 +213,7 @@ def test_the_page_detects_in_camera_and_images_and_works_offline(
         page.wait_for("document.querySelectorAll('#detections li').length")
         assert page.value("[video.videoWidth, video.videoHeight]") == list(size)
         assert_equal(page.value(DETECTIONS), expected, size)
-        # Chromium has no GPU here: the page tries it, and goes on with the CPU.
+        # Chromium has no GPU here, so the page falls back to the CPU.
         assert re.search(
             r"\d ms per image on the CPU, [\d.]+ images per second", page.value("speed.textContent")
         )

@@ -182,13 +182,6 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 
 def _line(prediction: Prediction) -> str:
-    detections = prediction.detections
-    tracks = [""] * len(detections)
-    if detections.track_ids is not None:
-        tracks = [f"#{track} " for track in detections.track_ids]
-    text = ", ".join(
-        f"{track}{name} {score:.0%}"
-        for track, name, score in zip(tracks, detections.names, detections.scores, strict=True)
-    )
+    text = ", ".join(prediction.detections.titles())
     frame = "" if prediction.frame is None else f" frame {prediction.frame}"
     return f"{prediction.path}{frame}: {text or 'nothing detected'}"

@@ -267,28 +267,21 @@ def _on_classes(parts: Mapping[str, Sequence[Annotation]]) -> Iterator[Remark]:
         for split, part in parts.items()
     }
     counts = dict(sorted(sum(by_split.values(), Counter()).items()))
-    missing = [name for name in counts if name not in by_split.get("train", counts)]
-    if missing:
-        classes, them = "1 class has", "it"
-        if len(missing) > 1:
-            classes, them = f"{len(missing)} classes have", "them"
-        what = (
-            f"{classes} no object in train, so a detector cannot learn {them}: "
-            f"{_examples([repr(name) for name in missing])}; add images of {them}"
-        )
-        yield Remark("class not in train", len(missing), what)
-    for split in ("val", "test"):
-        missing = [name for name in counts if split in parts and name not in by_split[split]]
-        if missing and parts[split]:
-            classes, them = "1 class has", "it does"
-            if len(missing) > 1:
-                classes, them = f"{len(missing)} classes have", "they do"
-            what = (
-                f"{classes} no object in {split}, so {them} not count in its AP: "
-                f"{_examples([repr(name) for name in missing])}; add images, or give {split} a "
-                "larger share with --split"
-            )
-            yield Remark(f"class not in {split}", len(missing), what)
+    for split, part in parts.items():
+        missing = [name for name in counts if part and name not in by_split[split]]
+        if not missing:
+            continue
+        several = len(missing) > 1
+        classes = f"{len(missing)} classes have" if several else "1 class has"
+        if split == "train":
+            them = "them" if several else "it"
+            so, remedy = f"a detector cannot learn {them}", f"add images of {them}"
+        else:
+            so = f"{'they do' if several else 'it does'} not count in its AP"
+            remedy = f"add images, or give {split} a larger share with --split"
+        examples = _examples([repr(name) for name in missing])
+        what = f"{classes} no object in {split}, so {so}: {examples}; {remedy}"
+        yield Remark(f"class not in {split}", len(missing), what)
     for rare, name in typing_errors(counts):
         plural = "s" if counts[rare] > 1 else ""
         what = (

@@ -70,20 +70,18 @@ def parse_places(lines: Sequence[str], zones: Sequence[str]) -> list[Place]:
       zones: each "x1,y1,x2,y2,x3,y3" or more corners.
 
     Raises:
-      UserError: a text is not a list of pixel coordinates, or the line or zone is a point.
+      UserError: a text is not a list of pixel coordinates, or has too few different points.
     """
     places = []
-    for option, kind, texts in (("--count-line", "line", lines), ("--count-zone", "zone", zones)):
+    for option, kind, texts, remedy in (
+        ("--count-line", "line", lines, "Give the two ends x1,y1,x2,y2 in pixels"),
+        ("--count-zone", "zone", zones, "Give three corners or more, x1,y1,x2,y2,x3,y3, in pixels"),
+    ):
         for number, text in enumerate(texts, 1):
             points = _points(text)
-            size = len(points)
-            is_complete = size == 2 if kind == "line" else size >= 3
-            if not is_complete or len(set(points)) < min(size, 3):
-                remedy = (
-                    "Give the two ends x1,y1,x2,y2 in pixels"
-                    if kind == "line"
-                    else "Give three corners or more, x1,y1,x2,y2,x3,y3, in pixels"
-                )
+            different = len(set(points))
+            is_valid = different == len(points) == 2 if kind == "line" else different >= 3
+            if not is_valid:
                 raise UserError(option, f"{text!r} is not a {kind}", remedy)
             places.append(Place(f"{kind} {number}", points))
     return places

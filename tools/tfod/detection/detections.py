@@ -52,6 +52,15 @@ class Detections:
             None if self.track_ids is None else self.track_ids[chosen],
         )
 
+    def titles(self) -> list[str]:
+        """Returns texts for people, such as "stop 97%", or "#3 stop 97%" for a tracked object."""
+        titles = [
+            f"{name} {score:.0%}" for name, score in zip(self.names, self.scores, strict=True)
+        ]
+        if self.track_ids is None:
+            return titles
+        return [f"#{track} {title}" for track, title in zip(self.track_ids, titles, strict=True)]
+
     def to_pixels_xyxy(self, width: int, height: int) -> np.ndarray:
         """Returns float32 `[N, 4]` xmin, ymin, xmax, ymax in pixels of an image of this size."""
         return normalized_yxyx_to_pixel_xyxy(self.boxes, width, height)

@@ -75,8 +75,8 @@ class Detector:
             pipeline.config.
 
         Raises:
-          UserError: there is no model, or it is corrupt, or its label map is missing; `input_size`,
-            `nms_iou` or `min_score` is given for an export; or the model has no suppression.
+          UserError: the model does not exist, is corrupt, or has no label map; an option for a run
+            is given for an export; or the model has no non-maximum suppression to change.
         """
         path = Path(path)
         run, export = RunFolder(path), ExportFolder(path)

@@ -38,12 +38,8 @@ def draw_detections(
         confidence=detections.scores,
         class_id=detections.class_ids - 1,
     )
-    tracks = [""] * len(detections)
-    if detections.track_ids is not None:
-        tracks = [f"#{track} " for track in detections.track_ids]
     labels = [
-        printable(f"{track}{name} {score:.0%}" if with_scores else name)
-        for track, name, score in zip(tracks, detections.names, detections.scores, strict=True)
+        printable(text) for text in (detections.titles() if with_scores else detections.names)
     ]
     thickness = sv.calculate_optimal_line_thickness((width, height))
     scale = max(0.5, sv.calculate_optimal_text_scale((width, height)))  # legible on small images

@@ -25,7 +25,7 @@ LOWEST = 0.5  # of the threshold: scores of detections that continue a track
 # IoU from which two detections are one object, whatever their classes. The weaker one would be
 # another track, or continue that of an object that is gone.
 SAME = 0.5
-LOST = 30  # units of 1/30 s until a track ends that is no longer detected, as in the paper
+LOST = 30  # a track ends after 30/30 s without a detection, as in the paper
 SMOOTHED = 5  # frames
 
 
