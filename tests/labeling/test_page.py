@@ -323,6 +323,22 @@ def test_arrows_move_the_selected_box_inside_the_image(opened, photos):
         wait_for_boxes(label, photos / "b.xml", [Box("dog", 0, 53, 99, 153)])
 
 
+def test_a_key_does_not_overtake_the_box_before_it(opened, photos):
+    with opened(photos, image=1) as label:
+        label.key("1")
+        label.key("w")
+        label.page.wait_for("document.getElementById('stage').classList.contains('drawing')")
+        label.page.wait_for("document.querySelector('.a9s-rubberband') !== null")
+        # Time stands still, as on a page that is too busy for its timers.
+        label.page.send("Emulation.setVirtualTimePolicy", policy="pause")
+        label.drag((50, 60), (150, 200))
+        label.key("d")
+        label.page.send("Emulation.setVirtualTimePolicy", policy="advance")
+        label.page.wait_for("location.hash === '#2'")
+        wait_for_boxes(label, photos / "b.xml", [Box("stop", 50, 60, 150, 200)])
+        assert not (photos / "sub" / "c.xml").exists()
+
+
 def test_classes_keep_their_keys_and_colors(opened, photos):
     classes = "[...document.querySelectorAll('#classes li')].map((row) => row.textContent)"
     with opened(photos, image=2) as label:

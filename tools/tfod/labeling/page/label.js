@@ -326,7 +326,7 @@ function newRow(number) {
   row.append(image, name);
   row.addEventListener("click", () => {
     $("list").classList.remove("open");
-    show(number);
+    inTurn(() => show(number));
   });
   return row;
 }
@@ -487,6 +487,10 @@ function resize(factor, at) {
 
 // --- events ----------------------------------------------------------------------------------
 
+// Annotorious reports a drawn box in a timer of 1 ms. A key or a click must not overtake it: the next
+// image would get the box.
+const inTurn = (action) => setTimeout(action, 1);
+
 annotator.on("createAnnotation", (drawn) => {
   const box = boxOf(drawn);
   setDrawing(false);
@@ -542,7 +546,7 @@ window.addEventListener(
     if ((event.ctrlKey || event.metaKey) && event.key === "z") {
       event.preventDefault();
       event.stopImmediatePropagation();
-      undo();
+      inTurn(undo);
     } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const digit = /^[1-9]$/.test(event.key) ? page.classes[event.key - 1] : undefined;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
@@ -550,7 +554,7 @@ window.addEventListener(
       if (!action) return;
       event.preventDefault();
       event.stopImmediatePropagation();
-      action();
+      inTurn(action);
     }
   },
   true,
@@ -600,7 +604,7 @@ for (const [id, action] of Object.entries({
 })) {
   $(id).addEventListener("click", () => {
     $(id).blur(); // so that keys work again
-    action();
+    inTurn(action);
   });
 }
 
