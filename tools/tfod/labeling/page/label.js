@@ -326,7 +326,8 @@ function newRow(number) {
   row.append(image, name);
   row.addEventListener("click", () => {
     $("list").classList.remove("open");
-    inTurn(() => show(number));
+    settle();
+    show(number);
   });
   return row;
 }
@@ -487,11 +488,8 @@ function resize(factor, at) {
 
 // --- events ----------------------------------------------------------------------------------
 
-// Annotorious reports a drawn box in a timer of 1 ms. A key or a click must not overtake it: the next
-// image would get the box.
-const inTurn = (action) => setTimeout(action, 1);
-
-annotator.on("createAnnotation", (drawn) => {
+function created(drawn) {
+  if (find(drawn.id) || !annotator.getAnnotationById(drawn.id)) return; // known, or of the image before
   const box = boxOf(drawn);
   setDrawing(false);
   if (!isArea(box)) return annotator.removeAnnotation(drawn.id);
@@ -503,7 +501,16 @@ annotator.on("createAnnotation", (drawn) => {
   list();
   say("Choose the class of this box, or type a new one");
   $("class").focus();
-});
+}
+
+annotator.on("createAnnotation", created);
+
+// Annotorious reports a drawn box a millisecond later, or more on a busy page. A key or a click must not
+// overtake it: the next image would get the box.
+function settle() {
+  annotator.getAnnotations().forEach(created);
+  takeOver(annotator.getSelected());
+}
 
 // Annotorious reports an edit only when the box is deselected. Save it when the pointer is released.
 annotator.on("updateAnnotation", (moved) => takeOver([moved]));
@@ -546,7 +553,8 @@ window.addEventListener(
     if ((event.ctrlKey || event.metaKey) && event.key === "z") {
       event.preventDefault();
       event.stopImmediatePropagation();
-      inTurn(undo);
+      settle();
+      undo();
     } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const digit = /^[1-9]$/.test(event.key) ? page.classes[event.key - 1] : undefined;
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
@@ -554,7 +562,8 @@ window.addEventListener(
       if (!action) return;
       event.preventDefault();
       event.stopImmediatePropagation();
-      inTurn(action);
+      settle();
+      action();
     }
   },
   true,
@@ -604,7 +613,8 @@ for (const [id, action] of Object.entries({
 })) {
   $(id).addEventListener("click", () => {
     $(id).blur(); // so that keys work again
-    inTurn(action);
+    settle();
+    action();
   });
 }
 
