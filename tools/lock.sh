@@ -22,7 +22,8 @@ lock() {
 # The constraints are for pip, which cannot leave packages out.
 runtime=$(mktemp)
 trap 'rm -f "$runtime"' EXIT
-grep --invert-match '^--constraint' requirements.txt | cat - tools/requirements-tracking.txt >"$runtime"
+grep --invert-match '^--constraint' requirements.txt |
+  cat - tools/requirements-{onnx,tracking}.txt >"$runtime"
 
 lock requirements.lock "$runtime" "$@"
 lock requirements-dev.lock requirements-dev.txt --constraint requirements.lock "$@"

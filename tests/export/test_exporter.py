@@ -33,6 +33,7 @@ def test_folder_contains_models_and_labels(exported, run):
         "model_dynamic.tflite",
         "model_float16.tflite",
         "model_int8.tflite",
+        "operations.csv",
         "parity.csv",
         "pipeline.config",
         "saved_model",

@@ -182,12 +182,16 @@ def test_boxes_of_the_previous_image_are_copied(opened, photos):
         wait_for_boxes(label, photos / "b.xml", expected)
         label.key("d")
         label.wait_for_image(2)
+        label.key("d")
+        label.wait_for_status("This is the last image of the list")
         label.key("n")
         wait_for_boxes(label, photos / "sub" / "c.xml", [])
         label.wait_for_status("Saved")
         assert label.page.value("document.getElementById('progress').textContent") == (
             "3 of 3 labeled"
         )
+        label.key("d")
+        label.wait_for_status("All images are labeled")
         label.key("a")
         label.wait_for_image(1)
         label.wait_for_objects(2)

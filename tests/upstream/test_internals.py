@@ -313,6 +313,16 @@ def test_mediapipe_metadata_writer_lists_its_outputs(exported):
     assert sorted(names) == ["category", "location", "number of detections", "score"]
 
 
+def test_mediapipe_metadata_of_raw_outputs():
+    options = mediapipe_metadata.detector_options(
+        [[0.1, 0.2, 0.3, 0.4]], (10.0, 10.0, 5.0, 5.0), classes=3
+    )
+    metadata = options.create_metadata()
+    assert metadata.name == "DETECTOR_METADATA"
+    (anchor,) = options.ssd_anchors_options.fixed_anchors_schema.anchors
+    assert (anchor.x_center, anchor.y_center, anchor.width, anchor.height) == (0.2, 0.1, 0.4, 0.3)
+
+
 def test_batch_norm_is_frozen_by_the_config_or_as_not_trainable():
     import tensorflow as tf
     from object_detection.core.freezable_batch_norm import FreezableBatchNorm

@@ -39,6 +39,8 @@ def quiet() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.WARNING)
         logger.addFilter(_is_relevant)
+    # It logs what it then raises.
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     # `model_lib_v2.eager_train_step` still calls it, and tf_keras still supports it.
     warnings.filterwarnings("ignore", message=r"`tf\.keras\.backend\.set_learning_phase`")
     # TensorFlow's C++ code logs a missing GPU as an error. Real failures raise exceptions.

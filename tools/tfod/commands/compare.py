@@ -25,7 +25,7 @@ def compare(
 ) -> None:
     """Compare models: accuracy, size, and time per image on this machine.
 
-    Accepts run folders, export folders (the SavedModel and every .tflite), single .tflite files,
+    Accepts run folders, export folders (the SavedModel, every .tflite and .onnx), single files,
     and names of `tfod zoo`.
 
     \b

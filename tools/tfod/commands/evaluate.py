@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--run", type=PATH, help="Run folder; uses its best checkpoint.")
-@click.option("--model", type=PATH, help="Export folder, .tflite file, or a NAME of `tfod zoo`.")
+@click.option(
+    "--model", type=PATH, help="Export folder, .tflite or .onnx file, or a NAME of `tfod zoo`."
+)
 @click.option(
     "--detections", type=PATH, help="COCO results file with detections from another program."
 )
@@ -64,7 +66,7 @@ def evaluate(
 ) -> None:
     """Evaluate a model on a split, and show its mistakes.
 
-    Evaluates a run, a SavedModel, a .tflite or a detections file in the same way. Writes
+    Evaluates a run, a SavedModel, a .tflite, a .onnx or a detections file in the same way. Writes
     metrics.json into the folder of the model (NAME_metrics.json next to a single file), or a
     complete report to --output.
 
@@ -131,7 +133,9 @@ def _metrics_file(source: Path) -> Path:
     """Returns the file for the metrics of a model: in its folder, or next to a single file."""
     if source.is_dir():
         return source / "metrics.json"
-    return source.with_name(f"{source.stem}_metrics.json")
+    # Beside a .tflite of the same name.
+    stem = f"{source.stem}_onnx" if source.suffix == ".onnx" else source.stem
+    return source.with_name(f"{stem}_metrics.json")
 
 
 def _print_metrics(metrics: Metrics, split: str) -> None:

@@ -33,6 +33,15 @@ from tfod.progress import progress_bars
     help="Non-maximum suppression in .tflite files of SSD models: regular within each class, fast "
     "across classes.  [default: fast if it is as accurate]",
 )
+@click.option(
+    "--outputs",
+    type=click.Choice(["boxes", "raw"]),
+    default="boxes",
+    show_default=True,
+    help="What .tflite files of SSD models return: detections; or the raw outputs of the network, "
+    "so that an accelerator can run all of it.",
+)
+@click.option("--onnx", is_flag=True, help="Write model.onnx, too, for ONNX Runtime.")
 @INPUT_SIZE
 @OVERWRITE
 def export(
@@ -40,10 +49,12 @@ def export(
     output: Path,
     tflite: str | None,
     nms: str | None,
+    outputs: str,
+    onnx: bool,
     input_size: int | None,
     overwrite: bool,
 ) -> None:
-    """Write a run's best checkpoint, or a model of the zoo, as SavedModel and TFLite.
+    """Write a run's best checkpoint, or a model of the zoo, as SavedModel, TFLite and ONNX.
 
     TFLite needs a fixed input size, as in all templates. SSD models are written as float32,
     float16, dynamic and int8, Faster R-CNN as float32, float16 and dynamic.
@@ -68,7 +79,7 @@ def export(
 
     source = find_model(run)
     with progress_bars("model") as progress:
-        export(source, output, overwrite, input_size, variants, nms, progress, note)
+        export(source, output, overwrite, input_size, variants, nms, outputs, onnx, progress, note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
         say(f"{size / 1e6:8.2f} MB  {path}")

@@ -38,8 +38,8 @@ PRINTED = 20  # suspicious annotations
 @click.option(
     "--model",
     type=PATH,
-    help="List annotations with which this model disagrees: export folder, .tflite file, run "
-    "folder, or a NAME of `tfod zoo`.",
+    help="List annotations with which this model disagrees: export folder, .tflite or .onnx file, "
+    "run folder, or a NAME of `tfod zoo`.",
 )
 @click.option("--output", type=PATH, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE

@@ -17,7 +17,8 @@ from tfod.commands.tables import say
 @click.option(
     "--model",
     type=PATH,
-    help="Suggest boxes: export folder, .tflite file, run folder, or a NAME of `tfod zoo`.",
+    help="Suggest boxes: export folder, .tflite or .onnx file, run folder, or a NAME of "
+    "`tfod zoo`.",
 )
 @click.option(
     "--next",

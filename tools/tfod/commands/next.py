@@ -19,7 +19,7 @@ from tfod.progress import progress_bars
     "--model",
     type=PATH,
     required=True,
-    help="Export folder, .tflite file, run folder, or a NAME of `tfod zoo`.",
+    help="Export folder, .tflite or .onnx file, run folder, or a NAME of `tfod zoo`.",
 )
 @click.option(
     "--count",

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model",
     type=PATH,
-    help="Export folder, .tflite file, run folder, or a NAME of `tfod zoo`.  "
+    help="Export folder, .tflite or .onnx file, run folder, or a NAME of `tfod zoo`.  "
     f"[default: {SHIPPED_NAME}]",
 )
 @click.option(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from tfod.dataset.label_map import read_label_map
 from tfod.detection.detections import Detections, detections_in
+from tfod.detection.onnx_runtime import load_onnx
 from tfod.detection.tflite_file import read_tflite
 from tfod.detection.tflite_runtime import load_tflite, load_tflite_for_threads
 from tfod.errors import UserError
@@ -60,16 +61,16 @@ class Detector:
         nms_iou: float | None = None,
         min_score: float | None = None,
     ) -> Detector:
-        """Loads an export folder (its SavedModel), a `.tflite` file, or a run folder.
+        """Loads an export folder (its SavedModel), a `.tflite` or `.onnx` file, or a run folder.
 
-        A run folder gives its best checkpoint. A `.tflite` needs neither TensorFlow nor any other
-        file.
+        A run folder gives its best checkpoint. A `.tflite` and a `.onnx` need neither TensorFlow
+        nor any other file.
 
         Args:
           input_size: pixels, for a run only: resize images to this size; None for the one in
             `detection.json`, or the training size. Exports have a fixed size.
-          threads: for a `.tflite`: number of threads for inference; None for one per core, up to
-            four.
+          threads: for a `.tflite` or `.onnx`: number of threads for inference; None for one per
+            core, of a `.tflite` up to four.
           nms_iou, min_score: for a run only: IoU above which non-maximum suppression removes the
             box with the lower score, and the score below which it removes all; None for those in
             pipeline.config.
@@ -92,6 +93,9 @@ class Detector:
             model = load_tflite(file, threads)
             threaded = load_tflite_for_threads(file)
             return cls(file.labels, model, load_rgb, threaded, file.threshold)
+        if path.suffix == ".onnx":
+            onnx = load_onnx(path, threads)
+            return cls(onnx.labels, onnx.model, threshold=onnx.threshold)
         if (export.saved_model / "saved_model.pb").is_file():
             threshold = stored_threshold(export.detection)
             saved_model = _load_saved_model(export.saved_model)
@@ -103,7 +107,7 @@ class Detector:
         raise UserError(
             path,
             "does not contain a model",
-            "Give a folder written by `tfod export` or `tfod train`, or a .tflite file",
+            "Give a folder written by `tfod export` or `tfod train`, or a .tflite or .onnx file",
         )
 
     @overload
@@ -123,7 +127,7 @@ class Detector:
 
         Returns:
           All detections that the model reports, including low scores; see `Detections.above`. If
-          `raw`, float32 arrays by the OD API's names. A SavedModel and a run return
+          `raw`, float32 arrays by the OD API's names. A SavedModel, a `.onnx` and a run return
           `detection_boxes` `[N, 4]` (ymin, xmin, ymax, xmax, normalized), `detection_scores` `[N]`,
           `detection_classes` `[N]` as in the label map, `num_detections` `[]`,
           `detection_multiclass_scores`, `raw_detection_boxes`, `raw_detection_scores` and more; a

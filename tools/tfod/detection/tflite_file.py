@@ -13,13 +13,18 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from tfod.detection.raw_outputs import PostProcessing
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.errors import UserError
 
 TFOD_DATA = "tfod.json"
 LABELS = "labels.txt"
-MAX_BYTES = 1 << 20  # of each member of the archive
+ANCHORS = "anchors.bin"  # little-endian float32 [A, 4], see `PostProcessing`
+MAX_BYTES = 1 << 24  # of each member of the archive
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,7 @@ class TFLiteFile:
       labels: label map, id to name.
       threshold: recommended score threshold for display.
       one_thread: LiteRT must run it with one thread, see `tflite_converter.SUPPRESSIONS`.
+      post_processing: what follows the network; None if the network does that itself.
     """
 
     path: Path
@@ -41,6 +47,7 @@ class TFLiteFile:
     labels: dict[int, str]
     threshold: float
     one_thread: bool
+    post_processing: PostProcessing | None = None
 
 
 def read_tflite(path: Path) -> TFLiteFile:
@@ -57,6 +64,7 @@ def read_tflite(path: Path) -> TFLiteFile:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             stored = json.loads(_member(archive, TFOD_DATA))
             names = _member(archive, LABELS).decode("utf-8").split("\n")
+            post_processing = _post_processing(archive, stored.get("post_processing"))
         if stored["sha256"] != network_digest(content):
             raise ValueError("the network does not match its hash")
         input_spec = TFLiteInput(**stored["input"])
@@ -67,7 +75,25 @@ def read_tflite(path: Path) -> TFLiteFile:
         raise UserError(
             path, "is corrupt, or was not written by `tfod export`", "Export it again"
         ) from error
-    return TFLiteFile(path, content, input_spec, labels, threshold, one_thread)
+    return TFLiteFile(path, content, input_spec, labels, threshold, one_thread, post_processing)
+
+
+def _post_processing(
+    archive: zipfile.ZipFile, stored: dict[str, Any] | None
+) -> PostProcessing | None:
+    if stored is None:
+        return None
+    anchors = np.frombuffer(_member(archive, ANCHORS), "<f4").reshape(-1, 4)
+    if not np.isfinite(anchors).all():
+        raise ValueError("an anchor is not finite")
+    return PostProcessing(
+        anchors=anchors,
+        scales=tuple(float(scale) for scale in stored["scales"]),  # type: ignore[arg-type]
+        min_score=float(stored["min_score"]),
+        iou_threshold=float(stored["iou_threshold"]),
+        max_detections=int(stored["max_detections"]),
+        within_classes=bool(stored["within_classes"]),
+    )
 
 
 def _member(archive: zipfile.ZipFile, name: str) -> bytes:

@@ -9,6 +9,7 @@ from queue import Empty, SimpleQueue
 
 import numpy as np
 
+from tfod.detection.raw_outputs import ENCODINGS, SCORES
 from tfod.detection.tflite_file import TFLiteFile
 from tfod.errors import UserError
 from tfod.quiet import hide_native_logs
@@ -75,7 +76,11 @@ def _interpreter(file: TFLiteFile, threads: int) -> Callable[[np.ndarray], Outpu
             interpreter.allocate_tensors()
         signature = interpreter.get_signature_runner()
         (tensor,) = signature.get_input_details().values()
-        outputs = {name: signature.get_output_details()[name]["index"] for name in OUTPUTS}
+        names = (ENCODINGS, SCORES) if file.post_processing else OUTPUTS
+        details = signature.get_output_details()
+        outputs = {name: details[name]["index"] for name in names}
+        if file.post_processing:
+            _check_shapes(file, details)
     except (ValueError, RuntimeError, KeyError) as error:
         raise UserError(
             file.path, "cannot be loaded as a TFLite model", "Export it again"
@@ -85,6 +90,8 @@ def _interpreter(file: TFLiteFile, threads: int) -> Callable[[np.ndarray], Outpu
         interpreter.set_tensor(tensor["index"], file.input.prepare(pixels, tensor["dtype"]))
         interpreter.invoke()
         result = {name: interpreter.get_tensor(index) for name, index in outputs.items()}
+        if file.post_processing:
+            result = file.post_processing.detections(result[ENCODINGS], result[SCORES])
         # The operation leaves the remaining entries uninitialized; some are NaN.
         count = int(result["num_detections"][0])
         for name in ("detection_boxes", "detection_scores", "detection_classes"):
@@ -94,3 +101,11 @@ def _interpreter(file: TFLiteFile, threads: int) -> Callable[[np.ndarray], Outpu
         return result
 
     return run
+
+
+def _check_shapes(file: TFLiteFile, details: dict[str, dict]) -> None:
+    """Raises a ValueError if anchors or labels do not belong to the network."""
+    anchors = len(file.post_processing.anchors) if file.post_processing else 0
+    expected = {ENCODINGS: [1, anchors, 4], SCORES: [1, anchors, len(file.labels)]}
+    if any(details[name]["shape"].tolist() != shape for name, shape in expected.items()):
+        raise ValueError("anchors or labels do not fit to the network")

@@ -1,4 +1,4 @@
-"""The models that `tfod compare` compares: runs, exports and .tflite files."""
+"""The models that `tfod compare` compares: runs, exports, .tflite and .onnx files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline
 from tfod.model.run_folder import RunFolder
 
-RUN, SAVED_MODEL, TFLITE = "run", "SavedModel", "TFLite"
+RUN, SAVED_MODEL, TFLITE, ONNX = "run", "SavedModel", "TFLite", "ONNX"
+FILES = {".tflite": TFLITE, ".onnx": ONNX}
 
 
 @dataclass(frozen=True)
@@ -22,58 +23,69 @@ class Candidate:
 
     Attributes:
       path: as `Detector.load` accepts it.
-      kind: run, SavedModel or TFLite.
+      kind: run, SavedModel, TFLite or ONNX.
     """
 
     path: Path
     kind: str
 
     @property
+    def is_file(self) -> bool:
+        return self.kind in FILES.values()
+
+    @property
     def name(self) -> str:
-        if self.kind == TFLITE:
+        if self.is_file:
             return f"{self.path.parent.name}/{self.path.name}"
         return self.path.name
 
     @property
     def folder(self) -> Path:
-        return self.path.parent if self.kind == TFLITE else self.path
+        return self.path.parent if self.is_file else self.path
 
 
 def find_candidates(paths: Iterable[Path]) -> list[Candidate]:
     """Returns the models at these paths.
 
-    A run folder gives its best checkpoint, an export folder its SavedModel and all `.tflite` files.
+    A run folder gives its best checkpoint, an export folder its SavedModel and all `.tflite` and
+    `.onnx` files.
 
     Raises:
       UserError: a path contains no model.
     """
     candidates = []
     for path in paths:
-        if path.suffix == ".tflite" and path.is_file():
-            candidates.append(Candidate(path, TFLITE))
+        if path.suffix in FILES and path.is_file():
+            candidates.append(Candidate(path, FILES[path.suffix]))
         elif ExportFolder(path).is_export:
             candidates.append(Candidate(path, SAVED_MODEL))
-            candidates += [Candidate(file, TFLITE) for file in sorted(path.glob("*.tflite"))]
+            for suffix, kind in FILES.items():
+                candidates += [Candidate(file, kind) for file in sorted(path.glob(f"*{suffix}"))]
         elif RunFolder(path).is_run:
             candidates.append(Candidate(path, RUN))
         else:
             raise UserError(
                 path,
                 "does not contain a model",
-                "Give run folders, export folders and .tflite files",
+                "Give run folders, export folders, .tflite and .onnx files",
             )
     return candidates
 
 
 def describe_input(candidate: Candidate) -> str:
-    """Returns the input size: width x height, or the range of edges in the pipeline.config."""
+    """Returns the input size: width x height, or the range of edges in the pipeline.config.
+
+    A `.onnx` alone resizes images itself, to a size that only its network knows: "any".
+    """
     from object_detection.utils import config_util
 
     run = RunFolder(candidate.folder)
     if candidate.kind == RUN and (size := run.detection_size()):
         return f"{size} x {size}"
     config = run.config
-    if candidate.kind == TFLITE and not config.is_file():
+    if candidate.is_file and not config.is_file():
+        if candidate.kind == ONNX:
+            return "any"
         spec = read_tflite(candidate.path).input
         return f"{spec.width} x {spec.height}"
     resizer = config_util.get_image_resizer_config(read_pipeline(config).model)
@@ -94,7 +106,7 @@ def count_parameters(candidate: Candidate) -> float:
     """Counts the weights in the checkpoint, including the moving averages of batch norm."""
     import tensorflow as tf
 
-    if candidate.kind == TFLITE and not ExportFolder(candidate.folder).is_export:
+    if candidate.is_file and not ExportFolder(candidate.folder).is_export:
         return math.nan
     reader = tf.train.load_checkpoint(str(_checkpoint(candidate)))
     shapes, types = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
@@ -107,7 +119,7 @@ def count_parameters(candidate: Candidate) -> float:
 
 def count_bytes(candidate: Candidate) -> int:
     """Returns the size of the file or of the folder that inference needs."""
-    if candidate.kind == TFLITE:
+    if candidate.is_file:
         return candidate.path.stat().st_size
     if candidate.kind == SAVED_MODEL:
         return ExportFolder(candidate.path).saved_model_bytes()

@@ -14,7 +14,7 @@ from tfod.dataset.manifest import Dataset
 from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_annotation
 from tfod.detection.drawing import draw_detections
-from tfod.evaluation.candidates import RUN, SAVED_MODEL, TFLITE
+from tfod.evaluation.candidates import ONNX, RUN, SAVED_MODEL, TFLITE
 from tfod.evaluation.comparison import Compared, formatted
 from tfod.evaluation.image_results import draw_image_result, image_results
 from tfod.evaluation.metrics import COCO_NAMES
@@ -22,7 +22,7 @@ from tfod.images import load_rgb
 from tfod.model.run_folder import RunFolder
 
 TABLE, PLOT, PAGE = "comparison.csv", "comparison.png", "report.html"
-MARKERS = {RUN: "o", SAVED_MODEL: "s", TFLITE: "^"}
+MARKERS = {RUN: "o", SAVED_MODEL: "s", TFLITE: "^", ONNX: "D"}
 SHOWN = 12  # images on which the models differ most
 THUMBNAIL = 360  # longer edge, pixels
 SMOOTHED = 0.1  # of the steps of a run are averaged in a point of its training curve

@@ -1,4 +1,4 @@
-"""Exports the best checkpoint of a run: SavedModel, TFLite variants and label files."""
+"""Exports the best checkpoint of a run: SavedModel, TFLite variants, ONNX and label files."""
 
 from __future__ import annotations
 
@@ -6,29 +6,36 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from tfod.dataset.label_map import label_lines, read_label_map
 from tfod.dataset.records import read_records
 from tfod.detection.detector import detector_of
 from tfod.errors import UserError
+from tfod.export.onnx_converter import convert_to_onnx
 from tfod.export.parity import Reference, measure_parity
 from tfod.export.tflite_converter import (
+    BOXES,
     FAST,
     INT8,
+    RAW,
     REGULAR,
     VARIANTS,
     convert_to_tflite,
+    describe_post_processing,
     has_fixed_size,
     is_supported,
     needs_one_thread,
 )
 from tfod.export.tflite_metadata import pack_tflite
+from tfod.export.tflite_operations import count_operations
 from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.model.checkpoint import restore_for_inference
@@ -46,6 +53,8 @@ if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
     from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
+    from tfod.detection.tflite_input import TFLiteInput
+
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CALIBRATION_IMAGES = 200  # training images that give the activation ranges for int8
 
@@ -57,6 +66,8 @@ def export(
     input_size: int | None = None,
     tflite: Sequence[str] | None = None,
     nms: str | None = None,
+    outputs: str = BOXES,
+    onnx: bool = False,
     progress: Progress = silent,
     on_note: Callable[[str], None] = lambda note: None,
 ) -> Path:
@@ -73,6 +84,8 @@ def export(
         None.
       model.tflite (float32), model_float16.tflite, model_dynamic.tflite, and for SSD models
         model_int8.tflite: each contains its metadata.
+      model.onnx, with `onnx`: the SavedModel for ONNX Runtime, with labels and threshold.
+      operations.csv: the operations of each `.tflite`, see `tflite_operations`.
       parity.csv: difference from the checkpoint, size and speed of each model on 50 images of the
         val split, see `parity.measure_parity`.
 
@@ -85,11 +98,14 @@ def export(
       overwrite: replace an existing folder.
       input_size: input size in pixels, see `pipeline.set_input_size`; None for the one in
         `detection.json`, or the training size.
-      tflite: variants to write, from `tflite_converter.VARIANTS`; None for all that the model
-        supports.
+      tflite: variants to write, from `tflite_converter.VARIANTS`; empty for none; None for all
+        that the model supports.
       nms: non-maximum suppression in `.tflite` files, from `tflite_converter.SUPPRESSIONS`. None
         selects `fast` if the config suppresses across classes, or if AP50 on the 50 images drops
         by at most 0.005; otherwise `regular`.
+      outputs: of `.tflite` files, from `tflite_converter.OUTPUTS`: `boxes`, or `raw` for files
+        without post-processing, see `detection.raw_outputs`.
+      onnx: also write `model.onnx`.
       progress: called with the stages "converting" and "comparing"; counts models.
       on_note: called with notes for the user: which file is skipped and why, how to run a file.
 
@@ -98,7 +114,7 @@ def export(
 
     Raises:
       UserError: `run` is not a run folder or has no checkpoint; `output` exists, or contains
-        `run`; or a variant in `tflite` is not possible.
+        `run`; a variant in `tflite` or ONNX is not possible; or its packages are missing.
     """
     source = RunFolder(run)
     if not source.is_run:
@@ -109,7 +125,8 @@ def export(
         ) as partial_output,
         _full_disk_as_os_error(),
     ):
-        _export(source, ExportFolder(partial_output), input_size, tflite, nms, progress, on_note)
+        folder = ExportFolder(partial_output)
+        _export(source, folder, input_size, tflite, nms, outputs, onnx, progress, on_note)
     return output
 
 
@@ -119,6 +136,8 @@ def _export(
     input_size: int | None,
     tflite: Sequence[str] | None,
     nms: str | None,
+    outputs: str,
+    onnx: bool,
     progress: Progress,
     on_note: Callable[[str], None],
 ) -> None:
@@ -128,7 +147,9 @@ def _export(
     if size := input_size or source.detection_size():
         set_input_size(pipeline, size)
     variants = _choose_variants(pipeline, tflite, on_note)
-    models = 1 + len(variants)
+    if outputs == RAW and not pipeline.model.HasField("ssd"):
+        raise UserError("--outputs", "raw is for SSD models only", "Leave it out")
+    models = 1 + len(variants) + onnx
     progress("converting", 0, models)
     model = restore_for_inference(source.path, pipeline)
     detect = detection_function(model)
@@ -139,37 +160,72 @@ def _export(
         reference = Reference.from_checkpoint(detector_of(labels, detect), shards, class_wise)
     else:
         on_note(f"no {folder.parity.name}: the val split of the run's data set is missing")
-    best_threshold = source.threshold()
-    threshold = DEFAULT_THRESHOLD if best_threshold is None else best_threshold
+    best = source.threshold()
+    threshold = DEFAULT_THRESHOLD if best is None else best
     suppression = nms or _choose_suppression(pipeline, reference)
-    one_thread = needs_one_thread(pipeline, suppression)
+    one_thread = outputs == BOXES and needs_one_thread(pipeline, suppression)
+    post_processing = None
+    if outputs == RAW:
+        post_processing = describe_post_processing(model, pipeline, suppression)
     _save_checkpoint_and_saved_model(model, detect, folder)
     progress("converting", 1, models)
-    files: list[Path] = []
-    for variant, input_spec, network in convert_to_tflite(
-        model, pipeline, variants, partial(_calibration_images, pipeline), suppression
-    ):
-        files.append(folder.tflite(variant))
-        content = pack_tflite(network, input_spec, labels, threshold, one_thread)
-        files[-1].write_bytes(content)
+    networks = convert_to_tflite(
+        model, pipeline, variants, partial(_calibration_images, pipeline), suppression, outputs
+    )
+    pack = partial(
+        pack_tflite,
+        labels=labels,
+        threshold=threshold,
+        one_thread=one_thread,
+        post_processing=post_processing,
+    )
+    files = []
+    for file in _write_tflite_files(folder, networks, pack):
+        files.append(file)
         progress("converting", 1 + len(files), models)
+    if onnx:
+        files.append(folder.onnx)
+        files[-1].write_bytes(convert_to_onnx(detect, labels, threshold))
+        progress("converting", models, models)
     write_pipeline(pipeline, folder.config)
-    shutil.copyfile(source.label_map, folder.label_map)
-    names = "".join(f"{name}\n" for name in label_lines(labels))
-    folder.labels.write_text(names, encoding="utf-8")
-    if best_threshold is not None:
-        folder.detection.write_text(json.dumps({"threshold": best_threshold}) + "\n", "utf-8")
+    _write_labels(source, folder, labels)
     if source.metrics.is_file() and input_size is None:
         shutil.copyfile(source.metrics, folder.metrics)
     if reference is not None:
         parity = measure_parity(reference, [folder.path, *files], threshold, progress)
         parity.to_csv(folder.parity, index=False)
-    if files and one_thread:
+    if variants and one_thread:
         on_note(
             "the .tflite files suppress boxes within each class, as in the config: run them with "
             "MediaPipe, or with LiteRT on one thread; on more threads LiteRT never reports one of "
             "the classes"
         )
+
+
+def _write_tflite_files(
+    folder: ExportFolder,
+    networks: Iterable[tuple[str, TFLiteInput, bytes]],
+    pack: Callable[[bytes, TFLiteInput], bytes],
+) -> Iterator[Path]:
+    """Writes converted networks and the table of their operations. Yields each file."""
+    rows = []
+    for variant, input_spec, network in networks:
+        file = folder.tflite(variant)
+        file.write_bytes(pack(network, input_spec))
+        rows += [(file.name, *row) for row in count_operations(network).items()]
+        yield file
+    if rows:
+        table = pd.DataFrame(rows, columns=["model", "operation", "count"])
+        table.to_csv(folder.operations, index=False)
+
+
+def _write_labels(source: RunFolder, folder: ExportFolder, labels: dict[int, str]) -> None:
+    """Writes class names and score threshold."""
+    shutil.copyfile(source.label_map, folder.label_map)
+    names = "".join(f"{name}\n" for name in label_lines(labels))
+    folder.labels.write_text(names, encoding="utf-8")
+    if (threshold := source.threshold()) is not None:
+        folder.detection.write_text(json.dumps({"threshold": threshold}) + "\n", "utf-8")
 
 
 @contextmanager
@@ -213,7 +269,7 @@ def _choose_variants(
             )
         on_note("no .tflite: the image resizer of the config does not give a fixed input size")
         return []
-    variants = list(requested or VARIANTS)
+    variants = list(VARIANTS if requested is None else requested)
     if pipeline.model.HasField("faster_rcnn") and INT8 in variants:
         if requested:
             raise UserError(

@@ -131,7 +131,7 @@ def measure_parity(
     """Compares exported models with their checkpoint, on the same images.
 
     Args:
-      exports: an export folder, for its SavedModel; and `.tflite` files.
+      exports: an export folder, for its SavedModel; `.tflite` and `.onnx` files.
       threshold: minimum score of the checkpoint's boxes that are compared.
       progress: called with the stage "comparing"; counts models.
 
@@ -139,7 +139,7 @@ def measure_parity(
       One row per model, `checkpoint` first: `model`; `MB`; `AP50`, NaN without objects;
       `box_error`, the mean distance of box edges from those of the checkpoint, as a fraction of
       the image's height or width; `unmatched`, the fraction of the checkpoint's boxes without a box
-      of the same class at IoU >= 0.5; for `.tflite` files `ms_1` and `ms_2`, the median time per
+      of the same class at IoU >= 0.5; for files `ms_1` and `ms_2`, the median time per
       image from pixels to boxes on 1 and 2 threads. Unknown values are NaN, and so is `ms_2` of a
       file that must run on one thread.
     """
@@ -148,8 +148,9 @@ def measure_parity(
         detector = Detector.load(path, threads=2)
         detections = [detector.predict(pixels) for pixels in reference.pixels]
         row = _row(path.name, reference, detections, threshold)
-        if path.suffix == ".tflite":
-            counts = (1,) if read_tflite(path).one_thread else (1, 2)
+        if path.is_file():
+            one_thread = path.suffix == ".tflite" and read_tflite(path).one_thread
+            counts = (1,) if one_thread else (1, 2)
             row |= {f"ms_{threads}": _latency(path, threads, reference) for threads in counts}
             rows.append({**row, "MB": path.stat().st_size / 1e6})
         else:

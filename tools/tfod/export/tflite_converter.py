@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfod.detection.raw_outputs import ENCODINGS, SCORES, PostProcessing
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.model.anchors import input_size
 from tfod.model.pipeline import architecture
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     from object_detection.core.model import DetectionModel
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
+    from object_detection.protos.post_processing_pb2 import BatchNonMaxSuppression
 
 FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "int8")
 # Non-maximum suppression, by upstream's names.
@@ -28,6 +30,8 @@ FLOAT32, FLOAT16, DYNAMIC, INT8 = VARIANTS = ("float32", "float16", "dynamic", "
 # from 0; tensorflow/tensorflow issue 56058).
 # Fast: across classes. Each anchor counts with its best class only.
 REGULAR, FAST = SUPPRESSIONS = ("regular", "fast")
+# What a `.tflite` ends with: detections, or the network, see `detection.raw_outputs`.
+BOXES, RAW = OUTPUTS = ("boxes", "raw")
 # Lower scores are dropped before sorting, which took half of the time per image with `regular`. AP
 # on the val split of the road signs is unchanged to four digits.
 MIN_SCORE = 0.02
@@ -40,8 +44,9 @@ def convert_to_tflite(
     variants: Sequence[str],
     calibration_images: Callable[[], Iterator[np.ndarray]],
     suppression: str,
+    outputs: str = BOXES,
 ) -> Iterator[tuple[str, TFLiteInput, bytes]]:
-    """Converts an SSD or Faster R-CNN model in inference mode, including its post-processing.
+    """Converts an SSD or Faster R-CNN model in inference mode.
 
     Upstream's `export_tflite_graph_tf2.py` supports SSD only, keeps 10 detections and suppresses
     across classes. This function keeps as many detections as the pipeline.config, except those of
@@ -55,6 +60,7 @@ def convert_to_tflite(
       calibration_images: called for `int8`; yields a few hundred images like those at inference,
         uint8 `[H, W, 3]` RGB. They give the range of every activation.
       suppression: from `SUPPRESSIONS`, for SSD. Faster R-CNN suppresses as in its config.
+      outputs: from `OUTPUTS`. `raw`, for SSD only, leaves out the post-processing.
 
     Yields:
       The variant, how to prepare its input, and the content of the file without metadata.
@@ -76,9 +82,13 @@ def convert_to_tflite(
     ):
         if not selected:
             continue
-        with _saved_for_conversion(
-            model, pipeline, input_spec, normalization, suppression
-        ) as folder:
+        if _is_two_stage(pipeline):
+            detect = _two_stage_function(model, input_spec)
+        elif outputs == RAW:
+            detect = _raw_function(model, pipeline)
+        else:
+            detect = _ssd_function(model, pipeline, suppression)
+        with _saved_for_conversion(detect, input_spec, normalization) as folder:
             for variant in selected:
                 with hide_native_logs():
                     converter = tf.lite.TFLiteConverter.from_saved_model(folder)
@@ -86,6 +96,31 @@ def convert_to_tflite(
                     _set_variant(converter, variant, inputs)
                     content = converter.convert()
                 yield variant, input_spec, content
+
+
+def describe_post_processing(
+    model: DetectionModel, pipeline: TrainEvalPipelineConfig, suppression: str
+) -> PostProcessing:
+    """Describes what follows the raw outputs of an SSD model.
+
+    Args:
+      suppression: from `SUPPRESSIONS`.
+    """
+    import tensorflow as tf
+
+    # The model has anchors when it has seen an image. Those of a trace would be symbolic.
+    model.predict(tf.zeros([1, *input_size(pipeline), 3]), None)
+    anchors = tf.stack(model.anchors.get_center_coordinates_and_sizes(), axis=1).numpy()
+    coder = pipeline.model.ssd.box_coder.faster_rcnn_box_coder
+    nms = _suppression_settings(pipeline)
+    return PostProcessing(
+        anchors=anchors,
+        scales=(coder.y_scale, coder.x_scale, coder.height_scale, coder.width_scale),
+        min_score=nms.score_threshold,
+        iou_threshold=nms.iou_threshold,
+        max_detections=nms.max_total_detections,
+        within_classes=suppression == REGULAR,
+    )
 
 
 def needs_one_thread(pipeline: TrainEvalPipelineConfig, suppression: str) -> bool:
@@ -133,25 +168,18 @@ def describe_input(model: DetectionModel, pipeline: TrainEvalPipelineConfig) -> 
 
 @contextmanager
 def _saved_for_conversion(
-    model: DetectionModel,
-    pipeline: TrainEvalPipelineConfig,
+    detect: Callable[[tf.Tensor], dict[str, tf.Tensor]],
     input_spec: TFLiteInput,
     normalization: TFLiteInput | None,
-    suppression: str,
 ) -> Iterator[str]:
     """Saves a temporary SavedModel for the converter, traced without AutoGraph.
 
     Args:
+      detect: from the input tensor to the outputs.
       normalization: the network normalizes pixels with its scale and offset; None if the caller
         does.
     """
     import tensorflow as tf
-
-    detect = (
-        _two_stage_function(model, input_spec)
-        if _is_two_stage(pipeline)
-        else _ssd_function(model, pipeline, suppression)
-    )
 
     @tf.function(autograph=False)
     def normalize_and_detect(image):
@@ -180,9 +208,35 @@ def _ssd_function(
 ) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
     with_min_score = type(pipeline)()
     with_min_score.CopyFrom(pipeline)
-    nms = with_min_score.model.ssd.post_processing.batch_non_max_suppression
-    nms.score_threshold = max(nms.score_threshold, MIN_SCORE)
+    nms = _suppression_settings(pipeline)
+    with_min_score.model.ssd.post_processing.batch_non_max_suppression.CopyFrom(nms)
     return tflite_inference(with_min_score, model, nms.max_total_detections, suppression == REGULAR)
+
+
+def _suppression_settings(pipeline: TrainEvalPipelineConfig) -> BatchNonMaxSuppression:
+    """Returns the suppression of an SSD config, with a minimum score of at least `MIN_SCORE`."""
+    original = pipeline.model.ssd.post_processing.batch_non_max_suppression
+    nms = type(original)()
+    nms.CopyFrom(original)
+    nms.score_threshold = max(nms.score_threshold, MIN_SCORE)
+    return nms
+
+
+def _raw_function(
+    model: DetectionModel, pipeline: TrainEvalPipelineConfig
+) -> Callable[[tf.Tensor], dict[str, tf.Tensor]]:
+    from object_detection.builders import post_processing_builder
+
+    _, convert_scores = post_processing_builder.build(pipeline.model.ssd.post_processing)
+    classes = pipeline.model.ssd.num_classes
+
+    def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        predicted = model.predict(image, None)
+        scores = convert_scores(predicted["class_predictions_with_background"])
+        # Some models have a background class, at index 0.
+        return {ENCODINGS: predicted["box_encodings"], SCORES: scores[:, :, -classes:]}
+
+    return detect
 
 
 def _two_stage_function(

@@ -12,9 +12,14 @@ import zipfile
 from dataclasses import asdict
 
 from tfod.dataset.label_map import label_lines
-from tfod.detection.tflite_file import LABELS, TFOD_DATA, network_digest
+from tfod.detection.raw_outputs import ENCODINGS, SCORES, PostProcessing
+from tfod.detection.tflite_file import ANCHORS, LABELS, TFOD_DATA, network_digest
 from tfod.detection.tflite_input import TFLiteInput
-from tfod.upstream.mediapipe_metadata import import_metadata_modules, output_metadata
+from tfod.upstream.mediapipe_metadata import (
+    detector_options,
+    import_metadata_modules,
+    output_metadata,
+)
 
 # Names of the outputs in the metadata, and in a SavedModel.
 OUTPUT_NAMES = {
@@ -23,6 +28,7 @@ OUTPUT_NAMES = {
     "score": "detection_scores",
     "number of detections": "num_detections",
 }
+RAW_OUTPUT_NAMES = {"location": ENCODINGS, "score": SCORES}
 
 
 def pack_tflite(
@@ -31,6 +37,7 @@ def pack_tflite(
     labels: dict[int, str],
     threshold: float,
     one_thread: bool = False,
+    post_processing: PostProcessing | None = None,
 ) -> bytes:
     """Adds metadata to a `.tflite`, so that it needs no other file.
 
@@ -41,6 +48,8 @@ def pack_tflite(
       threshold: recommended score threshold for display. MediaPipe Tasks ignores it; the app sets
         its own.
       one_thread: LiteRT must run the file with one thread, see `tflite_converter.SUPPRESSIONS`.
+      post_processing: what `Detector` and MediaPipe must do with the outputs of the network; None
+        if the network does it.
 
     Returns:
       The content of the `.tflite` file.
@@ -54,11 +63,18 @@ def pack_tflite(
     mean, deviation = -input_spec.offset[0] / input_spec.scale[0], 1 / input_spec.scale[0]
     writer.add_image_input([round(mean, 3)], [round(deviation, 3)])
     classes = metadata_writer.Labels().add(label_lines(labels), exported_filename=LABELS)
-    writer.add_detection_output(classes)
+    if post_processing is None:
+        writer.add_detection_output(classes)
+    else:
+        order = metadata_info.RawDetectionOutputTensorsOrder.LOCATION_SCORE
+        writer.add_raw_detection_output(classes, output_tensors_order=order)
+        anchors, scales = post_processing.anchors.tolist(), post_processing.scales
+        writer.add_custom_metadata(detector_options(anchors, scales, len(labels)))
     tensors = Interpreter(model_content=network).get_signature_runner().get_output_details()
     for output in output_metadata(writer):
         # Without a tensor name, the writer relies on the order of the post-processing outputs.
-        output.tensor_name = tensors[OUTPUT_NAMES[output.name]]["name"]
+        names = OUTPUT_NAMES if post_processing is None else RAW_OUTPUT_NAMES
+        output.tensor_name = tensors[names[output.name]]["name"]
         # The writer for detectors, unlike that for classifiers, has no score threshold.
         if output.name == "score":
             output.score_thresholding_md = metadata_info.ScoreThresholdingMd(threshold)
@@ -71,9 +87,14 @@ def pack_tflite(
         "threshold": threshold,
         "one_thread": one_thread,
         "sha256": network_digest(content),
+        "post_processing": post_processing and post_processing.settings(),
     }
     archive = io.BytesIO(content)
     with zipfile.ZipFile(archive, "a") as file:
         # A fixed date: the default is the current time.
-        file.writestr(zipfile.ZipInfo(TFOD_DATA, (1980, 1, 1, 0, 0, 0)), json.dumps(data))
+        date = (1980, 1, 1, 0, 0, 0)
+        file.writestr(zipfile.ZipInfo(TFOD_DATA, date), json.dumps(data))
+        if post_processing is not None:
+            anchors_file = zipfile.ZipInfo(ANCHORS, date)
+            file.writestr(anchors_file, post_processing.anchors.astype("<f4").tobytes())
     return archive.getvalue()

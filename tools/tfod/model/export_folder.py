@@ -64,6 +64,15 @@ class ExportFolder:
         return self.path / "parity.csv"
 
     @property
+    def onnx(self) -> Path:
+        return self.path / "model.onnx"
+
+    @property
+    def operations(self) -> Path:
+        """The table of `export.tflite_operations`."""
+        return self.path / "operations.csv"
+
+    @property
     def is_export(self) -> bool:
         return self.saved_model.is_dir()
 

@@ -5,6 +5,7 @@ The tests are in `tests/upstream/test_internals.py`.
 | symbol | function |
 |---|---|
 | `mediapipe.tasks.cc.metadata.python._pywrap_metadata_version` | `import_metadata_modules` |
+| `object_detector.ObjectDetectorOptionsMd` and its parts | `detector_options` |
 | `MetadataWriter._output_mds` | `output_metadata` |
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Sequence
 
 # The first version of the metadata schema with groups of output tensors. Nothing newer is used.
 PARSER_VERSION = "1.2.0"
@@ -40,6 +42,47 @@ def import_metadata_modules() -> tuple[types.ModuleType, types.ModuleType]:
     from mediapipe.tasks.python.metadata.metadata_writers import metadata_info, metadata_writer
 
     return metadata_info, metadata_writer
+
+
+def detector_options(
+    anchors: Sequence[Sequence[float]], scales: Sequence[float], classes: int
+) -> object:
+    """Returns the metadata with which MediaPipe decodes the raw outputs of an SSD network.
+
+    MediaPipe's own `create_for_models_without_nms` leaves no way to name the output tensors.
+
+    Args:
+      anchors: center y, center x, height, width, normalized.
+      scales: those of the box coder, for center y, center x, height and width.
+      classes: their number.
+
+    Test: `test_mediapipe_metadata_of_raw_outputs`.
+    """
+    import_metadata_modules()
+    from mediapipe.tasks.python.metadata.metadata_writers import object_detector
+
+    fixed = [
+        object_detector.FixedAnchor(x_center=x, y_center=y, width=width, height=height)
+        for y, x, height, width in anchors
+    ]
+    y_scale, x_scale, h_scale, w_scale = scales
+    return object_detector.ObjectDetectorOptionsMd(
+        object_detector.SsdAnchorsOptions(object_detector.FixedAnchorsSchema(fixed)),
+        object_detector.TensorsDecodingOptions(
+            num_classes=classes,
+            num_boxes=len(anchors),
+            num_coords=4,
+            keypoint_coord_offset=0,
+            num_keypoints=0,
+            num_values_per_keypoint=2,
+            x_scale=x_scale,
+            y_scale=y_scale,
+            w_scale=w_scale,
+            h_scale=h_scale,
+            apply_exponential_on_box_size=True,
+            sigmoid_score=False,
+        ),
+    )
 
 
 def output_metadata(writer) -> list:

@@ -275,7 +275,9 @@ async function suggest(image) {
 function step(direction) {
   const index = page.shown.indexOf(open.number);
   const next = index < 0 ? page.shown.find((number) => number > open.number) : page.shown[index + direction];
-  if (next !== undefined) show(next);
+  if (next !== undefined) return show(next);
+  const isDone = page.images.every((image) => image.labeled);
+  if (direction > 0) say(isDone ? "All images are labeled" : "This is the last image of the list");
 }
 
 // --- list of images, drawn where it is visible -------------------------------------------------

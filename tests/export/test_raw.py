@@ -1,0 +1,129 @@
+"""Tests `tfod export --outputs raw`: a `.tflite` without post-processing."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.corruption import use_corrupted
+from tfod.detection.detector import Detector
+from tfod.detection.raw_outputs import PostProcessing
+from tfod.detection.tflite_file import ANCHORS, read_tflite
+from tfod.errors import UserError
+from tfod.export.exporter import export
+from tfod.model import ExportFolder
+from tfod.model.pipeline import read_pipeline, write_pipeline
+from tfod.model.run_folder import RunFolder
+
+pytestmark = pytest.mark.long
+
+
+@pytest.fixture(scope="module")
+def raw(run, tmp_path_factory) -> ExportFolder:
+    output = tmp_path_factory.mktemp("raw") / "tiny"
+    return ExportFolder(
+        export(run, output, tflite=["float32", "int8"], nms="regular", outputs="raw")
+    )
+
+
+@pytest.mark.parametrize("variant", ["float32", "int8"])
+def test_raw_outputs_give_the_same_detections(variant, raw, exported, images):
+    """As the file with `TFLite_Detection_PostProcess`."""
+    detectors = (Detector.load(folder.tflite(variant)) for folder in (ExportFolder(exported), raw))
+    with_post_processing, network = detectors
+    for image in images[:4]:
+        expected, actual = with_post_processing.predict(image), network.predict(image)
+        np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-5)
+        for box, class_id in zip(expected.boxes, expected.class_ids, strict=True):
+            distances = np.abs(actual.boxes[actual.class_ids == class_id] - box).max(axis=1)
+            assert distances.min() < 1e-5
+        assert actual.names and with_post_processing.labels == network.labels
+
+
+def test_raw_files_contain_only_builtin_operations(raw, exported):
+    operations = pd.read_csv(raw.operations)
+    assert set(operations.model) == {"model.tflite", "model_int8.tflite"}
+    assert not operations.operation.str.contains("custom").any()
+    assert operations[operations.operation == "CONV_2D"]["count"].gt(5).all()
+    operations = pd.read_csv(ExportFolder(exported).operations)
+    custom = operations[operations.operation.str.contains("custom")]
+    assert custom.operation.unique().tolist() == ["TFLite_Detection_PostProcess (custom)"]
+    assert custom["count"].tolist() == [1] * 4
+
+
+def test_raw_files_may_use_several_threads(raw, images):
+    """LiteRT's code for suppression within classes is not used."""
+    file = read_tflite(raw.tflite("float32"))
+    assert not file.one_thread and isinstance(file.post_processing, PostProcessing)
+    one, two = (Detector.load(file.path, threads=threads) for threads in (1, 2))
+    np.testing.assert_allclose(
+        one.predict(images[0]).scores, two.predict(images[0]).scores, atol=1e-5
+    )
+    parity = pd.read_csv(raw.parity).set_index("model")
+    assert parity.loc["model.tflite", "ms_2"] > 0
+
+
+def test_mediapipe_decodes_raw_outputs(raw, images):
+    from mediapipe import Image, ImageFormat
+    from mediapipe.tasks.python import BaseOptions
+    from mediapipe.tasks.python.vision import ObjectDetector, ObjectDetectorOptions
+
+    path = raw.tflite("float32")
+    base = BaseOptions(model_asset_path=str(path))
+    options = ObjectDetectorOptions(base_options=base, max_results=5)
+    expected = Detector.load(path).predict(images[0])
+    with ObjectDetector.create_from_options(options) as detector:
+        image = Image(image_format=ImageFormat.SRGB, data=images[0])
+        best = detector.detect(image).detections[0]
+    assert best.categories[0].score == pytest.approx(expected.scores[0], abs=0.02)
+    assert best.categories[0].category_name == expected.names[0]
+    height, width = images[0].shape[:2]
+    ymin, xmin, ymax, xmax = expected.boxes[0] * [height, width, height, width]
+    box = best.bounding_box
+    found = [box.origin_y, box.origin_x, box.origin_y + box.height, box.origin_x + box.width]
+    np.testing.assert_allclose(found, [ymin, xmin, ymax, xmax], atol=0.02 * width)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_corruption_does_not_crash(count, raw, sample_voc, tmp_path):
+    image = shutil.copy(sorted((sample_voc / "images").iterdir())[0], tmp_path / "scene.jpg")
+    model = shutil.copy(raw.tflite("float32"), tmp_path / "model.tflite")
+    assert 0 < use_corrupted("model", model, image, model, count) < count
+
+
+def test_changed_anchors_are_one_line(raw, tmp_path):
+    path = tmp_path / "model.tflite"
+    content = raw.tflite("int8").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        anchors = archive.read(ANCHORS)
+        members = {name: archive.read(name) for name in archive.namelist()}
+        network = content[: min(member.header_offset for member in archive.infolist())]
+    for damaged in (anchors[:-16], anchors[:-3], b"\xff" * len(anchors), b""):
+        archive = io.BytesIO(network)
+        with zipfile.ZipFile(archive, "a") as file:
+            for name, member in (members | {ANCHORS: damaged}).items():
+                file.writestr(name, member)
+        path.write_bytes(archive.getvalue())
+        with pytest.raises(UserError, match=r"is corrupt|cannot be loaded"):
+            Detector.load(path)
+
+
+def test_raw_outputs_of_other_models_are_refused(run, tmp_path):
+    other = tmp_path / "run"
+    other.mkdir()
+    for file in run.iterdir():
+        if file.is_file():
+            (other / file.name).symlink_to(file)
+    config = RunFolder(other).config
+    pipeline = read_pipeline(config)
+    config.unlink()
+    pipeline.model.center_net.num_classes = 4
+    write_pipeline(pipeline, config)
+    with pytest.raises(UserError, match="--outputs: raw is for SSD models only"):
+        export(other, tmp_path / "out", outputs="raw")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,72 @@
+"""Runs an exported `.onnx` with ONNX Runtime, without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tfod.errors import UserError
+
+LABELS, THRESHOLD = "labels", "threshold"  # in the file's metadata
+PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # the first and the last only to write a file
+
+
+@dataclass(frozen=True)
+class ONNXModel:
+    """A `.onnx` that `tfod export` wrote, loaded into ONNX Runtime.
+
+    Attributes:
+      labels: label map, id to name.
+      threshold: recommended score threshold for display.
+      model: a function from uint8 `[H, W, 3]` RGB to the outputs of a SavedModel, float32
+        `[1, ...]` by the OD API's names. Thread-safe.
+    """
+
+    labels: dict[int, str]
+    threshold: float
+    model: Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def load_onnx(path: Path, threads: int | None = None) -> ONNXModel:
+    """Loads a `.onnx` that `tfod export` wrote.
+
+    Args:
+      threads: for one image; None for one per core.
+
+    Raises:
+      UserError: the file cannot be read or is corrupt, `tfod export` did not write it, or the
+        package `onnxruntime` is missing.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        remedy = "Install it: pip install onnxruntime"
+        raise UserError(path, "needs the package onnxruntime", remedy) from error
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(path, f"cannot be read: {error.strerror}", "Check the path") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 4  # fatal errors; others become exceptions
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        metadata = session.get_modelmeta().custom_metadata_map
+        labels = {int(key): str(name) for key, name in json.loads(metadata[LABELS]).items()}
+        threshold = float(metadata[THRESHOLD])
+        (image,) = (tensor.name for tensor in session.get_inputs())
+        names = [tensor.name for tensor in session.get_outputs()]
+    # Its exceptions have no common base class but Exception.
+    except Exception as error:
+        raise UserError(
+            path, "is corrupt, or was not written by `tfod export`", "Export it again"
+        ) from error
+
+    def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        return dict(zip(names, session.run(names, {image: pixels[None]}), strict=True))
+
+    return ONNXModel(labels, threshold, model)

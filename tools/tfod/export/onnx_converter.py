@@ -1,0 +1,71 @@
+"""Converts a detection function to ONNX."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from tfod.detection.onnx_runtime import LABELS, PACKAGES, THRESHOLD
+from tfod.errors import UserError
+from tfod.quiet import hide_native_logs
+
+if TYPE_CHECKING:
+    import onnx
+    from tensorflow.types.experimental import PolymorphicFunction
+
+OPSET = 17  # ONNX Runtime 1.12 and later
+
+
+def convert_to_onnx(detect: PolymorphicFunction, labels: dict[int, str], threshold: float) -> bytes:
+    """Converts a whole detector: resizing, normalization, network and non-maximum suppression.
+
+    Args:
+      detect: from `model.detection_function`.
+      labels: label map, id to name.
+      threshold: recommended score threshold for display.
+
+    Returns:
+      The content of the `.onnx` file. Its input and outputs have the names, shapes and dtypes of
+      the SavedModel. Labels and threshold are in its metadata.
+
+    Raises:
+      UserError: the packages for ONNX are missing, or the model has an operation that cannot be
+        converted.
+    """
+    try:
+        import onnx
+        import tf2onnx
+    except ImportError as error:
+        remedy = f"Install them: pip install {' '.join(PACKAGES)}"
+        raise UserError("--onnx", f"needs the packages {', '.join(PACKAGES)}", remedy) from error
+
+    try:
+        with hide_native_logs():
+            model, _ = tf2onnx.convert.from_function(
+                detect, input_signature=detect.input_signature, opset=OPSET
+            )
+    except (NotImplementedError, ValueError) as error:
+        raise UserError("--onnx", "cannot convert this model", "Leave it out") from error
+    _make_constants(model, detect)
+    metadata = {LABELS: json.dumps(labels), THRESHOLD: str(threshold)}
+    onnx.helper.set_model_props(model, metadata)
+    return model.SerializeToString()
+
+
+def _make_constants(model: onnx.ModelProto, detect: PolymorphicFunction) -> None:
+    """Makes constants of the tensors that the function captured.
+
+    The OD API's anchor generators create tensors outside of the graph, which tf2onnx takes for
+    inputs.
+    """
+    import onnx
+
+    captures = detect.get_concrete_function().graph.captures
+    values = {placeholder.name: tensor for tensor, placeholder in captures}
+    used = {name for node in model.graph.node for name in node.input}
+    for tensor in list(model.graph.input):
+        if tensor.name in values:
+            model.graph.input.remove(tensor)
+            if tensor.name in used:
+                constant = onnx.numpy_helper.from_array(values[tensor.name].numpy(), tensor.name)
+                model.graph.initializer.append(constant)
