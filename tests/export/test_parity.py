@@ -17,9 +17,9 @@ def test_two_threads_are_measured_only_if_the_file_may_use_them(
 ):
     path, table = tmp_path / "model.tflite", tmp_path / "parity.csv"
     path.write_bytes(bytes(20_000))
-    monkeypatch.setattr(parity.Detector, "load", lambda path, threads: None)
+    monkeypatch.setattr(parity.Detector, "load", lambda path, threads: threads)
     monkeypatch.setattr(parity, "read_tflite", lambda path: SimpleNamespace(one_thread=one_thread))
-    monkeypatch.setattr(parity, "_latency", lambda path, threads, reference: 10.0 * threads)
+    monkeypatch.setattr(parity, "latency", lambda threads, reference: 10.0 * threads)
     monkeypatch.setattr(parity, "_compare_boxes", lambda *arguments: (0.00123, 0.25))
     measured = measure_parity(Reference([], [], [], None, {1: "cat"}), [path], 0.5)
     measured.to_csv(table, index=False)

@@ -143,15 +143,14 @@ def measure_parity(
       image from pixels to boxes on 1 and 2 threads. Unknown values are NaN, and so is `ms_2` of a
       file that must run on one thread.
     """
-    rows = [_row("checkpoint", reference, reference.detections, threshold)]
+    rows = [{"model": "checkpoint", **_compare(reference.detections, reference, threshold)}]
     for path in tracked(exports, progress, "comparing", len(exports)):
-        detector = Detector.load(path, threads=2)
-        detections = [detector.predict(pixels) for pixels in reference.pixels]
-        row = _row(path.name, reference, detections, threshold)
+        row = {"model": path.name, **measure(Detector.load(path, threads=2), reference, threshold)}
         if path.is_file():
             one_thread = path.suffix == ".tflite" and read_tflite(path).one_thread
             counts = (1,) if one_thread else (1, 2)
-            row |= {f"ms_{threads}": _latency(path, threads, reference) for threads in counts}
+            for threads in counts:
+                row[f"ms_{threads}"] = latency(Detector.load(path, threads=threads), reference)
             rows.append({**row, "MB": path.stat().st_size / 1e6})
         else:
             size = ExportFolder(path).saved_model_bytes()
@@ -160,27 +159,27 @@ def measure_parity(
     return pd.DataFrame(rows, columns=columns)
 
 
-def _row(
-    name: str, reference: Reference, detections: Sequence[Detections], threshold: float
-) -> dict[str, object]:
-    box_error, unmatched = _compare_boxes(reference.detections, detections, threshold)
-    return {
-        "model": name,
-        "AP50": reference.ap50(detections),
-        "box_error": box_error,
-        "unmatched": unmatched,
-    }
+def measure(detector: Detector, reference: Reference, threshold: float) -> dict[str, float]:
+    """Returns `AP50`, `box_error` and `unmatched` of a detector, see `measure_parity`."""
+    detections = [detector.predict(pixels) for pixels in reference.pixels]
+    return _compare(detections, reference, threshold)
 
 
-def _latency(path: Path, threads: int, reference: Reference) -> float:
+def latency(detector: Detector, reference: Reference) -> float:
     """Returns the median time per image, in milliseconds."""
-    detector = Detector.load(path, threads=threads)
     seconds = []
     for pixels in reference.pixels[:TIMED_IMAGES]:
         started = time.perf_counter()
         detector.predict(pixels)
         seconds.append(time.perf_counter() - started)
     return 1000 * float(np.median(seconds[WARM_UP:] or seconds))
+
+
+def _compare(
+    detections: Sequence[Detections], reference: Reference, threshold: float
+) -> dict[str, float]:
+    box_error, unmatched = _compare_boxes(reference.detections, detections, threshold)
+    return {"AP50": reference.ap50(detections), "box_error": box_error, "unmatched": unmatched}
 
 
 def _compare_boxes(
