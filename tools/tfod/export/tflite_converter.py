@@ -233,8 +233,9 @@ def _raw_function(
     def detect(image: tf.Tensor) -> dict[str, tf.Tensor]:
         predicted = model.predict(image, None)
         scores = convert_scores(predicted["class_predictions_with_background"])
-        # Some models have a background class, at index 0.
-        return {ENCODINGS: predicted["box_encodings"], SCORES: scores[:, :, -classes:]}
+        if scores.shape[2] > classes:  # the background class, at index 0
+            scores = scores[:, :, -classes:]
+        return {ENCODINGS: predicted["box_encodings"], SCORES: scores}
 
     return detect
 
