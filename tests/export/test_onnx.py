@@ -20,6 +20,7 @@ from tfod.cli import main
 from tfod.detection.detector import Detector
 from tfod.errors import UserError
 from tfod.evaluation.candidates import describe_input, find_candidates
+from tfod.export import onnx_converter
 from tfod.export.exporter import export
 from tfod.model import ExportFolder
 
@@ -96,6 +97,16 @@ print(json.dumps([len(detections), sorted(heavy & set(sys.modules))]))
     )
     count, heavy = json.loads(result.stdout)
     assert count > 0 and heavy == []
+
+
+def test_missing_packages_are_one_line(folder, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match="needs the package onnxruntime"):
+        Detector.load(folder.onnx)
+    monkeypatch.setattr(onnx_converter, "find_spec", {"onnx": "found"}.get)
+    with pytest.raises(UserError, match="--onnx: needs the package onnxruntime and tf2onnx"):
+        export(run, tmp_path / "out", onnx=True)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])

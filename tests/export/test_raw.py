@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import shutil
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from helpers.corruption import use_corrupted
+from tfod.detection.detections import detections_in
 from tfod.detection.detector import Detector
 from tfod.detection.raw_outputs import PostProcessing
 from tfod.detection.tflite_file import ANCHORS, read_tflite
+from tfod.detection.tflite_input import resize_bilinear
+from tfod.detection.tflite_runtime import load_tflite
 from tfod.errors import UserError
 from tfod.export.exporter import export
 from tfod.model import ExportFolder
@@ -69,24 +73,35 @@ def test_raw_files_may_use_several_threads(raw, images):
 
 
 def test_mediapipe_decodes_raw_outputs(raw, images):
+    """All its boxes are decoded ones. It suppresses with its own settings."""
     from mediapipe import Image, ImageFormat
     from mediapipe.tasks.python import BaseOptions
     from mediapipe.tasks.python.vision import ObjectDetector, ObjectDetectorOptions
 
-    path = raw.tflite("float32")
-    base = BaseOptions(model_asset_path=str(path))
-    options = ObjectDetectorOptions(base_options=base, max_results=5)
-    expected = Detector.load(path).predict(images[0])
-    with ObjectDetector.create_from_options(options) as detector:
-        image = Image(image_format=ImageFormat.SRGB, data=images[0])
-        best = detector.detect(image).detections[0]
-    assert best.categories[0].score == pytest.approx(expected.scores[0], abs=0.02)
-    assert best.categories[0].category_name == expected.names[0]
-    height, width = images[0].shape[:2]
-    ymin, xmin, ymax, xmax = expected.boxes[0] * [height, width, height, width]
-    box = best.bounding_box
-    found = [box.origin_y, box.origin_x, box.origin_y + box.height, box.origin_x + box.width]
-    np.testing.assert_allclose(found, [ymin, xmin, ymax, xmax], atol=0.02 * width)
+    file = read_tflite(raw.tflite("float32"))
+    everything = replace(file.post_processing, iou_threshold=1.0, max_detections=10_000)
+    outputs = load_tflite(replace(file, post_processing=everything))
+    pixels = np.rint(resize_bilinear(images[0], 96, 96)).astype(np.uint8)
+    decoded = detections_in(
+        {name: value[0] for name, value in outputs(pixels).items()}, file.labels
+    )
+    base = BaseOptions(model_asset_path=str(file.path))
+    with ObjectDetector.create_from_options(ObjectDetectorOptions(base_options=base)) as detector:
+        found = detector.detect(Image(image_format=ImageFormat.SRGB, data=pixels)).detections
+    compared = 0
+    # It merges a box with several classes into one detection.
+    pairs = [(one.bounding_box, category) for one in found for category in one.categories]
+    for box, category in pairs:
+        if min(box.origin_x, box.origin_y) == 0:
+            continue  # its Python API shifts a box that starts outside the image
+        compared += 1
+        corners = [box.origin_y, box.origin_x, box.origin_y + box.height, box.origin_x + box.width]
+        same = [name == category.category_name for name in decoded.names]
+        distances = np.abs(decoded.boxes[same] * 96 - np.minimum(corners, 96)).max(axis=1)
+        nearest = distances < 2  # it cuts off position and size to whole pixels
+        assert nearest.any()
+        assert np.abs(decoded.scores[same][nearest] - category.score).min() < 2e-3
+    assert compared > 3
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(10_000, marks=pytest.mark.slow)])

@@ -152,7 +152,11 @@ def test_an_edge_is_dragged_and_the_rest_of_the_file_stays(opened, photos):
     with opened(photos) as label:
         label.wait_for_objects(2)
         label.click(60, 70)
-        label.page.wait_for("!!document.querySelector('.a9s-corner-handle-bottomright')")
+        corner = label.at(110, 120)
+        label.page.wait_for(
+            f"!!document.elementFromPoint({corner['x']}, {corner['y']})"
+            ".closest('.a9s-corner-handle-bottomright')"
+        )
         label.drag((110, 120), (150, 160))
         moved = Box("stop", 10, 20, 150, 160), Box("dog", 200, 30, 240, 80)
         wait_for_boxes(label, photos / "a.xml", list(moved))

@@ -54,7 +54,10 @@ def load_onnx(path: Path, threads: int | None = None) -> ONNXModel:
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 4  # fatal errors; others become exceptions
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        # Its fallback to other providers prints errors to stdout.
+        session = onnxruntime.InferenceSession(
+            content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
         metadata = session.get_modelmeta().custom_metadata_map
         labels = {int(key): str(name) for key, name in json.loads(metadata[LABELS]).items()}
         threshold = float(metadata[THRESHOLD])

@@ -19,7 +19,7 @@ from tfod.dataset.label_map import label_lines, read_label_map
 from tfod.dataset.records import read_records
 from tfod.detection.detector import detector_of
 from tfod.errors import UserError
-from tfod.export.onnx_converter import convert_to_onnx
+from tfod.export.onnx_converter import check_packages, convert_to_onnx
 from tfod.export.parity import Reference, measure_parity
 from tfod.export.tflite_converter import (
     BOXES,
@@ -149,6 +149,8 @@ def _export(
     variants = _choose_variants(pipeline, tflite, on_note)
     if outputs == RAW and not pipeline.model.HasField("ssd"):
         raise UserError("--outputs", "raw is for SSD models only", "Leave it out")
+    if onnx:
+        check_packages()
     models = 1 + len(variants) + onnx
     progress("converting", 0, models)
     model = restore_for_inference(source.path, pipeline)
@@ -169,6 +171,11 @@ def _export(
         post_processing = describe_post_processing(model, pipeline, suppression)
     _save_checkpoint_and_saved_model(model, detect, folder)
     progress("converting", 1, models)
+    files: list[Path] = []
+    if onnx:
+        files.append(folder.onnx)
+        files[-1].write_bytes(convert_to_onnx(detect, labels, threshold))
+        progress("converting", 2, models)
     networks = convert_to_tflite(
         model, pipeline, variants, partial(_calibration_images, pipeline), suppression, outputs
     )
@@ -179,14 +186,9 @@ def _export(
         one_thread=one_thread,
         post_processing=post_processing,
     )
-    files = []
     for file in _write_tflite_files(folder, networks, pack):
         files.append(file)
         progress("converting", 1 + len(files), models)
-    if onnx:
-        files.append(folder.onnx)
-        files[-1].write_bytes(convert_to_onnx(detect, labels, threshold))
-        progress("converting", models, models)
     write_pipeline(pipeline, folder.config)
     _write_labels(source, folder, labels)
     if source.metrics.is_file() and input_size is None:

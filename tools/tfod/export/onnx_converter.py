@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from tfod.detection.onnx_runtime import LABELS, PACKAGES, THRESHOLD
@@ -14,6 +15,18 @@ if TYPE_CHECKING:
     from tensorflow.types.experimental import PolymorphicFunction
 
 OPSET = 17  # ONNX Runtime 1.12 and later
+
+
+def check_packages() -> None:
+    """Checks that the packages for ONNX are installed. Loads none of them.
+
+    Raises:
+      UserError: one is missing.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        remedy = f"Install it: pip install {' '.join(missing)}"
+        raise UserError("--onnx", f"needs the package {' and '.join(missing)}", remedy)
 
 
 def convert_to_onnx(detect: PolymorphicFunction, labels: dict[int, str], threshold: float) -> bytes:
@@ -29,15 +42,10 @@ def convert_to_onnx(detect: PolymorphicFunction, labels: dict[int, str], thresho
       the SavedModel. Labels and threshold are in its metadata.
 
     Raises:
-      UserError: the packages for ONNX are missing, or the model has an operation that cannot be
-        converted.
+      UserError: the model has an operation that cannot be converted.
     """
-    try:
-        import onnx
-        import tf2onnx
-    except ImportError as error:
-        remedy = f"Install them: pip install {' '.join(PACKAGES)}"
-        raise UserError("--onnx", f"needs the packages {', '.join(PACKAGES)}", remedy) from error
+    import onnx
+    import tf2onnx
 
     try:
         with hide_native_logs():
