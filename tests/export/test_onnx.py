@@ -99,6 +99,21 @@ print(json.dumps([len(detections), sorted(heavy & set(sys.modules))]))
     assert count > 0 and heavy == []
 
 
+def test_an_operation_that_onnx_lacks_is_one_line():
+    """tf2onnx writes a file that no runtime can load."""
+    import tensorflow as tf
+
+    pytest.importorskip("tf2onnx")
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3], tf.uint8)], autograph=False)
+    def detect(input_tensor):
+        pixels = tf.cast(input_tensor, tf.float32)
+        return {"detection_scores": tf.math.betainc(pixels, pixels, pixels / 255)}
+
+    with pytest.raises(UserError, match="--onnx: cannot convert this model"):
+        onnx_converter.convert_to_onnx(detect, {1: "cat"}, 0.5)
+
+
 def test_missing_packages_are_one_line(folder, run, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match="needs the package onnxruntime"):

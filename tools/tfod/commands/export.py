@@ -54,7 +54,7 @@ def export(
     input_size: int | None,
     overwrite: bool,
 ) -> None:
-    """Write a run's best checkpoint, or a model of the zoo, as SavedModel, TFLite and ONNX.
+    """Write a run's best checkpoint, or a model of the zoo, as SavedModel and TFLite.
 
     TFLite needs a fixed input size, as in all templates. SSD models are written as float32,
     float16, dynamic and int8, Faster R-CNN as float32, float16 and dynamic.

@@ -92,10 +92,11 @@ def _interpreter(file: TFLiteFile, threads: int) -> Callable[[np.ndarray], Outpu
         result = {name: interpreter.get_tensor(index) for name, index in outputs.items()}
         if file.post_processing:
             result = file.post_processing.detections(result[ENCODINGS], result[SCORES])
-        # The operation leaves the remaining entries uninitialized; some are NaN.
-        count = int(result["num_detections"][0])
-        for name in ("detection_boxes", "detection_scores", "detection_classes"):
-            result[name][:, count:] = 0
+        else:
+            # The operation leaves the remaining entries uninitialized; some are NaN.
+            count = int(result["num_detections"][0])
+            for name in ("detection_boxes", "detection_scores", "detection_classes"):
+                result[name][:, count:] = 0
         result["detection_boxes"] /= np.tile(file.input.filled_fraction(pixels), 2)
         result["detection_classes"] += 1  # TFLite classes start at 0, the label map at 1
         return result

@@ -52,9 +52,12 @@ def convert_to_onnx(detect: PolymorphicFunction, labels: dict[int, str], thresho
             model, _ = tf2onnx.convert.from_function(
                 detect, input_signature=detect.input_signature, opset=OPSET
             )
-    except (NotImplementedError, ValueError) as error:
+        _make_constants(model, detect)
+        # Of an operation that it does not know, tf2onnx writes a node that no runtime can run.
+        onnx.checker.check_model(model)
+    # The parts of tf2onnx that convert single operations raise any exception.
+    except Exception as error:
         raise UserError("--onnx", "cannot convert this model", "Leave it out") from error
-    _make_constants(model, detect)
     metadata = {LABELS: json.dumps(labels), THRESHOLD: str(threshold)}
     onnx.helper.set_model_props(model, metadata)
     return model.SerializeToString()
