@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 import tfod  # noqa: F401  before any test imports TensorFlow
 from helpers.protos import batch_norms
+from tfod.model.detection_file import write_detection
+from tfod.model.run_folder import RunFolder
+from tfod.tiles import Tiles
 
 SHARED = Path(__file__).parents[2] / "shared"
 TEMPLATE = "ssd_mobilenet_v2_fpnlite_w050_224x224"
@@ -110,6 +114,15 @@ def run(data, tiny_template, options, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("runs") / "tiny"
     train(data, str(tiny_template), output, options, RunSettings(checkpoint_every=2))
     return output
+
+
+@pytest.fixture(scope="session")
+def tiled_run(run, tmp_path_factory) -> Path:
+    """That run, as if its data set were cut into tiles: larger ones than the images here."""
+    folder = tmp_path_factory.mktemp("tiled") / "tiny"
+    shutil.copytree(run, folder)
+    write_detection(RunFolder(folder).detection, Tiles(500))
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.detection.media import find_media
 from tfod.detection.prediction import Prediction, predict_media
 from tfod.errors import UserError
+from tfod.tiles import Tiles
 
 LABELS = {1: "cat", 2: "a/b"}
 
@@ -212,12 +213,13 @@ def test_tiles_detect_small_objects_in_large_images(folder, tmp_path):
     sources = find_media([folder / "large.png"])
     (untiled,) = predict_media(Detector(LABELS, model), sources)
     assert len(untiled.detections) == 0
-    (tiled,) = predict_media(Detector(LABELS, model), sources, tiles=100)
+    (tiled,) = predict_media(Detector(LABELS, model, tiles=Tiles(100)), sources)
     assert tiled.detections.names == ("cat",)
     boxes = tiled.detections.to_pixels_xyxy(300, 400)
     np.testing.assert_allclose(boxes, [[120, 310, 140, 330]], atol=0.01)
 
-    (empty,) = predict_media(Detector(LABELS, model), find_media([folder / "dark.jpg"]), tiles=50)
+    tiled_detector = Detector(LABELS, model, tiles=Tiles(50))
+    (empty,) = predict_media(tiled_detector, find_media([folder / "dark.jpg"]))
     assert empty.detections.boxes.shape == (0, 4)
     with outputs.csv_table(tmp_path / "detections.csv") as write:
         write(empty)

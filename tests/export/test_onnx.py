@@ -23,6 +23,7 @@ from tfod.evaluation.candidates import describe_input, find_candidates
 from tfod.export import onnx_converter
 from tfod.export.exporter import export
 from tfod.model import ExportFolder
+from tfod.tiles import Tiles
 
 pytestmark = pytest.mark.long
 
@@ -31,15 +32,16 @@ TOOLS = Path(__file__).parents[2] / "tools"
 
 
 @pytest.fixture(scope="module")
-def folder(run, tmp_path_factory):
+def folder(tiled_run, tmp_path_factory):
     pytest.importorskip("tf2onnx")
     output = tmp_path_factory.mktemp("onnx") / "tiny"
-    return ExportFolder(export(run, output, tflite=[], onnx=True))
+    return ExportFolder(export(tiled_run, output, tflite=[], onnx=True))
 
 
 def test_onnx_and_saved_model_give_equal_outputs(folder, images):
     onnx, saved_model = Detector.load(folder.onnx), Detector.load(folder.path)
     assert onnx.labels == saved_model.labels
+    assert onnx.tiles == saved_model.tiles == Tiles(500)
     for image in [*images[:3], images[0][:51, :77], images[1][:, :, 0]]:
         expected, actual = (detector.predict(image, raw=True) for detector in (saved_model, onnx))
         assert expected.keys() == actual.keys()

@@ -23,15 +23,16 @@ from tfod.export.exporter import export
 from tfod.model import ExportFolder
 from tfod.model.pipeline import read_pipeline, write_pipeline
 from tfod.model.run_folder import RunFolder
+from tfod.tiles import Tiles
 
 pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def raw(run, tmp_path_factory) -> ExportFolder:
+def raw(tiled_run, tmp_path_factory) -> ExportFolder:
     output = tmp_path_factory.mktemp("raw") / "tiny"
     return ExportFolder(
-        export(run, output, tflite=["float32", "int8"], nms="regular", outputs="raw")
+        export(tiled_run, output, tflite=["float32", "int8"], nms="regular", outputs="raw")
     )
 
 
@@ -40,6 +41,7 @@ def test_raw_outputs_give_the_same_detections(variant, raw, exported, images):
     """As the file with `TFLite_Detection_PostProcess`."""
     detectors = (Detector.load(folder.tflite(variant)) for folder in (ExportFolder(exported), raw))
     with_post_processing, network = detectors
+    assert (with_post_processing.tiles, network.tiles) == (None, Tiles(500))
     for image in images[:4]:
         expected, actual = with_post_processing.predict(image), network.predict(image)
         np.testing.assert_allclose(actual.scores, expected.scores, atol=1e-5)

@@ -102,7 +102,9 @@ def test_box_is_tight_around_the_face(name: str) -> None:
         rng = np.random.default_rng(seed)
         canvas = sample_scene.Canvas("RGB", 400, 300, sample_scene.SUPERSAMPLE)
         canvas.rectangle((0, 0, 400, 300), tuple(green.tolist()))
-        scene = sample_scene.Scene(canvas, rng, sample_scene.LIGHTINGS[0], 400, 300, 200, 150, 400)
+        scene = sample_scene.Scene(
+            sample_scene.STREET, canvas, rng, sample_scene.LIGHTINGS[0], 400, 300, 200, 150, 400
+        )
         sign = sample_scene._place_sign(scene, name, [])
         assert sign is not None
         canvas.image.paste(sign.image, sign.corner, sign.image)
@@ -188,3 +190,15 @@ def test_progress_counts_all_images(tmp_path: Path) -> None:
         tmp_path / "deep" / "voc", count=3, progress=lambda *step: steps.append(step)
     )
     assert steps == [("scenes", done, 3) for done in range(4)]
+
+
+def test_large_scenes_have_small_signs(tmp_path: Path) -> None:
+    sample.write_sample(tmp_path / "voc", count=1, large=True)
+    root = ET.parse(tmp_path / "voc/annotations/scene0000.xml").getroot()
+    with Image.open(tmp_path / "voc/images/scene0000.jpg") as image:
+        assert image.width > 2900
+        assert image.height > 1900
+    boxes = [[int(entry.findtext(edge, "")) for edge in CORNERS] for entry in root.iter("bndbox")]
+    assert len(boxes) >= 3
+    for xmin, ymin, xmax, ymax in boxes:
+        assert 5 <= max(xmax - xmin, ymax - ymin) <= 28  # up to a sixth more by perspective

@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from tfod.cli import main
+from tfod.detection.detector import Detector
 from tfod.model.pipeline import read_pipeline
+from tfod.tiles import Tiles
 
 
 def tfod(*arguments) -> str:
@@ -21,8 +23,12 @@ def tfod(*arguments) -> str:
 
 @pytest.mark.long
 def test_train_configures_itself_and_resumes(data, tmp_path):
-    run = tmp_path / "run"
-    command = ["train", "--data", data.folder, "--output", run, "--init", "scratch"]
+    run, tiled = tmp_path / "run", tmp_path / "tiled"
+    shutil.copytree(data.folder, tiled)
+    manifest = json.loads((tiled / "dataset.json").read_text())
+    tiles = {"tiles": {"size": 500, "overlap": 0.25}}
+    (tiled / "dataset.json").write_text(json.dumps(manifest | tiles))
+    command = ["train", "--data", tiled, "--output", run, "--init", "scratch"]
     command += ["--input-size", 96, "--steps", 2, "--batch-size", 2, "--no-balance"]
     output = tfod(*command)
     settings = json.loads((run / "run.json").read_text())
@@ -30,6 +36,7 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
     assert (settings["balance"], settings["minutes"]) == (False, None)  # as the options say
     detection = json.loads((run / "detection.json").read_text())
     size, threshold = detection["input_size"], detection["threshold"]
+    assert Detector.load(run).tiles == Tiles(500, 0.25)
     assert f"best on val: input size {size} x {size}, threshold {threshold:.2f}" in output
     (run / "detection.json").write_text(json.dumps({**detection, "threshold": 0.25}))
     again = tfod(*command)  # nothing is left to train

@@ -40,6 +40,20 @@ def test_time_for_the_sizes_after_the_training_is_kept():
     assert pace.fitting_steps(20, 100) == 20 + (HOUR - 100 - 10 * evaluation - later) // 2
 
 
+def test_a_large_val_split_leaves_time_for_steps():
+    """Ten evaluations and those of four sizes would take longer than the run."""
+    evaluation = 200 * 2 / 1.3  # seconds
+    tracing = 20 / 3
+    pace = new_pace(val_batches=200, later=(1, 1.15, 1.3))
+    steps = pace.fitting_steps(20, 100)
+    assert pace.evaluations == 2  # of 308 seconds, in 720
+    assert pace.later_sizes == (1,)  # the next one takes 407 seconds
+    assert steps == 20 + (HOUR - 100 - 2 * evaluation - tracing - evaluation) // 2
+    pace = new_pace(val_batches=2000, later=(1, 1.15))
+    assert pace.fitting_steps(20, 100) == 21  # one evaluation and one size are the least
+    assert (pace.evaluations, pace.later_sizes) == (1, (1,))
+
+
 @pytest.mark.parametrize("eval_every", [1, 50])
 def test_the_interval_of_evaluations_decides_how_many_there_are(eval_every):
     evaluation = 26 * 2 / 1.3
@@ -83,7 +97,7 @@ def test_steps_after_the_first_part_take_longer():
 def test_evaluations_have_the_size_of_the_last_steps(eval_every):
     evaluation = 26 * 5 / 1.3
     steps = new_pace(eval_every, val_batches=26, growth=2.5).fitting_steps(20, 100)
-    evaluations = steps / eval_every if eval_every else EVALUATIONS
+    evaluations = steps / eval_every if eval_every else 7  # of 100 seconds, in 720
     expected = 20 + (2 / 3 * steps - 20) * 2 + 1 / 3 * steps * 5 + evaluations * evaluation
     assert expected == pytest.approx(HOUR - 100, abs=60)
 

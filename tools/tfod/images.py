@@ -12,7 +12,7 @@ import io
 import math
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -263,12 +263,39 @@ def encode_for_training(
                 return EncodedImage(data, unchanged_format, *image.size)
             pixels = _rotated(to_rgb(image), orientation)
             lossy = _is_lossy(image, data)
-        encoded = io.BytesIO()
-        if lossy:
-            pixels.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
-        else:
-            pixels.save(encoded, "PNG")
-        return EncodedImage(encoded.getvalue(), b"jpeg" if lossy else b"png", *pixels.size)
+        return _encode(pixels, lossy)
+
+
+def encode_tiles(
+    source: bytes,
+    windows: Iterable[tuple[int, int, int, int]],
+    rotate: bool = False,
+    without_end: bool = False,
+) -> Iterator[EncodedImage]:
+    """Yields parts of an image, encoded like `encode_for_training` encodes a changed image.
+
+    Args:
+      windows: xmin, ymin, xmax, ymax in pixels, after the rotation.
+      rotate, without_end: as for `encode_for_training`.
+
+    Raises:
+      FileFault: "image unreadable", see `check_image`.
+    """
+    with _reading(source):
+        with _open_without_end(source) if without_end else _open(source) as image:
+            pixels = _rotated(to_rgb(image), _orientation(image) if rotate else 1)
+            lossy = _is_lossy(image, source)
+        for window in windows:
+            yield _encode(pixels.crop(window), lossy)
+
+
+def _encode(pixels: Image.Image, lossy: bool) -> EncodedImage:
+    encoded = io.BytesIO()
+    if lossy:
+        pixels.save(encoded, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+    else:
+        pixels.save(encoded, "PNG")
+    return EncodedImage(encoded.getvalue(), b"jpeg" if lossy else b"png", *pixels.size)
 
 
 def _header(image: Image.Image, data: bytes) -> Header:

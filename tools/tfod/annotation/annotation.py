@@ -74,6 +74,8 @@ class Annotation:
       fixes: what was fixed or left open while reading, one entry per case, such as "box clipped";
         `checks.remarks` describes each.
       repairs: the faults that were repaired.
+      window: the tile of the image that this describes: xmin, ymin, xmax, ymax in pixels of the
+        image, while `width`, `height` and `objects` are those of the tile. None for all of it.
     """
 
     source: Path
@@ -90,3 +92,4 @@ class Annotation:
     group: str = ""
     fixes: tuple[str, ...] = ()
     repairs: tuple[Repair, ...] = ()
+    window: tuple[int, int, int, int] | None = None

@@ -10,6 +10,7 @@ from tfod.commands.options import OVERWRITE, PATH
 from tfod.commands.tables import dataset_table, note, say
 from tfod.errors import UserError
 from tfod.progress import progress_bars
+from tfod.tiles import MIN_SIZE, OVERLAP, Tiles
 
 
 @click.command()
@@ -58,6 +59,19 @@ from tfod.progress import progress_bars
     help="Decode every image to check it, or check only its header.",
 )
 @click.option(
+    "--tiles",
+    type=click.IntRange(MIN_SIZE),
+    metavar="PIXELS",
+    help="For small objects in large images: cut the images of train and val into squares of this "
+    "size. The detector then does the same.",
+)
+@click.option(
+    "--tile-overlap",
+    type=click.FloatRange(0, 0.9),
+    metavar="FRACTION",
+    help=f"Fraction of a tile that its neighbor contains too.  [default: {OVERLAP}]",
+)
+@click.option(
     "--exif",
     type=click.Choice(["apply", "ignore"]),
     help="Whether boxes were drawn on images rotated by their EXIF orientation, where the "
@@ -77,7 +91,13 @@ from tfod.progress import progress_bars
 )
 @OVERWRITE
 def convert(
-    split: str, verify: str, runner: str | None, runner_options: tuple[str, ...], **arguments
+    split: str,
+    verify: str,
+    tiles: int | None,
+    tile_overlap: float | None,
+    runner: str | None,
+    runner_options: tuple[str, ...],
+    **arguments,
 ) -> None:
     """Check annotated images and write them as TFRecord files.
 
@@ -97,12 +117,22 @@ def convert(
         raise UserError("--split", f"is {split!r}", "Give fractions such as 0.8,0.1,0.1") from error
     if runner_options and not runner:
         raise UserError("--runner-option", "needs --runner", "Give both or none")
+    if tile_overlap is not None and tiles is None:
+        raise UserError("--tile-overlap", "needs --tiles", "Give both or none")
+    tiling = Tiles(tiles, OVERLAP if tile_overlap is None else tile_overlap) if tiles else None
     # All annotations stay in memory; garbage collection would take a tenth of the time.
     gc.disable()
     beam = [f"--runner={runner}", *(f"--{option}" for option in runner_options)] if runner else ()
     with progress_bars("file") as progress:
         decode = verify == "decode"
-        data = convert(split=fractions, decode=decode, beam=beam, progress=progress, **arguments)
+        data = convert(
+            split=fractions,
+            decode=decode,
+            tiles=tiling,
+            beam=beam,
+            progress=progress,
+            **arguments,
+        )
     dataset_table(data)
     for remark in data.remarks:
         note(remark.what)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, find_model
+from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, TILES, find_model
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
 from tfod.text import percent, share
+from tfod.tiles import Tiles
 
 if TYPE_CHECKING:
     from tfod.evaluation.metrics import Metrics
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     "best on val; or the one with the best F1]",
 )
 @INPUT_SIZE
+@TILES
 @click.option(
     "--nms-iou",
     type=click.FloatRange(0, 1),
@@ -59,6 +62,7 @@ def evaluate(
     split: str,
     threshold: float | None,
     input_size: int | None,
+    tiles: int | None,
     nms_iou: float | None,
     min_score: float | None,
     output: Path | None,
@@ -92,7 +96,12 @@ def evaluate(
     (source,) = sources.values()
     if model is not None:
         source = find_model(model)
-    of_model = {"--input-size": input_size, "--nms-iou": nms_iou, "--min-score": min_score}
+    of_model = {
+        "--input-size": input_size,
+        "--tiles": tiles,
+        "--nms-iou": nms_iou,
+        "--min-score": min_score,
+    }
     for option, value in of_model.items():
         if detections is not None and value is not None:
             raise UserError(option, "cannot be combined with --detections", "Remove it")
@@ -112,6 +121,8 @@ def evaluate(
         else:
             ground_truth, detected = [], []
             detector = Detector.load(source, input_size, nms_iou=nms_iou, min_score=min_score)
+            if tiles is not None:
+                detector = replace(detector, tiles=Tiles(tiles))
             threshold = detector.threshold if threshold is None else threshold
             predictions = predict_records(detector, part.shards)
             with progress_bars() as progress:

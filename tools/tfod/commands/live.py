@@ -8,7 +8,7 @@ import click
 
 from tfod import interruption
 from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, shipped_model
-from tfod.commands.tables import say
+from tfod.commands.tables import note, say
 
 
 @click.command()
@@ -43,11 +43,18 @@ def live(
     import contextlib
     import tempfile
 
+    from tfod.detection.tflite_file import read_tflite
     from tfod.files import replacing_folder
     from tfod.live import fetch_mediapipe, find_models, is_site, serve, write_site
     from tfod.progress import progress_bars
 
     found = find_models(models or [shipped_model()])
+    for model in found:
+        if tiles := read_tflite(model).tiles:
+            note(
+                f"{model}: its training images were tiles of {tiles.size} pixels; the page does "
+                "not cut images, so get close to the objects"
+            )
     with interruption.cleanup(), contextlib.ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -9,6 +9,7 @@ import click
 from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
 from tfod.progress import progress_bars
+from tfod.tiles import MIN_SIZE
 
 SHIPPED_NAME = "exported_models/road_signs/model_float16.tflite"
 # In a source checkout only: packages do not contain it.
@@ -45,6 +46,14 @@ INPUT_SIZE = click.option(
     type=click.IntRange(32),
     help="Size in pixels that images are resized to.  [default: the best on val, or the training "
     "size]",
+)
+
+TILES = click.option(
+    "--tiles",
+    type=click.IntRange(MIN_SIZE),
+    metavar="PIXELS",
+    help="Detect small objects in large images: in overlapping squares of this size.  [default: "
+    "as in the training data]",
 )
 
 

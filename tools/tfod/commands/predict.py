@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from tfod import interruption
-from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, find_model, shipped_model
+from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, TILES, find_model, shipped_model
 from tfod.commands.tables import note, say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
+from tfod.tiles import Tiles
 
 if TYPE_CHECKING:
     from tfod.detection.counting import Count
@@ -34,12 +36,7 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     help="Minimum score of a detection to report.  [default: the model's, which was best on val]",
 )
-@click.option(
-    "--tiles",
-    type=click.IntRange(32),
-    metavar="PIXELS",
-    help="Split images into overlapping squares of this size, for small objects in large images.",
-)
+@TILES
 @click.option(
     "--track", is_flag=True, help="Give each object a number that it keeps through a video."
 )
@@ -128,10 +125,12 @@ def predict(
         writers = [stack.enter_context(writer) for writer in opened]
         started = time.perf_counter()
         detector = Detector.load(model)
+        if tiles is not None:
+            detector = replace(detector, tiles=Tiles(tiles))
         loaded = time.perf_counter()
         threshold = used_threshold(detector, threshold)
         lowest = LOWEST * threshold if track else threshold
-        predictions = predict_media(detector, sources, lowest, tiles, faults.append, note)
+        predictions = predict_media(detector, sources, lowest, faults.append, note)
         if track:
             predictions = track_objects(predictions, threshold, smooth)
         if places:

@@ -19,7 +19,12 @@ from tfod.progress import progress_bars
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the images."
 )
-def sample(output: Path, count: int, seed: int) -> None:
+@click.option(
+    "--large",
+    is_flag=True,
+    help="Images of 3000 x 2000 pixels with signs of 12 to 24 pixels, for `tfod convert --tiles`.",
+)
+def sample(output: Path, count: int, seed: int, large: bool) -> None:
     """Write a synthetic road-sign data set, to try all commands without a download.
 
     \b
@@ -29,5 +34,5 @@ def sample(output: Path, count: int, seed: int) -> None:
     from tfod.sample import write_sample
 
     with progress_bars() as progress:
-        write_sample(output, count, seed, progress)
+        write_sample(output, count, seed, large, progress)
     say(f"written: {count} images in {output}/images, {output}/annotations")

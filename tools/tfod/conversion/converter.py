@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tfod.annotation import Annotation
 from tfod.annotation.raw_annotation import Exif
-from tfod.conversion import checks, similar_groups
+from tfod.conversion import checks, similar_groups, tiling
 from tfod.conversion.annotation_folder import MapFunction, read_folder
 from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
@@ -26,9 +26,10 @@ from tfod.dataset.manifest import Dataset, Remark, Split
 from tfod.dataset.tf_example import Example
 from tfod.errors import UserError
 from tfod.files import read_bytes, replacing_folder
-from tfod.images import EncodedImage, encode_for_training
+from tfod.images import EncodedImage, encode_for_training, encode_tiles
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent, tracked
+from tfod.tiles import Tiles
 
 FEW_IMAGES = 1000  # writing this many takes less time than starting processes
 CHANGED = "Convert again while no other program changes the images"
@@ -49,6 +50,7 @@ def convert(
     seed: int = 0,
     skip_bad: bool = False,
     decode: bool = True,
+    tiles: Tiles | None = None,
     exif: Exif | None = None,
     fix: bool = False,
     workers: int | None = None,
@@ -78,6 +80,9 @@ def convert(
       seed: determines the split and the order of the training records.
       skip_bad: leaves out annotations with a fault and lists them in `dataset.json`.
       decode: decodes every image to check it; False does not decode the pixels.
+      tiles: cuts the images of train and val into tiles, see `tiling.cut_into_tiles`, for small
+        objects in large images. Those of test stay whole: a detector that is trained on tiles cuts
+        images itself.
       exif: whether boxes were drawn on images rotated by their EXIF orientation ("apply") or not
         ("ignore"), where the annotated size does not show it. None for "apply", with a remark.
       fix: repairs faults where no guess is needed, and lists the repairs in `dataset.json`, see
@@ -134,7 +139,11 @@ def convert(
         parts, fractions = assign_splits(checked.annotations, group_of)
         used = itertools.chain(*parts.values())
         classes = fixed_classes or dict(enumerate(_class_names(annotations, used), 1))
-        splits = _write_shards(partial, parts, classes, shards, seed, workers, beam, progress)
+        if "train" in parts:  # training needs mixed classes, evaluation keeps the file order
+            random.Random(seed).shuffle(parts["train"])
+        tiled = _cut_into_tiles(parts, tiles, seed) if tiles else {}
+        written = parts | {name: split.annotations for name, split in tiled.items()}
+        splits = _write_shards(partial, written, classes, shards, workers, beam, progress)
         write_label_map(partial / LABEL_MAP, classes)
         write_table(partial / TABLE, parts)
         manifest.write_manifest(
@@ -145,6 +154,7 @@ def convert(
             remarks=[
                 *checks.remarks(checked.annotations, parts, checked.unannotated),
                 *similar,
+                *_on_tiles(parts, tiled, tiles),
                 *checks.on_skipped(
                     checked.skipped, checked.total - len(checked.annotations), checked.total
                 ),
@@ -152,6 +162,7 @@ def convert(
             skipped=checked.skipped,
             fixed=checks.repairs(checked.annotations, parts),
             unannotated=checked.unannotated,
+            tiles=tiles,
         )
     return manifest.load_dataset(output)
 
@@ -205,7 +216,6 @@ def _write_shards(
     parts: Parts,
     classes: Mapping[int, str],
     shards: int | None,
-    seed: int,
     workers: int | None,
     beam: Sequence[str],
     progress: Progress,
@@ -215,8 +225,6 @@ def _write_shards(
     tasks: list[tuple[Path, Sequence[Annotation]]] = []
     splits = {}
     for name, part in parts.items():
-        if name == "train":  # training needs mixed classes, evaluation keeps the file order
-            random.Random(seed).shuffle(part)
         count = min(shards or _shard_count(part), len(part))
         paths = [folder / shard for shard in records.shard_names(name, count)]
         ends = [len(part) * index // count for index in range(count + 1)]
@@ -244,10 +252,12 @@ def _write_shard(
     path, annotations = shard
 
     def examples() -> Iterator[Example]:
-        for annotation in annotations:
-            image, digest = _load_image(annotation)
-            yield records.make_example(annotation, image, class_ids, digest)
-            tick()
+        # The tiles of an image follow one another, and it is decoded once for all of them.
+        for _, group in itertools.groupby(annotations, lambda annotation: annotation.image):
+            of_image = list(group)
+            for annotation, (image, digest) in zip(of_image, _load_images(of_image), strict=True):
+                yield records.make_example(annotation, image, class_ids, digest)
+                tick()
 
     records.write_shard(path, examples())
 
@@ -256,23 +266,62 @@ def _ignore() -> None:
     """Counts nothing: a Beam worker cannot report progress."""
 
 
+def _load_images(
+    annotations: Sequence[Annotation],
+) -> Iterator[tuple[EncodedImage, bytes | None]]:
+    """Yields the image of each annotation for its record and its SHA-256, None if it is not known.
+
+    Args:
+      annotations: one of a whole image, or several of its tiles.
+    """
+    first = annotations[0]
+    windows = [annotation.window for annotation in annotations if annotation.window is not None]
+    if not windows:
+        yield from map(_load_image, annotations)
+        return
+    for image in encode_tiles(_read_image(first), windows, first.rotate, first.without_end):
+        yield image, None
+
+
 def _load_image(annotation: Annotation) -> tuple[EncodedImage, bytes | None]:
-    """Returns the image for a record and its SHA-256, None if it is not known.
+    """Returns a whole image for a record and its SHA-256, None if it is not known.
 
     The bytes of the file are used unchanged if the OD API's decoder can read them.
     """
-    try:
-        data = read_bytes(annotation.image)
-    except OSError as error:
-        raise UserError(annotation.image, f"cannot be read: {error.strerror}", CHANGED) from error
-    digest = hashlib.sha256(data).digest()
-    if digest != annotation.digest:
-        raise UserError(annotation.image, "changed after it was checked", CHANGED)
+    data = _read_image(annotation)
     if annotation.rotate or not annotation.training_format:
         encoded = encode_for_training(annotation.image, annotation.rotate, annotation.without_end)
         return encoded, None
     size = (annotation.width, annotation.height)
-    return EncodedImage(data, annotation.training_format, *size), digest
+    return EncodedImage(data, annotation.training_format, *size), annotation.digest
+
+
+def _read_image(annotation: Annotation) -> bytes:
+    """Returns the bytes of the image file that was checked."""
+    try:
+        data = read_bytes(annotation.image)
+    except OSError as error:
+        raise UserError(annotation.image, f"cannot be read: {error.strerror}", CHANGED) from error
+    if hashlib.sha256(data).digest() != annotation.digest:
+        raise UserError(annotation.image, "changed after it was checked", CHANGED)
+    return data
+
+
+def _cut_into_tiles(parts: Parts, tiles: Tiles, seed: int) -> dict[str, tiling.TiledSplit]:
+    """Returns the tiles of the splits that training uses."""
+    return {
+        name: tiling.cut_into_tiles(part, tiles, seed)
+        for name, part in parts.items()
+        if name != "test"
+    }
+
+
+def _on_tiles(
+    parts: Parts, tiled: Mapping[str, tiling.TiledSplit], tiles: Tiles | None
+) -> list[Remark]:
+    if tiles is None:
+        return tiling.suggest_tiles(itertools.chain(*parts.values()))
+    return tiling.remarks(tiles, {name: (len(parts[name]), split) for name, split in tiled.items()})
 
 
 def _group_similar(

@@ -15,6 +15,7 @@ from pathlib import Path
 from tfod.annotation import Annotation, Repair
 from tfod.dataset.label_map import LABEL_MAP, read_label_map
 from tfod.errors import FileFault, UserError
+from tfod.tiles import Tiles
 
 MANIFEST = "dataset.json"
 MANIFEST_VERSION = 1
@@ -66,6 +67,7 @@ class Dataset:
       classes: class names by id; ids from 1, in ascending order.
       splits: the splits that are not empty by name: train, val and test.
       remarks: notes for the user.
+      tiles: how the images of train and val were cut into tiles; None if they were not.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class Dataset:
     classes: dict[int, str]
     splits: dict[str, Split]
     remarks: tuple[Remark, ...] = ()
+    tiles: Tiles | None = None
 
     def split(self, name: str) -> Split:
         """Returns the split with this name.
@@ -126,6 +129,7 @@ def load_dataset(folder: Path) -> Dataset:
             for name, part in content["splits"].items()
         }
         remarks = tuple(Remark(**remark) for remark in content.get("remarks", ()))
+        tiles = Tiles(**content["tiles"]) if content.get("tiles") else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(manifest, "is damaged", convert_again) from error
     missing = [
@@ -134,7 +138,7 @@ def load_dataset(folder: Path) -> Dataset:
     if missing:
         raise UserError(folder, f"lacks {', '.join(missing)}", convert_again)
     classes = read_label_map(folder / LABEL_MAP)
-    return Dataset(folder, folder / LABEL_MAP, classes, splits, remarks)
+    return Dataset(folder, folder / LABEL_MAP, classes, splits, remarks, tiles)
 
 
 def describe_split(
@@ -162,6 +166,7 @@ def write_manifest(
     skipped: Iterable[FileFault],
     fixed: Iterable[Repair] = (),
     unannotated: int,
+    tiles: Tiles | None = None,
 ) -> None:
     """Writes `dataset.json`: split options, statistics of the splits, remarks, skipped files and
     repairs.
@@ -171,6 +176,7 @@ def write_manifest(
       skipped: faults of the files that were left out.
       fixed: faults that were repaired.
       unannotated: number of images without annotation.
+      tiles: how images were cut into tiles.
     """
     content = {
         "version": MANIFEST_VERSION,
@@ -187,6 +193,7 @@ def write_manifest(
             }
             for name, split in splits.items()
         },
+        **({"tiles": vars(tiles)} if tiles else {}),
         "images_without_annotation": unannotated,
         "remarks": [vars(remark) for remark in remarks],
         "skipped": [

@@ -15,14 +15,16 @@ from tfod.detection.detections import Detections, detections_in
 from tfod.detection.onnx_runtime import load_onnx
 from tfod.detection.tflite_file import read_tflite
 from tfod.detection.tflite_runtime import load_tflite, load_tflite_for_threads
+from tfod.detection.tiling import detect_in_tiles
 from tfod.errors import UserError
 from tfod.image_files import find_images
 from tfod.images import as_rgb, load_rgb
-from tfod.model.detection_file import stored_threshold
+from tfod.model.detection_file import stored_threshold, stored_tiles
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline, set_input_size, suppression
 from tfod.model.run_folder import RunFolder
 from tfod.parallel import threaded_map
+from tfod.tiles import Tiles
 
 ImageInput = str | Path | np.ndarray | Image.Image
 # uint8 [H, W, 3] RGB -> the model's outputs by the OD API's names, each [1, ...]
@@ -44,6 +46,7 @@ class Detector:
       threaded_model: the same network for several threads at once, if they would wait for each
         other in `model`.
       threshold: the score threshold with the best F1 on the val split; None if unknown.
+      tiles: how `predict` cuts images, as the training data was cut; None for whole images.
     """
 
     labels: dict[int, str]
@@ -51,6 +54,7 @@ class Detector:
     decode: Callable[[bytes], np.ndarray] = load_rgb
     threaded_model: Model | None = None
     threshold: float | None = None
+    tiles: Tiles | None = None
 
     @classmethod
     def load(
@@ -92,18 +96,18 @@ class Detector:
             file = read_tflite(path)
             model = load_tflite(file, threads)
             threaded = load_tflite_for_threads(file)
-            return cls(file.labels, model, load_rgb, threaded, file.threshold)
+            return cls(file.labels, model, load_rgb, threaded, file.threshold, file.tiles)
         if path.suffix == ".onnx":
             onnx = load_onnx(path, threads)
-            return cls(onnx.labels, onnx.model, threshold=onnx.threshold)
+            return cls(onnx.labels, onnx.model, threshold=onnx.threshold, tiles=onnx.tiles)
         if (export.saved_model / "saved_model.pb").is_file():
-            threshold = stored_threshold(export.detection)
+            threshold, tiles = stored_threshold(export.detection), stored_tiles(export.detection)
             saved_model = _load_saved_model(export.saved_model)
-            return detector_of(_read_labels(export.label_map), saved_model, threshold)
+            return detector_of(_read_labels(export.label_map), saved_model, threshold, tiles)
         if run.is_run:
             size = input_size or run.detection_size()
             model = _load_run(run, size, nms_iou, min_score)
-            return detector_of(_read_labels(run.label_map), model, run.threshold())
+            return detector_of(_read_labels(run.label_map), model, run.threshold(), run.tiles())
         raise UserError(
             path,
             "does not contain a model",
@@ -123,7 +127,7 @@ class Detector:
           image: a file in any format that Pillow reads, rotated according to its EXIF orientation;
             a Pillow image; or a uint8 or uint16 array: `[H, W]` gray, `[H, W, 3]` RGB,
             `[H, W, 4]` RGBA, or one of these as a batch of one image, `[1, H, W, C]`.
-          raw: return the outputs of the model unchanged.
+          raw: return the outputs of the model for the whole image, unchanged.
 
         Returns:
           All detections that the model reports, including low scores; see `Detections.above`. If
@@ -136,8 +140,12 @@ class Detector:
         Raises:
           UserError: the file cannot be decoded, or the array has another shape or dtype.
         """
-        outputs = {name: value[0] for name, value in self.model(_pixels(image)).items()}
-        return outputs if raw else detections_in(outputs, self.labels)
+        pixels = _pixels(image)
+        if raw:
+            return self._run(pixels)
+        if self.tiles is None:
+            return self._detect(pixels)
+        return detect_in_tiles(self._detect, pixels, self.tiles, self.labels)
 
     def predict_all(
         self, images: str | Path | np.ndarray | Iterable[ImageInput]
@@ -158,13 +166,22 @@ class Detector:
             images = find_images([Path(images)])
         yield from threaded_map(self.for_threads().predict, images)
 
+    def _run(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: value[0] for name, value in self.model(pixels).items()}
+
+    def _detect(self, pixels: np.ndarray) -> Detections:
+        return detections_in(self._run(pixels), self.labels)
+
     def for_threads(self) -> Detector:
         """Returns this detector, optimized for several threads at once instead of for one."""
         return replace(self, model=self.threaded_model or self.model)
 
 
 def detector_of(
-    labels: dict[int, str], detect: Callable, threshold: float | None = None
+    labels: dict[int, str],
+    detect: Callable,
+    threshold: float | None = None,
+    tiles: Tiles | None = None,
 ) -> Detector:
     """Wraps a `model.detection_function` or a SavedModel's signature as a Detector."""
     import tensorflow as tf
@@ -172,7 +189,7 @@ def detector_of(
     def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
         return {name: value.numpy() for name, value in detect(tf.constant(pixels[None])).items()}
 
-    return Detector(labels, model, _decode, threshold=threshold)
+    return Detector(labels, model, _decode, threshold=threshold, tiles=tiles)
 
 
 def _pixels(image: ImageInput) -> np.ndarray:

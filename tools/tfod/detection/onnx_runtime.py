@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tfod.errors import UserError
+from tfod.tiles import Tiles
 
-LABELS, THRESHOLD = "labels", "threshold"  # in the file's metadata
+LABELS, THRESHOLD, TILES = "labels", "threshold", "tiles"  # in the file's metadata
 PACKAGES = ("onnx", "onnxruntime", "tf2onnx")  # the first and the last only to write a file
 
 
@@ -24,11 +25,13 @@ class ONNXModel:
       threshold: recommended score threshold for display.
       model: a function from uint8 `[H, W, 3]` RGB to the outputs of a SavedModel, float32
         `[1, ...]` by the OD API's names. Thread-safe.
+      tiles: how to cut images, as the training data was cut; None for whole images.
     """
 
     labels: dict[int, str]
     threshold: float
     model: Callable[[np.ndarray], dict[str, np.ndarray]]
+    tiles: Tiles | None
 
 
 def load_onnx(path: Path, threads: int | None = None) -> ONNXModel:
@@ -61,6 +64,7 @@ def load_onnx(path: Path, threads: int | None = None) -> ONNXModel:
         metadata = session.get_modelmeta().custom_metadata_map
         labels = {int(key): str(name) for key, name in json.loads(metadata[LABELS]).items()}
         threshold = float(metadata[THRESHOLD])
+        tiles = Tiles(**json.loads(metadata[TILES])) if TILES in metadata else None
         (image,) = (tensor.name for tensor in session.get_inputs())
         names = [tensor.name for tensor in session.get_outputs()]
     # Its exceptions have no common base class but Exception.
@@ -72,4 +76,4 @@ def load_onnx(path: Path, threads: int | None = None) -> ONNXModel:
     def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(names, session.run(names, {image: pixels[None]}), strict=True))
 
-    return ONNXModel(labels, threshold, model)
+    return ONNXModel(labels, threshold, model, tiles)

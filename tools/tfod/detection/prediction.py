@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfod.annotation import Annotation
-from tfod.boxes import pixel_xyxy_to_normalized_yxyx
 from tfod.cameras import read_camera
 from tfod.dataset.records import Record, read_records
-from tfod.detection.detections import Detections, detections_from_outputs
+from tfod.detection.detections import Detections
 from tfod.detection.detector import Detector
 from tfod.detection.media import MediaFile
 from tfod.errors import UserError
@@ -24,8 +23,6 @@ from tfod.videos import read_frames
 
 if TYPE_CHECKING:
     from tfod.detection.counting import Count
-
-TILE_OVERLAP = 0.2  # fraction of a tile's edge: smaller objects are complete in at least one tile
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +65,6 @@ def predict_media(
     detector: Detector,
     sources: Iterable[MediaFile],
     threshold: float | None = None,
-    tiles: int | None = None,
     on_fault: Callable[[UserError], None] | None = None,
     on_note: Callable[[str], None] | None = None,
 ) -> Iterator[Prediction]:
@@ -77,8 +73,6 @@ def predict_media(
     Args:
       threshold: minimum score to report, in [0, 1]; None for that of the detector, or
         `DEFAULT_THRESHOLD`.
-      tiles: run on overlapping squares of this many pixels and merge the detections, for small
-        objects in large images; None to run on complete images.
       on_fault: called with the error of an image that cannot be decoded, which is then skipped,
         of a damaged video, and of a camera that stops; None to raise the error.
       on_note: called with a sentence, in another thread, when a network camera is lost.
@@ -89,7 +83,6 @@ def predict_media(
     """
     threshold = used_threshold(detector, threshold)
     detector = detector.for_threads()
-    detect = detector.predict if tiles is None else _tiled(detector, tiles)
 
     def predict(item: tuple[MediaFile, _Frame | None]) -> Prediction | UserError:
         source, frame = item
@@ -97,7 +90,7 @@ def predict_media(
             pixels = load_rgb(source.path) if frame is None else frame.pixels
         except UserError as error:
             return error
-        detections = detect(pixels).above(threshold)
+        detections = detector.predict(pixels).above(threshold)
         if frame is None:
             return Prediction(source.path, None, pixels, detections)
         is_live = source.camera is not None
@@ -147,25 +140,3 @@ def _items(
             continue
         for frame in frames:
             yield source, _Frame(frame.number, frame.seconds, frame.rgb())
-
-
-def _tiled(detector: Detector, edge: int) -> Callable[[np.ndarray], Detections]:
-    import supervision as sv
-
-    def detect_tile(tile: np.ndarray) -> sv.Detections:
-        height, width = tile.shape[:2]
-        return detector.predict(np.ascontiguousarray(tile)).to_supervision(width, height)
-
-    overlap = round(edge * TILE_OVERLAP)
-    slicer = sv.InferenceSlicer(detect_tile, slice_wh=edge, overlap_wh=overlap)
-
-    def detect(pixels: np.ndarray) -> Detections:
-        height, width = pixels.shape[:2]
-        merged = slicer(pixels)
-        if not len(merged) or merged.confidence is None or merged.class_id is None:
-            empty = np.zeros(0)
-            return detections_from_outputs(np.zeros((0, 4)), empty, empty, detector.labels)
-        boxes = pixel_xyxy_to_normalized_yxyx(merged.xyxy, width, height)
-        return detections_from_outputs(boxes, merged.confidence, merged.class_id, detector.labels)
-
-    return detect

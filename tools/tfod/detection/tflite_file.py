@@ -20,6 +20,7 @@ import numpy as np
 from tfod.detection.raw_outputs import PostProcessing
 from tfod.detection.tflite_input import TFLiteInput
 from tfod.errors import UserError
+from tfod.tiles import Tiles
 
 TFOD_DATA = "tfod.json"
 LABELS = "labels.txt"
@@ -39,6 +40,7 @@ class TFLiteFile:
       threshold: recommended score threshold for display.
       one_thread: LiteRT must run it with one thread, see `tflite_converter.SUPPRESSIONS`.
       post_processing: what follows the network; None if the network does that itself.
+      tiles: how to cut images, as the training data was cut; None for whole images.
     """
 
     path: Path
@@ -48,6 +50,7 @@ class TFLiteFile:
     threshold: float
     one_thread: bool
     post_processing: PostProcessing | None = None
+    tiles: Tiles | None = None
 
 
 def read_tflite(path: Path) -> TFLiteFile:
@@ -68,6 +71,7 @@ def read_tflite(path: Path) -> TFLiteFile:
         if stored["sha256"] != network_digest(content):
             raise ValueError("the network does not match its hash")
         input_spec = TFLiteInput(**stored["input"])
+        tiles = Tiles(**stored["tiles"]) if stored.get("tiles") else None
         threshold, one_thread = float(stored["threshold"]), bool(stored["one_thread"])
         labels = dict(enumerate(names, 1))
     # zipfile raises almost any exception on corrupt archives.
@@ -75,7 +79,9 @@ def read_tflite(path: Path) -> TFLiteFile:
         raise UserError(
             path, "is corrupt, or was not written by `tfod export`", "Export it again"
         ) from error
-    return TFLiteFile(path, content, input_spec, labels, threshold, one_thread, post_processing)
+    return TFLiteFile(
+        path, content, input_spec, labels, threshold, one_thread, post_processing, tiles
+    )
 
 
 def _post_processing(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -39,7 +38,7 @@ from tfod.export.tflite_operations import count_operations
 from tfod.files import replacing_folder
 from tfod.images import load_rgb
 from tfod.model.checkpoint import restore_for_inference
-from tfod.model.detection_file import DEFAULT_THRESHOLD
+from tfod.model.detection_file import DEFAULT_THRESHOLD, write_detection
 from tfod.model.detection_function import detection_function
 from tfod.model.export_folder import ExportFolder
 from tfod.model.pipeline import read_pipeline, set_input_size, write_pipeline
@@ -174,7 +173,7 @@ def _export(
     files: list[Path] = []
     if onnx:
         files.append(folder.onnx)
-        files[-1].write_bytes(convert_to_onnx(detect, labels, threshold))
+        files[-1].write_bytes(convert_to_onnx(detect, labels, threshold, source.tiles()))
         progress("converting", 2, models)
     networks = convert_to_tflite(
         model, pipeline, variants, partial(_calibration_images, pipeline), suppression, outputs
@@ -185,6 +184,7 @@ def _export(
         threshold=threshold,
         one_thread=one_thread,
         post_processing=post_processing,
+        tiles=source.tiles(),
     )
     for file in _write_tflite_files(folder, networks, pack):
         files.append(file)
@@ -222,12 +222,13 @@ def _write_tflite_files(
 
 
 def _write_labels(source: RunFolder, folder: ExportFolder, labels: dict[int, str]) -> None:
-    """Writes class names and score threshold."""
+    """Writes class names, and how to detect."""
     shutil.copyfile(source.label_map, folder.label_map)
     names = "".join(f"{name}\n" for name in label_lines(labels))
     folder.labels.write_text(names, encoding="utf-8")
-    if (threshold := source.threshold()) is not None:
-        folder.detection.write_text(json.dumps({"threshold": threshold}) + "\n", "utf-8")
+    threshold, tiles = source.threshold(), source.tiles()
+    if threshold is not None or tiles is not None:
+        write_detection(folder.detection, tiles, threshold=threshold)
 
 
 @contextmanager

@@ -6,9 +6,10 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from tfod.detection.onnx_runtime import LABELS, PACKAGES, THRESHOLD
+from tfod.detection.onnx_runtime import LABELS, PACKAGES, THRESHOLD, TILES
 from tfod.errors import UserError
 from tfod.quiet import hide_native_logs
+from tfod.tiles import Tiles
 
 if TYPE_CHECKING:
     import onnx
@@ -29,17 +30,23 @@ def check_packages() -> None:
         raise UserError("--onnx", f"needs the package {' and '.join(missing)}", remedy)
 
 
-def convert_to_onnx(detect: PolymorphicFunction, labels: dict[int, str], threshold: float) -> bytes:
+def convert_to_onnx(
+    detect: PolymorphicFunction,
+    labels: dict[int, str],
+    threshold: float,
+    tiles: Tiles | None = None,
+) -> bytes:
     """Converts a whole detector: resizing, normalization, network and non-maximum suppression.
 
     Args:
       detect: from `model.detection_function`.
       labels: label map, id to name.
       threshold: recommended score threshold for display.
+      tiles: how images must be cut, which the file does not do itself.
 
     Returns:
       The content of the `.onnx` file. Its input and outputs have the names, shapes and dtypes of
-      the SavedModel. Labels and threshold are in its metadata.
+      the SavedModel. Labels, threshold and tiles are in its metadata.
 
     Raises:
       UserError: the model has an operation that cannot be converted.
@@ -59,6 +66,8 @@ def convert_to_onnx(detect: PolymorphicFunction, labels: dict[int, str], thresho
     except Exception as error:
         raise UserError("--onnx", "cannot convert this model", "Leave it out") from error
     metadata = {LABELS: json.dumps(labels), THRESHOLD: str(threshold)}
+    if tiles is not None:
+        metadata[TILES] = json.dumps(vars(tiles))
     onnx.helper.set_model_props(model, metadata)
     return model.SerializeToString()
 

@@ -15,6 +15,7 @@ from tfod.dataset.label_map import label_lines
 from tfod.detection.raw_outputs import ENCODINGS, SCORES, PostProcessing
 from tfod.detection.tflite_file import ANCHORS, LABELS, TFOD_DATA, network_digest
 from tfod.detection.tflite_input import TFLiteInput
+from tfod.tiles import Tiles
 from tfod.upstream.mediapipe_metadata import (
     detector_options,
     import_metadata_modules,
@@ -38,6 +39,7 @@ def pack_tflite(
     threshold: float,
     one_thread: bool = False,
     post_processing: PostProcessing | None = None,
+    tiles: Tiles | None = None,
 ) -> bytes:
     """Adds metadata to a `.tflite`, so that it needs no other file.
 
@@ -50,6 +52,7 @@ def pack_tflite(
       one_thread: LiteRT must run the file with one thread, see `tflite_converter.SUPPRESSIONS`.
       post_processing: what `Detector` and MediaPipe must do with the outputs of the network; None
         if the network does it.
+      tiles: how `Detector` cuts images. MediaPipe ignores it.
 
     Returns:
       The content of the `.tflite` file.
@@ -88,6 +91,7 @@ def pack_tflite(
         "one_thread": one_thread,
         "sha256": network_digest(content),
         "post_processing": post_processing and post_processing.settings(),
+        "tiles": tiles and vars(tiles),
     }
     archive = io.BytesIO(content)
     with zipfile.ZipFile(archive, "a") as file:

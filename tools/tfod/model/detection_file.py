@@ -1,6 +1,6 @@
-"""`detection.json`: the input size and the score threshold that were best on the val split.
+"""`detection.json`: how to detect: input size, score threshold and tiles.
 
-`tfod train --pipeline auto` writes it into the run folder, `tfod export` into the export folder.
+`tfod train` writes it into the run folder, `tfod export` into the export folder.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 
 from tfod.errors import UserError
+from tfod.files import replacing_file
+from tfod.tiles import Tiles
 
 DETECTION_NAME = "detection.json"
 MAX_INPUT_SIZE = 10_000  # pixels
@@ -37,6 +39,33 @@ def stored_input_size(path: Path) -> int | None:
     if size is None or (isinstance(size, int) and 0 < size <= MAX_INPUT_SIZE):
         return size
     raise _damaged(path)
+
+
+def stored_tiles(path: Path) -> Tiles | None:
+    """Returns the tiles of images in a JSON file with `tiles`; None without the file.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    tiles = _read(path).get("tiles")
+    try:
+        return None if tiles is None else Tiles(**tiles)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise _damaged(path) from error
+
+
+def write_detection(path: Path, tiles: Tiles | None, **content: object) -> None:
+    """Writes the file; deletes an earlier one if there is nothing to write.
+
+    Args:
+      content: `input_size` in pixels, `threshold`, and whatever explains them.
+    """
+    stored = {**content, **({"tiles": vars(tiles)} if tiles else {})}
+    if not stored:
+        path.unlink(missing_ok=True)
+        return
+    with replacing_file(path) as partial:
+        partial.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -55,7 +55,7 @@ class ExportFolder:
 
     @property
     def detection(self) -> Path:
-        """`detection.json`: the threshold of the run."""
+        """`detection.json`: threshold and tiles of the run."""
         return self.path / DETECTION_NAME
 
     @property

@@ -9,8 +9,14 @@ from pathlib import Path
 
 from tfod.dataset.label_map import LABEL_MAP
 from tfod.errors import UserError
-from tfod.model.detection_file import DETECTION_NAME, stored_input_size, stored_threshold
+from tfod.model.detection_file import (
+    DETECTION_NAME,
+    stored_input_size,
+    stored_threshold,
+    stored_tiles,
+)
 from tfod.model.pipeline import CONFIG_NAME
+from tfod.tiles import Tiles
 
 METRICS_NAME = "metrics.json"
 
@@ -42,7 +48,7 @@ class RunFolder:
 
     @property
     def detection(self) -> Path:
-        """`detection.json`: the input size and the threshold that are best on the val split."""
+        """`detection.json`: input size and threshold that are best on the val split, and tiles."""
         return self.path / DETECTION_NAME
 
     @property
@@ -116,6 +122,14 @@ class RunFolder:
           UserError: `detection.json` is damaged.
         """
         return stored_input_size(self.detection)
+
+    def tiles(self) -> Tiles | None:
+        """Returns the tiles of images that the run was trained on; None for whole images.
+
+        Raises:
+          UserError: `detection.json` is damaged.
+        """
+        return stored_tiles(self.detection)
 
     def table_rows(self, last_step: int = sys.maxsize) -> list[dict[str, str]]:
         """Returns the rows of the table up to a step. A truncated last line is ignored."""

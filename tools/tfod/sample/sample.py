@@ -13,12 +13,12 @@ from tfod.annotation.voc_writer import write_voc
 from tfod.errors import UserError
 from tfod.files import replacing_folder
 from tfod.progress import Progress, silent, tracked
-from tfod.sample.scene import make_scene
+from tfod.sample.scene import LARGE, STREET, View, make_scene
 
 
-def _write_scene(folder: Path, seed: int, index: int) -> None:
+def _write_scene(folder: Path, seed: int, index: int, view: View) -> None:
     """Writes one image and its annotation."""
-    image, boxes = make_scene(seed, index)
+    image, boxes = make_scene(seed, index, view)
     path = folder / "images" / f"scene{index:04d}.jpg"
     image.save(path, quality=92)
 
@@ -30,6 +30,7 @@ def write_sample(
     output: Path,
     count: int = 400,
     seed: int = 0,
+    large: bool = False,
     progress: Progress = silent,
 ) -> None:
     """Writes `count` scenes as `output`/images/*.jpg and `output`/annotations/*.xml.
@@ -38,6 +39,7 @@ def write_sample(
 
     Args:
       output: a folder that does not exist or is empty. It appears when it is complete.
+      large: images of 3000 x 2000 pixels, with more and distant signs: of 12 to 24 pixels.
       progress: called with the stage "scenes".
 
     Raises:
@@ -51,7 +53,10 @@ def write_sample(
         # Threads are enough: Pillow and NumPy release the GIL during most of the work.
         pool = ThreadPoolExecutor(os.cpu_count())
         try:
-            scenes = [pool.submit(_write_scene, partial, seed, index) for index in range(count)]
+            view = LARGE if large else STREET
+            scenes = [
+                pool.submit(_write_scene, partial, seed, index, view) for index in range(count)
+            ]
             for scene in tracked(scenes, progress, "scenes", count):
                 scene.result()
         finally:

@@ -37,14 +37,49 @@ from tfod.sample.signs import (
     map_color,
 )
 
-SIGN_COUNT_FRACTIONS = (0.05, 0.47, 0.27, 0.14, 0.07)  # of scenes with 0, 1, 2, 3, 4 signs
-SIZES = ((400, 300), (300, 400), (400, 400))  # width, height in pixels, before random variation
-SIGN_PIXELS = (30, 190)  # longer side of a sign face that is seen from the front
-DISTRACTOR_PIXELS = (14, 70)
 MIN_VISIBLE = 0.6  # fraction of a sign that must be inside the image
 SUPERSAMPLE = 2  # canvas pixels per image pixel
 FACE_PIXELS = 384  # longer side of a sign face before it is resized and warped
 CAMERA_HEIGHT = 1.5  # meters
+
+
+@dataclass(frozen=True)
+class View:
+    """The size of scenes and of the signs in them. Lengths are in image pixels unless stated.
+
+    Attributes:
+      sizes: width, height of the image, before random variation.
+      sign_counts: fractions of scenes with a number of signs.
+      sign_side, distractor_side: range of the longer side of a face that is seen from the front.
+      light_side: the smallest traffic light.
+      height: range of the height of a sign above the ground, in meters.
+    """
+
+    sizes: tuple[tuple[int, int], ...]
+    sign_counts: dict[int, float]
+    sign_side: tuple[float, float]
+    light_side: float
+    distractor_side: tuple[float, float]
+    height: tuple[float, float]
+
+
+STREET = View(
+    sizes=((400, 300), (300, 400), (400, 400)),
+    sign_counts={0: 0.05, 1: 0.47, 2: 0.27, 3: 0.14, 4: 0.07},
+    sign_side=(30, 190),
+    light_side=36,
+    distractor_side=(14, 70),
+    height=(1.8, 3.4),
+)
+# Distant signs in images of six megapixels.
+LARGE = View(
+    sizes=((3000, 2000),),
+    sign_counts={4: 0.25, 7: 0.25, 10: 0.25, 13: 0.25},
+    sign_side=(12, 24),
+    light_side=16,
+    distractor_side=(12, 60),
+    height=(1.8, 9),
+)
 
 
 @dataclass(frozen=True)
@@ -83,11 +118,13 @@ class Scene:
     """A canvas and its pinhole camera. Lengths are in pixels of the final image.
 
     Attributes:
+      view: the sizes of the image and of its signs.
       center: x of the vanishing point of the road.
       horizon: y of the horizon.
       focal: focal length.
     """
 
+    view: View
     canvas: Canvas
     rng: np.random.Generator
     lighting: Lighting
@@ -421,13 +458,16 @@ def _place_sign(scene: Scene, name: str | None, placed: Sequence[Sign]) -> Sign 
     face = Canvas("RGBA", LIGHT_ASPECT if is_light else 1, 1, FACE_PIXELS)
     draw_face = SIGNS[name][1] if name else DISTRACTORS[rng.integers(len(DISTRACTORS))]
     draw_face(face, rng)
-    smallest, largest = SIGN_PIXELS if name else DISTRACTOR_PIXELS
+    view = scene.view
+    smallest, largest = view.sign_side if name else view.distractor_side
     for _ in range(40):
-        side = math.exp(rng.uniform(math.log(36 if is_light else smallest), math.log(largest)))
+        side = math.exp(
+            rng.uniform(math.log(view.light_side if is_light else smallest), math.log(largest))
+        )
         depth = scene.focal * rng.uniform(0.65, 0.95) / side  # of a face 0.65 to 0.95 m high
         margin = side * (-0.1 if rng.random() < 0.2 else 0.55)  # negative: the border may cut it
         x = rng.uniform(margin, scene.width - margin)
-        y = scene.project(0, rng.uniform(1.8, 3.4), depth)[1]
+        y = scene.project(0, rng.uniform(*view.height), depth)[1]
         y = np.clip(y, max(margin, 0.2 * side), scene.height - margin)
         upper = placed[-1] if placed and not is_light and rng.random() < 0.15 else None
         if upper:  # on the pole of the previous sign, below it
@@ -474,7 +514,8 @@ def _weather(face: Image.Image, rng: np.random.Generator) -> Image.Image:
 def _draw_signs(scene: Scene) -> list[Box]:
     """Draws signs and distractors from far to near, and returns the boxes of the signs."""
     rng, classes = scene.rng, list(SIGNS)
-    count = rng.choice(len(SIGN_COUNT_FRACTIONS), p=SIGN_COUNT_FRACTIONS)
+    counts = scene.view.sign_counts
+    count = list(counts)[rng.choice(len(counts), p=list(counts.values()))]
     indices = rng.choice(len(classes), count, p=[fraction for fraction, _ in SIGNS.values()])
     distractors = int(rng.choice(4, p=(0.35, 0.35, 0.2, 0.1)))
     names = [*(classes[index] for index in indices), *[None] * distractors]
@@ -529,7 +570,7 @@ def _photograph(scene: Scene) -> Image.Image:
     return image
 
 
-def make_scene(seed: int, index: int) -> tuple[Image.Image, list[Box]]:
+def make_scene(seed: int, index: int, view: View = STREET) -> tuple[Image.Image, list[Box]]:
     """Returns one RGB image of a synthetic data set, and its ground truth.
 
     The result depends only on the arguments, so scenes can be made in any order. Each box encloses
@@ -539,11 +580,13 @@ def make_scene(seed: int, index: int) -> tuple[Image.Image, list[Box]]:
     Args:
       seed: the data set.
       index: the image in the data set, from 0.
+      view: the sizes of the image and of its signs.
     """
     rng = np.random.default_rng([seed, index])
-    base_size = SIZES[rng.integers(len(SIZES))]
+    base_size = view.sizes[rng.integers(len(view.sizes))]
     width, height = (side + int(rng.integers(-12, 13)) for side in base_size)
     scene = Scene(
+        view=view,
         canvas=Canvas("RGB", width, height, SUPERSAMPLE),
         rng=rng,
         lighting=LIGHTINGS[

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from tfod.dataset.manifest import Dataset
 from tfod.detection.detector import Detector
 from tfod.detection.prediction import predict_records
 from tfod.evaluation.metrics import Metrics, evaluate
-from tfod.files import replacing_file
 from tfod.model.anchors import input_size
+from tfod.model.detection_file import write_detection
 from tfod.model.pipeline import read_pipeline
 from tfod.model.run_folder import RunFolder
 from tfod.progress import Progress, silent, tracked
@@ -42,6 +42,7 @@ def choose_detection(
     run: RunFolder,
     data: Dataset,
     progress: Progress = silent,
+    factors: Sequence[float] = FACTORS,
 ) -> None:
     """Evaluates the best checkpoint at several input sizes, and writes `detection.json`.
 
@@ -53,9 +54,10 @@ def choose_detection(
       run: a trained run of a model with a fixed square input.
       data: with a val split.
       progress: counts images of all sizes.
+      factors: of the training size, which the input sizes are.
     """
     trained, _ = input_size(read_pipeline(run.config))
-    sizes = list(dict.fromkeys(round(factor * trained / STRIDE) * STRIDE for factor in FACTORS))
+    sizes = list(dict.fromkeys(round(factor * trained / STRIDE) * STRIDE for factor in factors))
     sizes[0] = trained
     results = []
     for size in sizes:
@@ -64,13 +66,13 @@ def choose_detection(
         results.append(SizeResult(size, ap, ap50, metrics.threshold))
     best = max(result.ap for result in results)
     chosen = next(result for result in results if result.ap >= best - MIN_GAIN)
-    content = {
-        "input_size": chosen.input_size,
-        "threshold": chosen.threshold,
-        "val": [asdict(result) for result in results],
-    }
-    with replacing_file(run.detection) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_detection(
+        run.detection,
+        data.tiles,
+        input_size=chosen.input_size,
+        threshold=chosen.threshold,
+        val=[asdict(result) for result in results],
+    )
 
 
 def _metrics(run: RunFolder, data: Dataset, size: int, title: str, progress: Progress) -> Metrics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -10,7 +11,10 @@ from tfod.training.growing_input import FIRST_PART
 
 FIRST_FIT = 20  # the step at which the number of steps is chosen first
 NOT_TIMED = 5  # the first steps of a process are slower
-EVALUATIONS = 10  # per run, unless the user sets their interval
+EVALUATIONS = 10  # per run at most, unless the user sets their interval
+# Of the run: for the evaluations during the training, and again for those of other input sizes
+# after it. A large val split would leave no time for steps.
+EVALUATION_SHARE = 0.2
 INFERENCE_TRACING = 1 / 3  # of the duration of the first step, which also traces gradients
 EVALUATION_SPEEDUP = 1.3  # an evaluation against training, in images per second
 
@@ -20,12 +24,17 @@ class Pace:
 
     Args:
       minutes: that the run may take.
-      eval_every: steps between evaluations; None for `EVALUATIONS` in the run.
+      eval_every: steps between evaluations; None for up to `EVALUATIONS` in the run.
       val_batches: images of the val split, divided by the batch size of the training.
       later_sizes: input sizes at which the val split is evaluated after the last step, as multiples
         of that during the training. Each traces a model.
       growth: duration of a step after the first part of the run, as a multiple of one before; see
         `growing_input`. Evaluations take as long as in the second part.
+
+    Attributes:
+      evaluations: how many there are in the run, unless the user sets their interval; known after
+        the first call of `fitting_steps`.
+      later_sizes: those of the argument that there is time for, at least the first.
     """
 
     def __init__(
@@ -37,8 +46,10 @@ class Pace:
         growth: float = 1.0,
     ) -> None:
         self._minutes, self._eval_every = minutes, eval_every
-        self._val_batches, self._later_sizes = val_batches, later_sizes
+        self._val_batches, self._sizes = val_batches, later_sizes
         self._growth = growth
+        self.evaluations: int | None = None
+        self.later_sizes = later_sizes
         self._steps: list[float] = []  # since the last fit
         self._traces = True  # whether the first of them have traced the model
         self._tracing = 0.0
@@ -72,15 +83,21 @@ class Pace:
         if len(self._evaluations) > 1:
             evaluation = self._evaluations[-1]
         tracing = INFERENCE_TRACING * self._tracing
-        later = sum(tracing + size**2 * evaluation for size in self._later_sizes)
-        left = 60 * self._minutes - elapsed - later
+        most = EVALUATION_SHARE * 60 * self._minutes
+        later = list(itertools.accumulate(tracing + size**2 * evaluation for size in self._sizes))
+        fitting = max(1, sum(seconds <= most for seconds in later))
+        self.later_sizes = self._sizes[:fitting]
+        left = 60 * self._minutes - elapsed - sum(later[:fitting][-1:])
         if self._growth != 1:
             left -= self._tracing
         first, second = self._step, self._step * self._growth
         if self._eval_every is None:
             # Evaluations follow at equal distances in time.
+            if self.evaluations is None:
+                count = int(most / evaluation) if evaluation else EVALUATIONS
+                self.evaluations = max(1, min(EVALUATIONS, count))
             share = max(0.0, 1 - elapsed / (60 * self._minutes))
-            left -= math.ceil(EVALUATIONS * share) * evaluation
+            left -= math.ceil(self.evaluations * share) * evaluation
         else:
             first, second = (step + evaluation / self._eval_every for step in (first, second))
         # The first part ends at FIRST_PART of all steps, not of those that are left.

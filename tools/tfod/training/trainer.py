@@ -9,7 +9,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from tfod.files import locked
 from tfod.images import load_rgb
 from tfod.model import pipeline as pipelines
 from tfod.model.anchors import input_size
+from tfod.model.detection_file import write_detection
 from tfod.model.run_folder import RunFolder
 from tfod.model.templates import find_template
 from tfod.progress import Progress, silent
@@ -162,8 +163,8 @@ def train(
         checkpoint = training.run(on_step, on_evaluation)
         if not is_chief:
             return run.checkpoint()
-        if settings.detection_sizes and "val" in data.splits and not run.detection.is_file():
-            choose_detection(run, data, progress)
+        if settings.detection_sizes and "val" in data.splits and run.detection_size() is None:
+            choose_detection(run, data, progress, training.later_sizes)
         return checkpoint
 
 
@@ -194,6 +195,7 @@ class _Run:
         self.batch_size = pipeline.train_config.batch_size
         self.most_steps = pipeline.train_config.num_steps
         self.eval_every = self._choose_eval_every()
+        self.later_sizes: Sequence[float] = FACTORS  # of `choose_detection`
         self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
         # The number of evaluations since the best one.
         self.stale = tf.Variable(0, trainable=False, dtype=tf.int64)
@@ -271,7 +273,7 @@ class _Run:
         # A resumed run keeps its number of steps: the time before the interruption is not known.
         pace = self._pace() if done < FIRST_FIT else None
         if done < self.last_step:  # the best checkpoint may change
-            RunFolder(self.folder).detection.unlink(missing_ok=True)
+            write_detection(RunFolder(self.folder).detection, self.data.tiles)
         before = time.perf_counter()
         for features, labels in self._all_batches(pace):
             if self._is_stale():
@@ -286,7 +288,7 @@ class _Run:
                 pace.add_step(seconds)
                 if self.learner.steps_done == FIRST_FIT:
                     self._fit_to_minutes(pace)
-                    self.eval_every = self._choose_eval_every()
+                    self.eval_every = self._choose_eval_every(pace.evaluations)
             step = Step(
                 *(self.learner.steps_done, self.last_step, self._epoch(), losses, rate, speed)
             )
@@ -350,6 +352,7 @@ class _Run:
     def _fit_to_minutes(self, pace: Pace) -> None:
         """Sets the number of steps so that the run takes `minutes`."""
         fitting = pace.fitting_steps(self.learner.steps_done, time.monotonic() - self.started)
+        self.later_sizes = pace.later_sizes
         self.learner.set_steps(min(self.most_steps, fitting))
         pipelines.write_pipeline(self.pipeline, RunFolder(self.folder).config)
 
@@ -361,8 +364,8 @@ class _Run:
         images = self.learner.steps_done * self.batch_size
         return images / self.data.splits["train"].images
 
-    def _choose_eval_every(self) -> int:
-        return self.settings.eval_every or math.ceil(self.last_step / EVALUATIONS)
+    def _choose_eval_every(self, evaluations: int | None = None) -> int:
+        return self.settings.eval_every or math.ceil(self.last_step / (evaluations or EVALUATIONS))
 
     def _needs_evaluation(self, step: int) -> bool:
         return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last_step)
