@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,3 +90,44 @@ def test_minutes_need_a_schedule_that_can_change(data, template, tmp_path):
     with pytest.raises(UserError, match=message):
         train(data, str(template), tmp_path / "run", Options(), SETTINGS)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("steps", "eval_every", "evaluated"),
+    [
+        (20, None, [*range(2, 21, 2)]),
+        (22, None, [3, 6, 9, 12, 15, 18, 22]),  # not 21, right before the last step
+        (22, 7, [7, 14, 21, 22]),  # as the user says
+        (3, None, [1, 2, 3]),
+    ],
+)
+def test_the_last_step_is_evaluated_and_none_right_before_it(
+    data, tiny_template, tmp_path, steps, eval_every, evaluated
+):
+    numbers = list[int]()
+    settings = RunSettings(eval_every=eval_every)
+    options = Options(batch_size=2, steps=steps)
+    train(
+        *(data, str(tiny_template), tmp_path / "run", options, settings),
+        on_evaluation=lambda evaluation: numbers.append(evaluation.step),
+    )
+    assert numbers == evaluated
+
+
+def test_slow_evaluations_are_few(data, template, tmp_path, stub_learner):
+    """There is only time for the least: one evaluation, and the size of the training."""
+    stub_learner(lambda step: time.sleep(0.01) or 1.0)
+    settings = RunSettings(minutes=0.001, detection_sizes=True)
+    sizes, evaluations = list[float](), list[int]()
+
+    def choose(run, data, progress, factors):
+        sizes.extend(factors)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfod.training.trainer.choose_detection", choose)
+        train(
+            *(data, str(template), tmp_path / "run", OPTIONS, settings),
+            on_evaluation=lambda evaluation: evaluations.append(evaluation.step),
+        )
+    assert sizes == [1.0]
+    assert evaluations == [FIRST_FIT + 1]

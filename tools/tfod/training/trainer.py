@@ -368,7 +368,13 @@ class _Run:
         return self.settings.eval_every or math.ceil(self.last_step / (evaluations or EVALUATIONS))
 
     def _needs_evaluation(self, step: int) -> bool:
-        return "val" in self.data.splits and (step % self.eval_every == 0 or step == self.last_step)
+        if "val" not in self.data.splits:
+            return False
+        if step == self.last_step:
+            return True
+        # The last step has an evaluation anyway, which would follow soon.
+        is_near = not self.settings.eval_every and self.last_step - step < self.eval_every / 2
+        return step % self.eval_every == 0 and not is_near
 
     def _save(self, manager: tf.train.CheckpointManager, number: int | None = None) -> None:
         import tensorflow as tf
