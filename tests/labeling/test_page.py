@@ -123,7 +123,8 @@ def test_a_box_is_drawn_moved_renamed_deleted_and_restored(opened, photos):
     xml = photos / "b.xml"
     with opened(photos, image=1) as label:
         label.draw((50, 60), (150, 200))
-        label.page.wait_for("document.activeElement.id === 'class'")
+        label.wait_for_status("Choose the class of this box")
+        label.page.value("document.getElementById('class').focus()")
         label.type("traffic light")
         drawn = Box("traffic light", 50, 60, 150, 200)
         wait_for_boxes(label, xml, [drawn])
@@ -134,6 +135,7 @@ def test_a_box_is_drawn_moved_renamed_deleted_and_restored(opened, photos):
         label.key("1")  # of the classes stop, dog, traffic light
         renamed = Box("stop", 90, 80, 190, 220)
         wait_for_boxes(label, xml, [renamed])
+        label.wait_for_status("Saved: b.png: traffic light is now stop")
         label.page.value("document.querySelector('#objects input').click()")
         wait_for_boxes(label, xml, [Box("stop", 90, 80, 190, 220, difficult=True)])
         label.key("Delete")
@@ -252,6 +254,76 @@ def test_a_rotated_photo_is_shown_upright(opened, tmp_path, orientation):
         wait_for_boxes(label, tmp_path / "photo.xml", [expected])
 
 
+def test_copies_are_those_of_the_list_and_not_twice(opened, photos):
+    """Not those of the image that was shown before."""
+    write_xml(photos / "b.xml", voc_object("dog", (1, 2, 30, 40)), size=(400, 300))
+    with opened(photos, image=2) as label:
+        label.key("a")
+        label.wait_for_image(1)
+        label.key("c")
+        label.wait_for_status("Saved: b.png: copied stop, dog")
+        first = Box("dog", 1, 2, 30, 40)
+        copied = [first, Box("stop", 10, 20, 110, 120), Box("dog", 200, 30, 240, 80)]
+        wait_for_boxes(label, photos / "b.xml", copied)
+        label.key("c")
+        label.wait_for_status("Nothing to copy from a.jpg")
+        wait_for_boxes(label, photos / "b.xml", copied)
+        label.key("a")
+        label.wait_for_image(0)
+        label.key("c")
+        label.wait_for_status("There is no image before this one")
+
+
+def test_a_box_without_class_is_not_lost(opened, photos):
+    with opened(photos, image=1) as label:
+        label.draw((50, 60), (150, 200))
+        label.wait_for_status("Choose the class of this box")
+        for leave in (
+            lambda: label.key("d"),
+            lambda: label.page.value("document.getElementById('next').click()"),
+            lambda: label.page.value("document.querySelector('.row').click()"),
+        ):
+            label.click(300, 250)  # deselects it
+            label.page.value("document.getElementById('status').textContent = ''")
+            leave()
+            label.wait_for_status("This box has no class")
+            assert label.page.value("location.hash") == "#1"
+        label.key("2")
+        wait_for_boxes(label, photos / "b.xml", [Box("dog", 50, 60, 150, 200)])
+        label.key("d")
+        label.wait_for_image(2)
+        label.key("7")
+        label.wait_for_status("There is no class 7")
+
+
+def test_an_image_that_is_not_saved_stays_open(opened, photos):
+    with opened(photos, image=1) as label:
+        label.key("1")
+        label.page.send("Network.setBlockedURLs", urls=["*/api/objects/*"])
+        label.draw((50, 60), (150, 200))
+        label.wait_for_status("Not saved: tfod label does not answer")
+        label.page.value("document.getElementById('status').textContent = ''")
+        label.key("d")
+        label.wait_for_status("Not saved: tfod label does not answer")
+        assert label.page.value("location.hash") == "#1"
+        assert not (photos / "b.xml").exists()
+        label.page.send("Network.setBlockedURLs", urls=[])
+        label.key("d")
+        label.wait_for_image(2)
+        wait_for_boxes(label, photos / "b.xml", [Box("stop", 50, 60, 150, 200)])
+
+
+def test_a_click_with_the_tool_explains_it(opened, photos):
+    with opened(photos, image=1) as label:
+        label.key("w")
+        label.click(100, 100)
+        label.wait_for_status("Drag from one corner of the object")
+        label.key("w")  # does not put the tool away
+        label.key("1")
+        label.drag((50, 60), (150, 200))
+        wait_for_boxes(label, photos / "b.xml", [Box("stop", 50, 60, 150, 200)])
+
+
 def test_suggestions_are_accepted(opened, photos):
     outputs = {
         "detection_boxes": np.array([[[0.1, 0.2, 0.5, 0.4], [0.6, 0.6, 0.9, 0.9]]], np.float32),
@@ -357,7 +429,7 @@ def test_classes_keep_their_keys_and_colors(opened, photos):
             label.page.value("document.getElementById('class').focus()")
             label.type(name)
             label.draw((20, 20), (90, 90))
-            label.wait_for_status(f": {name}")
+            label.wait_for_status(f": new {name}")
         expected = ["1  stop", "2  dog", "3  zebra", "4  ape"]
         assert label.page.value(classes) == expected
         label.page.value("document.before = true")
@@ -367,7 +439,7 @@ def test_classes_keep_their_keys_and_colors(opened, photos):
         assert label.page.value(classes) == expected
 
 
-def test_boxes_have_their_names_and_a_background_image_is_named_so(opened, photos):
+def test_boxes_have_their_names_and_a_negative_image_is_named_so(opened, photos):
     names = "[...document.querySelectorAll('#names span')].map((label) => label.textContent)"
     with opened(photos) as label:
         label.wait_for_objects(2)
@@ -375,7 +447,7 @@ def test_boxes_have_their_names_and_a_background_image_is_named_so(opened, photo
         for x, y in ((60, 70), (220, 55)):
             label.click(x, y)
             label.key("Delete")
-        label.wait_for_status("no objects, a background image")
+        label.wait_for_status("deleted dog. Without objects, this is a negative image")
         assert label.page.value("document.getElementById('none').checkVisibility()")
 
 

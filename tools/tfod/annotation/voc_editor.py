@@ -19,7 +19,7 @@ from tfod.annotation.raw_annotation import number
 from tfod.annotation.voc import parse_flag
 from tfod.errors import UserError
 
-FLAGS = ("difficult", "truncated", "occluded")
+FLAGS = ("truncated", "occluded", "difficult")  # in the order of `write_voc`
 INDENT = "    "
 
 

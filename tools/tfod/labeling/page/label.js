@@ -3,6 +3,7 @@ const { createImageAnnotator } = globalThis.Annotorious;
 
 const COLORS = ["#d93025", "#1a73e8", "#188038", "#e37400", "#a142f4", "#007b83", "#c2185b", "#5f6368"];
 const ROW = 56; // pixels, as in style.css
+const NAME_HEIGHT = 18; // pixels, of the name at a box
 const MOST_ZOOM = 16;
 
 const $ = (id) => document.getElementById(id);
@@ -14,7 +15,6 @@ let open = { number: -1, objects: [] };
 let nextClass = null;
 let zoom = 1;
 let saving = Promise.resolve();
-let copied = null; // the objects of the image before
 let ids = 0;
 const dashes = new CSSStyleSheet();
 document.adoptedStyleSheets.push(dashes);
@@ -45,7 +45,7 @@ const isSuggestion = (object) => object?.score !== undefined;
 const isShown = (object) => !isSuggestion(object) || object.score * 100 >= $("threshold").value;
 
 function style(object, state) {
-  const stroke = object?.name ? color(object.name) : "#fff";
+  const stroke = object?.name ? color(object.name) : "#5f6368";
   return { stroke, strokeWidth: 2, fill: stroke, fillOpacity: state?.selected ? 0.15 : 0.05 };
 }
 
@@ -63,7 +63,7 @@ function boxOf(annotation) {
 
 // Takes the boxes over that were moved with the pointer.
 function takeOver(moved) {
-  let isChanged = false;
+  const names = [];
   for (const drawn of moved) {
     const object = find(drawn.id);
     const { x, y, w, h } = drawn.target.selector.geometry;
@@ -73,11 +73,11 @@ function takeOver(moved) {
     if (isArea(box)) {
       object.box = box;
       if (isSuggestion(object)) accept(object);
-      isChanged = true;
+      names.push(object.name);
     }
     annotator.updateAnnotation(annotation(object)); // with whole pixels
   }
-  if (isChanged) changed();
+  if (names.length) changed(`moved ${names.join(", ")}`);
 }
 
 // Moves the selected boxes by whole pixels, and not out of the image.
@@ -91,7 +91,7 @@ function nudge(x, y) {
     if (isSuggestion(object)) accept(object);
     annotator.updateAnnotation(annotation(object));
   });
-  if (objects.length) changed();
+  if (objects.length) changed(`moved ${namesOf(objects)}`);
 }
 
 const isArea = ([xmin, ymin, xmax, ymax]) => xmin < xmax && ymin < ymax;
@@ -115,6 +115,8 @@ function nameBoxes() {
     const [xmin, ymin] = object.box;
     label.style.left = `${(100 * xmin) / open.width}%`;
     label.style.top = `${(100 * ymin) / open.height}%`;
+    // Above the box, where it hides nothing of the object, if there is space.
+    label.classList.toggle("inside", (ymin * $("image").clientHeight) / open.height < NAME_HEIGHT);
     return label;
   });
   $("names").replaceChildren(...labels);
@@ -149,6 +151,8 @@ function add(name, box, difficult = false) {
   return object;
 }
 
+const namesOf = (objects) => objects.map((object) => object.name).join(", ");
+
 const withId = (object) => ({ id: `object-${++ids}`, ...object });
 
 function accept(object) {
@@ -161,13 +165,14 @@ function accept(object) {
 // Objects without a class wait until they have one.
 const isSaved = (object) => !isSuggestion(object) && object.name;
 
-function save() {
+// `what` says what has changed.
+function save(what) {
   const image = open;
-  saving = saving.then(() => write(image));
+  saving = saving.then(() => write(image, what));
   return saving;
 }
 
-async function write(image) {
+async function write(image, what) {
   const kept = image.objects.filter((object) => isSaved(object) && object.position !== null);
   kept.sort((a, b) => a.position - b.position);
   const objects = [...kept, ...image.objects.filter((object) => isSaved(object) && object.position === null)];
@@ -179,10 +184,12 @@ async function write(image) {
     const written = await ask(`api/objects/${image.number}`, "PUT", request);
     // Only the position: the person may have gone on meanwhile.
     written.objects.forEach(({ position }, index) => { objects[index].position = position; });
+    image.unsaved = null;
     accepted(image, written);
-    const names = objects.map((object) => object.name).join(", ");
-    say(`Saved: ${page.images[image.number].name}: ${names || "no objects, a background image"}`);
+    const empty = objects.length ? "" : ". Without objects, this is a negative image";
+    say(`Saved: ${page.images[image.number].name}: ${what}${empty}`);
   } catch (error) {
+    image.unsaved = what;
     say(`Not saved: ${error.message}`, true);
   }
 }
@@ -197,10 +204,10 @@ function accepted(image, { version, undo, objects }) {
   rows();
 }
 
-function changed() {
+function changed(what) {
   list();
   annotator.setStyle((annotation, state) => style(find(annotation.id), state));
-  return save();
+  return save(what);
 }
 
 async function undo() {
@@ -215,7 +222,7 @@ async function undo() {
     image.objects = [...before.objects.map(withId), ...suggestions];
     annotator.setSelected();
     draw();
-    say("Undone");
+    say(`Undone: ${page.images[image.number].name}: ${namesOf(image.objects.filter(isSaved)) || "no objects"}`);
   } catch (error) {
     say(error.message, true);
   }
@@ -223,11 +230,23 @@ async function undo() {
 
 // --- images ----------------------------------------------------------------------------------
 
+// Whether all boxes of the open image are in its file. Otherwise it says what to do.
+async function isComplete() {
+  await saving;
+  const waiting = open.objects.find((object) => !object.name);
+  if (waiting) {
+    annotator.setSelected(waiting.id);
+    say("This box has no class: choose one, or delete the box", true);
+  } else if (open.unsaved) {
+    await save(open.unsaved);
+  }
+  return !waiting && !open.unsaved;
+}
+
 async function show(number) {
   if (number < 0 || number >= page.images.length) return;
   setDrawing(false);
-  await saving;
-  if (open.objects.some(isSaved)) copied = open.objects.filter(isSaved);
+  if (!(await isComplete())) return;
   annotator.setSelected();
   // Not clearAnnotations(): Annotorious counts that as an edit, and its undo fails at an edit in the
   // first 250 ms of a page.
@@ -255,7 +274,9 @@ async function show(number) {
     $("stage").setAttribute("aria-busy", false);
     if (page.model && !page.images[number].labeled) await suggest(image);
   } catch (error) {
-    if (image === open) say(error.message, true);
+    if (image !== open) return;
+    $("image").removeAttribute("src"); // not the image before
+    say(error.message, true);
   }
   if (number + 1 < page.images.length) new Image().src = `api/images/${number + 1}`;
 }
@@ -347,7 +368,7 @@ function list() {
   const chosen = selected().map((object) => object.id);
   $("delete").disabled = !chosen.length;
   $("objects").replaceChildren(...open.objects.filter(isShown).map((object) => objectRow(object, chosen)));
-  $("none").hidden = open.objects.some(isSaved) || !page.images[open.number]?.labeled;
+  $("none").hidden = !open.width || open.objects.some(isSaved) || !page.images[open.number]?.labeled;
   $("classes").replaceChildren(...page.classes.map(classRow));
   const filters = [...$("filter").options].slice(2).map((option) => option.text);
   page.classes.filter((name) => !filters.includes(name)).forEach((name) => {
@@ -374,7 +395,7 @@ function objectRow(object, chosen) {
   difficult.addEventListener("change", () => {
     object.difficult = difficult.checked;
     if (isSuggestion(object)) accept(object);
-    changed();
+    changed(`${object.name} is ${object.difficult ? "" : "not "}difficult`);
   });
   row.append(name, isSuggestion(object) ? `${Math.round(object.score * 100)} %` : label);
   row.addEventListener("click", (event) => {
@@ -405,11 +426,12 @@ function chooseClass(name) {
 }
 
 function setClass(objects, name) {
+  const before = objects.map((object) => object.name).filter(Boolean);
   objects.forEach((object) => {
     object.name = name;
     if (isSuggestion(object)) accept(object);
   });
-  changed();
+  changed(before.length ? `${before.join(", ")} is now ${name}` : `new ${name}`);
 }
 
 // Its lines would keep the size that the image had, and with it the scrollbars.
@@ -437,7 +459,7 @@ function remove() {
   annotator.setSelected();
   open.objects = open.objects.filter((object) => !objects.includes(object));
   objects.forEach((object) => annotator.removeAnnotation(object.id));
-  if (objects.some(isSaved)) changed();
+  if (objects.some(isSaved)) changed(`deleted ${namesOf(objects.filter(isSaved))}`);
   else list();
 }
 
@@ -445,26 +467,38 @@ function acceptSuggestions() {
   const chosen = selected().filter(isSuggestion);
   const objects = chosen.length ? chosen : open.objects.filter((object) => isSuggestion(object) && isShown(object));
   objects.forEach(accept);
-  if (objects.length) changed();
+  if (objects.length) changed(`accepted ${namesOf(objects)}`);
 }
 
 function nothing() {
   if (open.objects.some(isSaved)) return say("This image has objects: delete them first", true);
   open.objects = [];
   draw();
-  save();
+  save("no objects");
 }
 
-function copyPrevious() {
-  if (!copied) return say("The image before has no boxes", true);
-  const inside = copied.map(({ name, box: [xmin, ymin, xmax, ymax], difficult }) => ({
-    name,
-    difficult,
-    box: [xmin, ymin, Math.min(xmax, open.width), Math.min(ymax, open.height)],
-  }));
-  inside.filter(({ box }) => isArea(box)).forEach(({ name, box, difficult }) => add(name, box, difficult));
-  draw();
-  save();
+// Of the image before this one in the list.
+async function copyPrevious() {
+  const image = open;
+  const number = page.shown[page.shown.indexOf(image.number) - 1];
+  if (number === undefined) return say("There is no image before this one in the list", true);
+  try {
+    const { objects } = await ask(`api/objects/${number}`);
+    if (image !== open) return;
+    const inside = objects.map(({ name, box: [xmin, ymin, xmax, ymax], difficult }) => ({
+      name,
+      difficult,
+      box: [xmin, ymin, Math.min(xmax, open.width), Math.min(ymax, open.height)],
+    }));
+    const isNew = ({ name, box }) => !open.objects.some((object) => object.name === name && String(object.box) === String(box));
+    const copies = inside.filter((object) => isArea(object.box) && isNew(object));
+    if (!copies.length) return say(`Nothing to copy from ${page.images[number].name}`, true);
+    copies.forEach(({ name, box, difficult }) => add(name, box, difficult));
+    draw();
+    save(`copied ${namesOf(copies)}`);
+  } catch (error) {
+    say(error.message, true);
+  }
 }
 
 function resize(factor, at) {
@@ -482,6 +516,7 @@ function resize(factor, at) {
   $("names").style.width = `${width}px`;
   $("names").style.height = `${(width * open.height) / open.width}px`;
   hideCrosshair();
+  nameBoxes();
   if (before) {
     stage.scrollLeft = (left * width) / before - x;
     stage.scrollTop = (top * width) / before - y;
@@ -499,9 +534,10 @@ function created(drawn) {
   const object = Object.assign(add(nextClass ?? only, box), { id: drawn.id });
   annotator.updateAnnotation(annotation(object)); // with whole pixels
   annotator.setSelected(object.id);
-  if (object.name) return changed();
+  if (object.name) return changed(`new ${object.name}`);
   list();
-  say("Choose the class of this box, or type a new one");
+  if (page.classes.length) return say("Choose the class of this box: press its number, or add a new class");
+  say("Type the class of this box");
   $("class").focus();
 }
 
@@ -523,7 +559,7 @@ for (const name of ["pointerup", "pointercancel"]) {
 annotator.on("selectionChanged", list);
 
 const KEYS = {
-  w: () => setDrawing($("draw").getAttribute("aria-pressed") !== "true"),
+  w: () => setDrawing(true),
   d: () => step(1),
   a: () => step(-1),
   Delete: remove,
@@ -558,7 +594,9 @@ window.addEventListener(
       settle();
       undo();
     } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const digit = /^[1-9]$/.test(event.key) ? page.classes[event.key - 1] : undefined;
+      const isDigit = /^[1-9]$/.test(event.key);
+      const digit = isDigit ? page.classes[event.key - 1] : undefined;
+      if (isDigit && !digit) say(`There is no class ${event.key}`);
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
       const action = digit ? () => chooseClass(digit) : KEYS[key];
       if (!action) return;
@@ -577,6 +615,9 @@ $("stage").addEventListener("pointerdown", (event) => {
   const isDrawing = $("stage").classList.contains("drawing");
   if (isDrawing && event.target.closest("svg")) event.target.setPointerCapture(event.pointerId);
   pressed = isDrawing || selected().length ? null : [event.clientX, event.clientY];
+}, true);
+$("stage").addEventListener("click", () => {
+  if ($("stage").classList.contains("drawing")) say("Drag from one corner of the object to the opposite one");
 }, true);
 window.addEventListener("pointerup", (event) => {
   const isDrag = pressed && Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]) > 20;
@@ -601,7 +642,7 @@ $("stage").addEventListener("wheel", (event) => {
 }, { passive: false });
 
 for (const [id, action] of Object.entries({
-  draw: KEYS.w,
+  draw: () => setDrawing($("draw").getAttribute("aria-pressed") !== "true"),
   delete: remove,
   undo,
   copy: copyPrevious,
