@@ -18,8 +18,10 @@ from helpers.hand_made_detections import CAT, CLASSES, DOG, detected, truth
 from tfod.annotation import Annotation, Box
 from tfod.detection.detections import Detections
 from tfod.errors import UserError
+from tfod.evaluation import coco_evaluation
+from tfod.evaluation.coco_evaluation import COCO_NAMES
 from tfod.evaluation.counts import best_count, count, curve
-from tfod.evaluation.metrics import COCO_NAMES, Metrics, evaluate
+from tfod.evaluation.metrics import Metrics, evaluate
 
 
 def metrics_of(truths, detections, classes) -> Metrics:
@@ -183,8 +185,9 @@ def problems(draw) -> tuple[list[Annotation], list[Detections]]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(problems())
-def test_random_detections_give_the_metrics_of_pycocotools(problem):
+@given(problems(), st.integers(1, 4))
+def test_random_detections_give_the_metrics_of_pycocotools(problem, part):
+    """In any division into parts of some images."""
     truths, detections = problem
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -227,7 +230,9 @@ def test_random_detections_give_the_metrics_of_pycocotools(problem):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    actual = metrics_of(truths, detections, CLASSES.values()).coco
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coco_evaluation, "PART", part)
+        actual = metrics_of(truths, detections, CLASSES.values()).coco
     for name, expected in zip(COCO_NAMES, evaluation.stats, strict=True):
         assert actual[name] == (None if expected < 0 else pytest.approx(expected, abs=1e-6)), name
 

@@ -15,9 +15,9 @@ from tfod.dataset.records import read_records
 from tfod.detection.detections import detections_from_annotation
 from tfod.detection.drawing import draw_detections
 from tfod.evaluation.candidates import ONNX, RUN, SAVED_MODEL, TFLITE
+from tfod.evaluation.coco_evaluation import COCO_NAMES
 from tfod.evaluation.comparison import Compared, formatted
 from tfod.evaluation.image_results import draw_image_result, image_results
-from tfod.evaluation.metrics import COCO_NAMES
 from tfod.images import load_rgb
 from tfod.model.run_folder import RunFolder
 

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.ndimage
 from PIL import Image
 
+from tfod.evaluation.coco_evaluation import BOX, coco_evaluation, mean_of_known
 from tfod.evaluation.image_results import image_results
-from tfod.evaluation.matching import BOX, Matching, coco_evaluation
+from tfod.evaluation.matching import Matching
 from tfod.evaluation.metrics import Metrics
 from tfod.text import percent
 
@@ -109,9 +110,7 @@ def _average_precision(matching: Matching, images: np.ndarray) -> float | None:
     evaluation = coco_evaluation(
         rows(matching.objects), rows(matching.detections), matching.classes, len(images)
     )
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
-    known = precision[precision > -1]  # as in `COCOeval.summarize`
-    return float(known.mean()) if known.size else None
+    return mean_of_known(evaluation.precision[:, :, :, 0, -1])
 
 
 def _sizes(metrics: Metrics, matching: Matching) -> dict[str, dict[str, object]]:

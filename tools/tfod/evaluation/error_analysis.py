@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tfod.evaluation.matching import BOX, IOU, Matching, coco_evaluation
+from tfod.evaluation.coco_evaluation import BOX, IOU, coco_evaluation
+from tfod.evaluation.matching import Matching
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -114,7 +115,7 @@ def costs(matching: Matching) -> dict[str, float]:
 def _ap50(matching: Matching, objects: pd.DataFrame, detections: pd.DataFrame) -> float:
     """Returns the mean over the classes that have objects; 0 if none has."""
     evaluation = coco_evaluation(objects, detections, matching.classes, matching.images, IOU)
-    precision = evaluation.eval["precision"][0, :, :, 0, -1]
+    precision = evaluation.precision[0, :, :, 0, -1]
     with_objects = precision[:, precision[0] >= 0]
     return float(with_objects.mean()) if with_objects.size else 0.0
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfod.evaluation.coco_evaluation import BOX
 from tfod.evaluation.error_analysis import mistakes
-from tfod.evaluation.matching import BOX, Matching
+from tfod.evaluation.matching import Matching
 from tfod.text import printable
 
 if TYPE_CHECKING:

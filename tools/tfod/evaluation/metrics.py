@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -14,27 +12,14 @@ import numpy as np
 
 from tfod.annotation import Annotation
 from tfod.detection.detections import Detections
+from tfod.evaluation.coco_evaluation import BOX, IOU, coco_evaluation
 from tfod.evaluation.counts import best_count, count
-from tfod.evaluation.matching import (
-    BOX,
-    IOU,
-    Matching,
-    coco_evaluation,
-    detections_table,
-    matching_from,
-    objects_table,
-)
+from tfod.evaluation.matching import Matching, detections_table, matching_from, objects_table
 from tfod.files import replacing_file
 from tfod.model.detection_file import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# In the order of pycocotools' COCOeval.stats.
-COCO_NAMES = (
-    "AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large",
-    "AR_1", "AR_10", "AR_100", "AR_small", "AR_medium", "AR_large",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,17 +86,15 @@ def evaluate(
     objects = objects_table(ground_truth)
     table = detections_table(ground_truth, detections)
     evaluation = coco_evaluation(objects, table, classes, len(ground_truth))
-    with contextlib.redirect_stdout(io.StringIO()):
-        evaluation.summarize()
-    matching = matching_from(evaluation, objects, table, classes)
+    matching = matching_from(evaluation, objects, table, classes, len(ground_truth))
     # [IoU threshold, recall threshold, class, area range, detections per image]; -1: no objects
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    precision = evaluation.precision[:, :, :, 0, -1]
     voc = _voc_ap50(objects, table, classes)
     voc_with_objects = [ap for ap in voc if ap >= 0]
     best = best_count(matching) if threshold is None else count(matching, threshold)
     counts = best or count(matching, DEFAULT_THRESHOLD)
     return Metrics(
-        coco=dict(zip(COCO_NAMES, map(_none_if_negative, evaluation.stats), strict=True)),
+        coco=evaluation.metrics(),
         voc_ap50=float(np.mean(voc_with_objects)) if voc_with_objects else None,
         per_class={
             name: {

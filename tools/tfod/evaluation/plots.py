@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
+from tfod.evaluation.coco_evaluation import BOX, IOU
 from tfod.evaluation.counts import curve
-from tfod.evaluation.matching import BOX, IOU, Matching
+from tfod.evaluation.matching import Matching
 from tfod.figures import label
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from tfod.dataset.records import read_records
 from tfod.detection.coco_results import write_results
 from tfod.detection.detections import Detections
 from tfod.evaluation import plots
+from tfod.evaluation.coco_evaluation import BOX
 from tfod.evaluation.difficulty import (
     SIZES,
     ImageQuality,
@@ -32,7 +33,7 @@ from tfod.evaluation.image_results import (
     draw_image_result,
     image_results,
 )
-from tfod.evaluation.matching import BOX, Matching
+from tfod.evaluation.matching import Matching
 from tfod.evaluation.metrics import Metrics
 from tfod.images import load_rgb
 from tfod.model.run_folder import METRICS_NAME, RunFolder
