@@ -21,7 +21,7 @@ from whole_process import print_medians, run_python
 
 import tfod  # noqa: F401  (upstream cannot be imported without it)
 
-# Upstream's names, in the order of `tfod.evaluation.metrics.COCO_NAMES`.
+# Upstream's names, in the order of `tfod.evaluation.coco_evaluation.COCO_NAMES`.
 NAMES = [
     *("mAP", "mAP@.50IOU", "mAP@.75IOU", "mAP (small)", "mAP (medium)", "mAP (large)"),
     *("AR@1", "AR@10", "AR@100", "AR@100 (small)", "AR@100 (medium)", "AR@100 (large)"),

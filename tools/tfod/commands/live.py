@@ -49,12 +49,6 @@ def live(
     from tfod.progress import progress_bars
 
     found = find_models(models or [shipped_model()])
-    for model in found:
-        if tiles := read_tflite(model).tiles:
-            note(
-                f"{model}: its training images were tiles of {tiles.size} pixels; the page does "
-                "not cut images, so get close to the objects"
-            )
     with interruption.cleanup(), contextlib.ExitStack() as stack:
         if output is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -66,6 +60,12 @@ def live(
         with progress_bars("B") as progress:
             mediapipe = fetch_mediapipe(progress)
         write_site(found, folder, mediapipe)
+        for model in found:
+            if tiles := read_tflite(model).tiles:
+                note(
+                    f"{model}: its training images were tiles of {tiles.size} pixels; the page "
+                    "does not cut images, so get close to the objects"
+                )
         if output is None:
             serve(folder, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))
             return
