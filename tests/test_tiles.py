@@ -39,7 +39,7 @@ def test_small_image_is_one_tile():
     assert Tiles(640).windows(640, 480) == [(0, 0, 640, 480)]
 
 
-@pytest.mark.parametrize("wrong", [(31, 0.2), (640, -0.1), (640, 0.95)])
+@pytest.mark.parametrize("wrong", [(31, 0.2), (640.5, 0.2), ("640", 0.2), (640, -0.1), (640, 0.95)])
 def test_impossible_tiles_are_refused(wrong):
     with pytest.raises(ValueError, match="no tiles"):
         Tiles(*wrong)

@@ -46,11 +46,11 @@ def found(pixels: np.ndarray, tiles: Tiles = TILES) -> list[tuple[int, tuple[int
     return sorted((int(c), tuple(b)) for c, b in zip(detections.class_ids, boxes, strict=True))
 
 
-@pytest.mark.parametrize("x", range(0, 300, 7))
 @pytest.mark.parametrize("y", [0, 63, 78, 150, 222])
-def test_each_object_is_detected_once_and_complete(x, y):
-    objects = [(1, (x, y, x + 18, y + 16))]
-    assert found(draw(*objects)) == objects
+def test_each_object_is_detected_once_and_complete(y):
+    for x in range(0, 300, 7):
+        objects = [(1, (x, y, x + 18, y + 16))]
+        assert found(draw(*objects)) == objects
 
 
 def test_classes_do_not_suppress_each_other():

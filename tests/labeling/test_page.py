@@ -271,7 +271,7 @@ def test_copies_are_those_of_the_list_and_not_twice(opened, photos):
         label.key("a")
         label.wait_for_image(0)
         label.key("c")
-        label.wait_for_status("There is no image before this one")
+        label.wait_for_status("This is the first image of the list")
 
 
 def test_a_box_without_class_is_not_lost(opened, photos):
@@ -293,7 +293,7 @@ def test_a_box_without_class_is_not_lost(opened, photos):
         label.key("d")
         label.wait_for_image(2)
         label.key("7")
-        label.wait_for_status("There is no class 7")
+        label.wait_for_status("No class has the number 7")
 
 
 def test_an_image_that_is_not_saved_stays_open(opened, photos):

@@ -17,6 +17,8 @@ from tfod.errors import UserError
 from tfod.files import LOCK
 from tfod.sample import sample
 from tfod.sample import scene as sample_scene
+from tfod.sample.signs import Canvas
+from tfod.sample.view import LIGHTINGS, STREET, Scene
 
 CLASSES = {"speedlimit", "stop", "crosswalk", "trafficlight"}
 
@@ -88,7 +90,7 @@ def test_signs_are_small_and_large(scenes) -> None:
 
 def test_some_images_contain_no_sign(monkeypatch: pytest.MonkeyPatch) -> None:
     # The street and the camera take most of the time but do not change the number of signs.
-    monkeypatch.setattr(sample_scene, "_draw_street", lambda scene: None)
+    monkeypatch.setattr(sample_scene, "draw_street", lambda scene: None)
     monkeypatch.setattr(sample_scene, "_photograph", lambda scene: None)
     empty = sum(not sample_scene.make_scene(0, index)[1] for index in range(80))
     assert 1 <= empty <= 15
@@ -100,11 +102,9 @@ def test_box_is_tight_around_the_face(name: str) -> None:
     green = np.array((0, 255, 0))
     for seed in range(12):
         rng = np.random.default_rng(seed)
-        canvas = sample_scene.Canvas("RGB", 400, 300, sample_scene.SUPERSAMPLE)
+        canvas = Canvas("RGB", 400, 300, sample_scene.SUPERSAMPLE)
         canvas.rectangle((0, 0, 400, 300), tuple(green.tolist()))
-        scene = sample_scene.Scene(
-            sample_scene.STREET, canvas, rng, sample_scene.LIGHTINGS[0], 400, 300, 200, 150, 400
-        )
+        scene = Scene(STREET, canvas, rng, LIGHTINGS[0], 400, 300, 200, 150, 400)
         sign = sample_scene._place_sign(scene, name, [])
         assert sign is not None
         canvas.image.paste(sign.image, sign.corner, sign.image)

@@ -20,14 +20,16 @@ class Tiles:
       overlap: fraction of `size` that two neighboring tiles have in common, at least.
 
     Raises:
-      ValueError: `size` is below `MIN_SIZE`, or `overlap` is not in [0, 0.9].
+      ValueError: `size` is below `MIN_SIZE` or not an integer, or `overlap` is not in [0, 0.9].
     """
 
     size: int
     overlap: float = OVERLAP
 
     def __post_init__(self) -> None:
-        if self.size < MIN_SIZE or not 0 <= self.overlap <= 0.9:
+        # They come from files, too, where a size may be anything.
+        is_size = isinstance(self.size, int) and self.size >= MIN_SIZE
+        if not is_size or not 0 <= self.overlap <= 0.9:
             raise ValueError(f"no tiles of {self.size} pixels with an overlap of {self.overlap}")
 
     def windows(self, width: int, height: int) -> list[Window]:

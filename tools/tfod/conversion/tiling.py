@@ -68,7 +68,8 @@ def remarks(tiles: Tiles, splits: dict[str, tuple[int, TiledSplit]]) -> list[Rem
         f"({split.empty} more without objects were left out)"
         for name, (images, split) in splits.items()
     ]
-    found = [Remark("cut into tiles", len(texts), f"cut {'; '.join(texts)}")]
+    total = sum(images for images, _ in splits.values())
+    found = [Remark("cut into tiles", total, f"cut {'; '.join(texts)}")]
     if lost := sum(split.lost for _, split in splits.values()):
         found.append(
             Remark(

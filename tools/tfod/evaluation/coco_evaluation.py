@@ -65,7 +65,7 @@ class CocoEvaluation:
 
 
 def mean_of_known(values: np.ndarray) -> float | None:
-    """Returns the mean without the entries of -1; None if there is no other."""
+    """Returns the mean of all entries that are not -1; None if all are."""
     known = values[values > -1]
     return float(known.mean()) if known.size else None
 

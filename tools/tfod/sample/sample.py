@@ -13,7 +13,8 @@ from tfod.annotation.voc_writer import write_voc
 from tfod.errors import UserError
 from tfod.files import replacing_folder
 from tfod.progress import Progress, silent, tracked
-from tfod.sample.scene import LARGE, STREET, View, make_scene
+from tfod.sample.scene import make_scene
+from tfod.sample.view import LARGE, STREET, View
 
 
 def _write_scene(folder: Path, seed: int, index: int, view: View) -> None:

@@ -481,7 +481,7 @@ function nothing() {
 async function copyPrevious() {
   const image = open;
   const number = page.shown[page.shown.indexOf(image.number) - 1];
-  if (number === undefined) return say("There is no image before this one in the list", true);
+  if (number === undefined) return say("This is the first image of the list", true);
   try {
     const { objects } = await ask(`api/objects/${number}`);
     if (image !== open) return;
@@ -596,7 +596,7 @@ window.addEventListener(
     } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const isDigit = /^[1-9]$/.test(event.key);
       const digit = isDigit ? page.classes[event.key - 1] : undefined;
-      if (isDigit && !digit) say(`There is no class ${event.key}`);
+      if (isDigit && !digit) say(`No class has the number ${event.key}`);
       const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
       const action = digit ? () => chooseClass(digit) : KEYS[key];
       if (!action) return;
