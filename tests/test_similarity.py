@@ -119,6 +119,32 @@ def test_groups_are_those_of_single_linkage(monkeypatch):
         assert groups[place] == firsts.setdefault(expected[index], place)
 
 
+def test_pairs_in_tables_are_those_of_all_comparisons(monkeypatch):
+    """Copies, frames and chance: nearly all pairs are found, and none that is not similar."""
+    rng = random.Random(2)
+    hashes: list[bytes | None] = [rng.randbytes(32) for _ in range(3000)]
+    for index in range(600):  # 50 pairs of each distance
+        hashes.append(near(hashes[index], 5 * (index // 50), rng))
+    hashes += [None, *[hashes[0]] * 200]  # many copies
+
+    def pairs() -> dict[tuple[int, int], int]:
+        return {
+            (min(i, j), max(i, j)): distance
+            for part in similar_pairs(hashes)
+            for i, j, distance in zip(*map(np.ndarray.tolist, part), strict=True)
+        }
+
+    exact, groups = pairs(), len(set(similar_groups(hashes)))
+    monkeypatch.setattr(similarity, "EXACT", 100)
+    found = pairs()
+    assert found.items() <= exact.items()
+    of_pairs = {pair: distance for pair, distance in exact.items() if pair[1] < 3600}
+    close = {pair for pair, distance in of_pairs.items() if distance <= 45}
+    assert len(close) >= 500 and close <= found.keys()
+    assert len(found.keys() & of_pairs.keys()) > 0.9 * len(of_pairs)
+    assert groups <= len(set(similar_groups(hashes))) <= groups + 20
+
+
 def test_no_hashes():
     assert similar_groups([]) == [] and list(similar_pairs([None])) == []
 

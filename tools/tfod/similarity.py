@@ -6,6 +6,7 @@ Each image gets a perceptual hash of 256 bits, and two images are similar if few
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -27,6 +28,9 @@ MAX_DISTANCE = 56
 # In gray levels. If most frequencies are weaker, as in an image of one color, signs are noise.
 LEAST_DETAIL = 1.0
 TILE = 2048  # hashes that are compared with as many others at once
+EXACT = 20_000  # hashes; more are compared only where some of their bits are equal
+MISSED = 0.05  # share of the pairs with `MAX_DISTANCE` that this may miss
+NEIGHBORS = 16  # with equal bits, that a hash is compared with at most
 
 
 class Pairs(NamedTuple):
@@ -77,31 +81,74 @@ def hash_of(image: Image.Image) -> bytes | None:
 
 
 def similar_pairs(hashes: Sequence[bytes | None]) -> Iterator[Pairs]:
-    """Compares all hashes, and yields the similar pairs in parts.
+    """Yields the similar pairs in parts, of which only one is in memory at once.
 
-    A part has up to `TILE` * `TILE` pairs, so few are in memory at once. 20,000 hashes take 5
-    seconds of CPU time; the time grows with the square of their number.
+    Up to `EXACT` hashes are all compared with one another, and each pair is yielded once. That
+    takes up to 5 seconds of CPU time, and would take hours for a million. More are compared in
+    tables (`_pairs_in_tables`): a pair may then be yielded several times, and is missed with a
+    chance of `MISSED` if its distance is `MAX_DISTANCE`, of less than 0.001 if it is 46, the most
+    that was measured for changed copies of an image.
 
     Args:
       hashes: of `image_hash`; None is similar to nothing.
     """
     indices = np.array([index for index, value in enumerate(hashes) if value], np.int64)
     packed = np.frombuffer(b"".join(filter(None, hashes)), np.uint8).reshape(-1, BITS // 8)
+    compare = _all_pairs if len(packed) <= EXACT else _pairs_in_tables
+    for pairs in compare(packed):
+        yield Pairs(indices[pairs.first], indices[pairs.second], pairs.distance)
+
+
+def _all_pairs(packed: np.ndarray) -> Iterator[Pairs]:
+    """Compares all hashes, uint8 `[N, 32]`. Yields up to `TILE` * `TILE` pairs at once."""
 
     def signs(start: int) -> np.ndarray:
         """Returns +1 or -1 for each bit: their products count equal minus different bits."""
         return 2 * np.unpackbits(packed[start : start + TILE], axis=1).astype(np.float32) - 1
 
-    for top in range(0, len(indices), TILE):
+    for top in range(0, len(packed), TILE):
         rows = signs(top)
-        for left in range(top, len(indices), TILE):
+        for left in range(top, len(packed), TILE):
             agreement = rows @ signs(left).T
             row, column = np.nonzero(agreement >= BITS - 2 * MAX_DISTANCE)
             if left == top:
                 row, column = row[row < column], column[row < column]
             if len(row):
                 distance = (BITS - agreement[row, column].astype(np.int64)) // 2
-                yield Pairs(indices[top + row], indices[left + column], distance)
+                yield Pairs(top + row, left + column, distance)
+
+
+def _pairs_in_tables(packed: np.ndarray) -> Iterator[Pairs]:
+    """Compares hashes, uint8 `[N, 32]`, that have the same bits at some random positions.
+
+    With log2(N) positions, a hash shares its bits with about one other by chance, so the time for
+    one choice of positions grows as sorting does. There are as many choices as `MISSED` needs.
+
+    Source: Indyk and Motwani, "Approximate Nearest Neighbors: Towards Removing the Curse of
+    Dimensionality", 1998.
+    """
+    count = len(packed)
+    columns = np.ascontiguousarray(packed.T)
+    ones = np.array([value.bit_count() for value in range(256)], np.uint8)
+    used = min(math.ceil(math.log2(count)), 32)
+    # All positions of a choice are among the bits in which two hashes agree.
+    chance = math.comb(BITS - MAX_DISTANCE, used) / math.comb(BITS, used)
+    rng = np.random.default_rng(0)  # the same images always give the same pairs
+    for _ in range(math.ceil(math.log(MISSED) / math.log1p(-chance))):
+        keys = np.zeros(count, np.uint32)
+        for bit in rng.choice(BITS, used, replace=False).tolist():
+            keys = keys << 1 | columns[bit // 8] >> (7 - bit % 8) & 1
+        order = np.argsort(keys, kind="stable")
+        keys = keys[order]
+        for shift in range(1, NEIGHBORS + 1):
+            (places,) = np.nonzero(keys[shift:] == keys[:-shift])
+            if not len(places):
+                break
+            first, second = order[places], order[places + shift]
+            distance = ones[packed[first] ^ packed[second]].sum(axis=1, dtype=np.int64)
+            similar = distance <= MAX_DISTANCE
+            if similar.any():
+                yield Pairs(first[similar], second[similar], distance[similar])
 
 
 def similar_groups(hashes: Sequence[bytes | None]) -> list[int]:

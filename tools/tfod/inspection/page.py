@@ -64,7 +64,7 @@ def write_page(
     if warnings:
         items = "".join(f"<li>{html_page.text(warning)}</li>" for warning in warnings)
         parts.append(f"<h2>Before training</h2><ul>{items}</ul>")
-    if similar.pairs:
+    if similar.shown:
         parts += _similar_images(similar)
     if suspicious.found:
         parts += _suspicious_annotations(suspicious)
@@ -95,12 +95,11 @@ def write_page(
 
 def _similar_images(similar: SimilarImages) -> Iterator[str]:
     yield "<h2>Similar images in different splits</h2>"
-    number = f"All {similar.pairs} pairs"
-    if similar.pairs > len(similar.shown):
-        number = f"The most similar {len(similar.shown)} of {similar.pairs} pairs"
+    counts = ", ".join(f"{count} of {split}" for split, count in similar.images.items() if count)
     yield (
-        f"<p>{number}. A detector that was trained on one image of a pair finds the objects of the "
-        "other too easily. To keep similar images in one split, convert again with "
+        f"<p>{html_page.text(counts)} are similar to an image of another split; the most similar "
+        "pairs are shown. A detector that was trained on one image of a pair finds the objects of "
+        "the other too easily. To keep similar images in one split, convert again with "
         "<code>--group-by similar</code>.</p>"
     )
     figures = []

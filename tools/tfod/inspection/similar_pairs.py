@@ -47,12 +47,10 @@ class SimilarImages:
     """Similar images in different splits.
 
     Attributes:
-      pairs: their number.
-      images: number of images in these pairs, by split.
+      images: number of images that are similar to one in another split, by split.
       shown: the most similar pairs, the most similar first.
     """
 
-    pairs: int
     images: dict[str, int]
     shown: tuple[tuple[SimilarImage, SimilarImage], ...]
 
@@ -75,16 +73,13 @@ def across_splits(records: RecordFiles, progress: Progress = silent) -> SimilarI
     hashes = list(tracked(threaded_map(_hash, places), progress, "compare", len(places)))
     splits = np.array([split for split, *_ in places])
     in_pair = np.zeros(len(places), bool)
-    count, closest = 0, np.empty((0, 3), np.int64)  # distance and the indices of both images
+    closest = np.empty((0, 3), np.int64)  # distance and the indices of both images
     for pairs in similar_pairs(hashes):
         across = splits[pairs.first] != splits[pairs.second]
         found = np.stack((pairs.distance, pairs.first, pairs.second), axis=1)[across]
-        count += len(found)
         in_pair[found[:, 1:]] = True
-        closest = np.concatenate((closest, found))
-        closest = closest[np.lexsort(closest.T[::-1])][:SHOWN]
+        closest = np.unique(np.concatenate((closest, found)), axis=0)[:SHOWN]
     return SimilarImages(
-        count,
         {split: int(in_pair[splits == split].sum()) for split in records.splits},
         tuple((_load(places[one]), _load(places[other])) for _, one, other in closest.tolist()),
     )
@@ -92,13 +87,12 @@ def across_splits(records: RecordFiles, progress: Progress = silent) -> SimilarI
 
 def warnings(similar: SimilarImages) -> list[str]:
     """Returns a sentence on the images with the remedy, or nothing if there are none."""
-    if not similar.pairs:
+    if not similar.shown:
         return []
-    pairs = "1 pair" if similar.pairs == 1 else f"{similar.pairs} pairs"
     counts = ", ".join(f"{count} of {split}" for split, count in similar.images.items() if count)
     return [
-        f"{pairs} of similar images are in different splits (images: {counts}), so the measured "
-        "AP will be too high; convert again with --group-by similar"
+        f"similar images are in different splits ({counts}), so the measured AP will be too high; "
+        "convert again with --group-by similar"
     ]
 
 
