@@ -100,6 +100,10 @@ def test_a_bad_entry_is_an_error(change, message, tmp_path):
         ("[1", "is not JSON: "),
         ("[" * 100_000, "is not JSON: "),
         ("[[]]", "entry 1 is not a JSON object"),
+        ("[null]", "entry 1 is not a JSON object"),
+        (json.dumps([[GOOD]]), "entry 1 is not a JSON object"),
+        (json.dumps({"detections": [GOOD]}), "is not a list of detections"),
+        (json.dumps([GOOD, {"image_id": GOOD}]), "entry 2 has no 'bbox'"),
         ('[{"image_id": 1}]', "entry 1 has no 'bbox'"),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from object_detection.utils.object_detection_evaluation import ObjectDetectionEvaluation
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -18,7 +19,6 @@ from helpers.hand_made_detections import CAT, CLASSES, DOG, detected, truth
 from tfod.annotation import Annotation, Box
 from tfod.detection.detections import Detections
 from tfod.errors import UserError
-from tfod.evaluation import coco_evaluation
 from tfod.evaluation.coco_evaluation import COCO_NAMES
 from tfod.evaluation.counts import best_count, count, curve
 from tfod.evaluation.metrics import Metrics, evaluate
@@ -175,7 +175,12 @@ def problems(draw) -> tuple[list[Annotation], list[Detections]]:
     for _ in range(draw(st.integers(1, 4))):
         names = st.sampled_from(("cat", "dog"))
         objects = [
-            Box(draw(names), *map(int, box), crowd=draw(st.integers(0, 9)) == 9)
+            Box(
+                draw(names),
+                *map(int, box),
+                crowd=draw(st.integers(0, 9)) == 9,
+                difficult=draw(st.integers(0, 9)) == 9,
+            )
             for box in boxes(draw, 5)
         ]
         rows = [(draw(names), next(scores) / 100, *box) for box in boxes(draw, 7)]
@@ -185,9 +190,8 @@ def problems(draw) -> tuple[list[Annotation], list[Detections]]:
 
 
 @settings(max_examples=200, deadline=None)
-@given(problems(), st.integers(1, 4))
-def test_random_detections_give_the_metrics_of_pycocotools(problem, part):
-    """In any division into parts of some images."""
+@given(problems())
+def test_random_detections_give_the_metrics_of_pycocotools(problem):
     truths, detections = problem
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO()
@@ -230,11 +234,41 @@ def test_random_detections_give_the_metrics_of_pycocotools(problem, part):
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(coco_evaluation, "PART", part)
-        actual = metrics_of(truths, detections, CLASSES.values()).coco
+    actual = metrics_of(truths, detections, CLASSES.values()).coco
     for name, expected in zip(COCO_NAMES, evaluation.stats, strict=True):
         assert actual[name] == (None if expected < 0 else pytest.approx(expected, abs=1e-6)), name
+
+
+def upstream_voc_ap50(truths, detections) -> dict[str, float]:
+    """Returns the AP at IoU 0.5 by class of the OD API; NaN without objects."""
+    evaluation = ObjectDetectionEvaluation(len(CLASSES), matching_iou_threshold=0.5)
+    for number, (annotation, in_image) in enumerate(zip(truths, detections, strict=True)):
+        objects = annotation.objects
+        evaluation.add_single_ground_truth_image_info(
+            number,
+            np.array([box.corners for box in objects], float).reshape(-1, 4),
+            np.array([list(CLASSES.values()).index(box.name) for box in objects], int),
+            groundtruth_is_difficult_list=np.array([box.difficult for box in objects], bool),
+            groundtruth_is_group_of_list=np.array([box.crowd for box in objects], bool),
+        )
+        evaluation.add_single_detected_image_info(
+            number,
+            in_image.to_pixels_xyxy(200, 100).astype(float),
+            in_image.scores.astype(float),
+            in_image.class_ids - 1,
+        )
+    result = evaluation.evaluate()
+    return dict(zip(CLASSES.values(), result.average_precisions.tolist(), strict=True))
+
+
+@settings(max_examples=100, deadline=None)
+@given(problems())
+def test_random_detections_give_the_voc_ap_of_the_od_api(problem):
+    truths, detections = problem
+    actual = metrics_of(truths, detections, CLASSES.values()).per_class
+    for name, expected in upstream_voc_ap50(truths, detections).items():
+        value = actual[name]["VOC_AP50"]
+        assert value == (None if np.isnan(expected) else pytest.approx(expected)), name
 
 
 def box_iou(a, b) -> float:

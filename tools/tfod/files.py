@@ -30,17 +30,18 @@ def read_bytes(path: Path) -> bytes:
         return file.read()
 
 
-def load_json(path: Path, remedy: str) -> Any:
+def load_json(path: Path, remedy: str, read_object: Callable[[dict], Any] | None = None) -> Any:
     """Reads a JSON file.
 
     Args:
       remedy: what the error tells the user to do.
+      read_object: returns what replaces an object, inner ones first; None to keep all.
 
     Raises:
       UserError: the file cannot be read or is not JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes(), object_hook=read_object)
     except OSError as error:
         raise UserError(path, f"cannot be read: {error.strerror}", remedy) from error
     except (ValueError, RecursionError) as error:

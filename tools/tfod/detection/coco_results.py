@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -39,15 +41,29 @@ def write_results(
     Raises:
       UserError: the file cannot be written.
     """
-    entries = [
-        entry
-        for annotation, in_image in zip(ground_truth, detections, strict=True)
-        for entry in result_entries(
-            annotation.source_id, annotation.width, annotation.height, in_image
-        )
-    ]
-    with replacing_file(path) as partial:
-        partial.write_text(json.dumps(entries, indent=0) + "\n", encoding="utf-8")
+    with (
+        replacing_file(path) as partial,
+        partial.open("w", encoding="utf-8") as file,
+        entries_file(file) as write,
+    ):
+        for annotation, in_image in zip(ground_truth, detections, strict=True):
+            size = (annotation.width, annotation.height)
+            write(result_entries(annotation.source_id, *size, in_image))
+
+
+@contextmanager
+def entries_file(file: TextIO) -> Iterator[Callable[[list[dict]], None]]:
+    """Yields a function that writes some entries to a list in a JSON file, one per line."""
+    separator = "[\n"
+
+    def write(entries: list[dict]) -> None:
+        nonlocal separator
+        for entry in entries:
+            file.write(separator + json.dumps(entry))
+            separator = ",\n"
+
+    yield write
+    file.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
 def result_entries(image_id: str, width: int, height: int, detections: Detections) -> list[dict]:
@@ -85,18 +101,30 @@ def read_results(
         an invalid box or score. The message gives the number of the entry, from 1.
     """
     images = _images_by_id(ground_truth)
-    rows: list[list[tuple]] = [[] for _ in ground_truth]
-    for number, entry in enumerate(_load(path), 1):
-        fault = _fault(entry, images, labels)
-        if fault:
-            raise UserError(path, f"entry {number} {fault}", REMEDY)
-        image = images[str(entry["image_id"])]
-        rows[image].append((*xywh_to_xyxy(*entry["bbox"]), entry["score"], entry["category_id"]))
+    indices, values = array("q"), array("d")  # image; box, score and class: 56 bytes per entry
+    read = object()
+
+    def read_entry(entry: dict) -> Any:
+        """Replaces a valid entry while the file is parsed: dicts would take ten times as much."""
+        if _fault(entry, images, labels):
+            return entry
+        indices.append(images[str(entry["image_id"])])
+        values.extend((*xywh_to_xyxy(*entry["bbox"]), entry["score"], entry["category_id"]))
+        return read
+
+    content = load_json(path, REMEDY, read_entry)
+    if not isinstance(content, list):
+        raise UserError(path, "is not a list of detections", REMEDY)
+    for number, entry in enumerate(content, 1):
+        if entry is not read:
+            raise UserError(path, f"entry {number} {_fault(entry, images, labels)}", REMEDY)
+    image = np.asarray(indices, np.int64)
+    table = np.asarray(values, float).reshape(-1, 6)[np.argsort(image, kind="stable")]
+    ends = np.cumsum(np.bincount(image, minlength=len(ground_truth)))
     detections = []
-    for image_rows, annotation in zip(rows, ground_truth, strict=True):
-        table = np.array(image_rows, float).reshape(-1, 6)
-        boxes = pixel_xyxy_to_normalized_yxyx(table[:, :4], annotation.width, annotation.height)
-        detections.append(detections_from_outputs(boxes, table[:, 4], table[:, 5], labels))
+    for rows, annotation in zip(np.split(table, ends[:-1]), ground_truth, strict=True):
+        boxes = pixel_xyxy_to_normalized_yxyx(rows[:, :4], annotation.width, annotation.height)
+        detections.append(detections_from_outputs(boxes, rows[:, 4], rows[:, 5], labels))
     return detections
 
 
@@ -114,13 +142,6 @@ def _images_by_id(ground_truth: Sequence[Annotation]) -> dict[str, int]:
         if uses[name] == 1
     }
     return images | {annotation.source_id: i for i, annotation in enumerate(ground_truth)}
-
-
-def _load(path: Path) -> list:
-    content = load_json(path, REMEDY)
-    if not isinstance(content, list):
-        raise UserError(path, "is not a list of detections", REMEDY)
-    return content
 
 
 def _fault(entry: Any, images: dict[str, int], labels: dict[int, str]) -> str | None:

@@ -7,7 +7,6 @@ Files and folders appear when the block succeeds; nothing is left behind if it f
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from PIL import Image
 from tfod.annotation import Box
 from tfod.annotation.voc_writer import write_voc
 from tfod.cameras import FRAMES_PER_SECOND
-from tfod.detection.coco_results import result_entries
+from tfod.detection.coco_results import entries_file, result_entries
 from tfod.detection.counting import Place
 from tfod.detection.drawing import contact_sheet, draw_counts, draw_detections
 from tfod.detection.prediction import Prediction
@@ -88,19 +87,14 @@ def coco_results(path: Path) -> Iterator[Write]:
 
     `image_id` is the file name; for a video, followed by `#` and the frame number.
     """
-    with _file(path) as file:
-        separator = "[\n"
+    with _file(path) as file, entries_file(file) as write_entries:
 
         def write(prediction: Prediction) -> None:
-            nonlocal separator
             frame = "" if prediction.frame is None else f"#{prediction.frame}"
             name = f"{prediction.path.name}{frame}"
-            for entry in result_entries(name, *prediction.size, prediction.detections):
-                file.write(separator + json.dumps(entry))
-                separator = ",\n"
+            write_entries(result_entries(name, *prediction.size, prediction.detections))
 
         yield write
-        file.write("[]\n" if separator == "[\n" else "\n]\n")
 
 
 @contextmanager

@@ -108,7 +108,7 @@ def _average_precision(matching: Matching, images: np.ndarray) -> float | None:
         return selected.assign(image=selected["image"].map(numbers)).reset_index(drop=True)
 
     evaluation = coco_evaluation(
-        rows(matching.objects), rows(matching.detections), matching.classes, len(images)
+        rows(matching.objects), rows(matching.detections), matching.classes
     )
     return mean_of_known(evaluation.precision[:, :, :, 0, -1])
 

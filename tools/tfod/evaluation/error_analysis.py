@@ -114,7 +114,7 @@ def costs(matching: Matching) -> dict[str, float]:
 
 def _ap50(matching: Matching, objects: pd.DataFrame, detections: pd.DataFrame) -> float:
     """Returns the mean over the classes that have objects; 0 if none has."""
-    evaluation = coco_evaluation(objects, detections, matching.classes, matching.images, IOU)
+    evaluation = coco_evaluation(objects, detections, matching.classes, IOU)
     precision = evaluation.precision[0, :, :, 0, -1]
     with_objects = precision[:, precision[0] >= 0]
     return float(with_objects.mean()) if with_objects.size else 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from tfod.evaluation.coco_evaluation import BOX
 from tfod.evaluation.error_analysis import mistakes
 from tfod.evaluation.matching import Matching
 from tfod.text import printable
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 OK, SO_SO, KO = RESULTS = ("ok", "so_so", "ko")
 # From the color-blind safe palette of Okabe and Ito; light, for black text on top.
@@ -88,12 +84,10 @@ def draw_image_result(
     """
     import supervision as sv
 
-    table = mistakes(_only(matching, image), threshold)
-    kinds = table.set_index("detection")["kind"].to_dict()
-    objects = matching.objects[matching.objects["image"] == image]
-    detections = matching.detections[
-        (matching.detections["image"] == image) & (matching.detections["score"] >= threshold)
-    ]
+    of_image = matching.of_image(image)
+    kinds = mistakes(of_image, threshold).set_index("detection")["kind"].to_dict()
+    objects, detections = of_image.objects, of_image.detections
+    detections = detections[detections["score"] >= threshold]
     is_identified = objects.index.isin(detections["object"]) | objects["crowd"].astype(bool)
     is_correct = (detections["object"] >= 0) | detections["ignored"]
     size = (pixels.shape[1], pixels.shape[0])
@@ -137,14 +131,3 @@ def draw_image_result(
         )
         scene = annotator.annotate(scene, boxes, list(map(printable, labels)))
     return np.ascontiguousarray(scene[..., ::-1])
-
-
-def _only(matching: Matching, image: int) -> Matching:
-    """Returns the objects and detections of one image."""
-
-    def rows(table: pd.DataFrame) -> pd.DataFrame:
-        return table[table["image"] == image]
-
-    return Matching(
-        rows(matching.objects), rows(matching.detections), matching.classes, matching.images
-    )

@@ -1,4 +1,4 @@
-"""Matches detections with ground truth objects, using pycocotools. All evaluation builds on it."""
+"""Tables of ground truth and detections, and their matches. All evaluation builds on them."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Matching:
     """Ground truth and detections of a split, matched at IoU 0.5.
 
     A detection matches an object if both have the same class, their IoU is at least 0.5, and no
-    detection with a higher score matches that object (pycocotools `COCOeval.evaluateImg`).
+    detection with a higher score matches that object (`coco_matching.match`).
 
     Attributes:
-      objects: one row per ground truth object: `image` (index in the split), `name`, `difficult`,
-        `crowd`, and the box in pixels: xmin, ymin, xmax, ymax.
-      detections: one row per detection: `image`, `name`, `score`, the box as in `objects`, `object`
-        (the matching row of `objects`, -1 for none) and `ignored` (inside a crowd, or not
-        among the 100 best of its class in the image, so neither correct nor false).
+      objects: one row per ground truth object, in the order of the images: `image` (index in the
+        split), `name`, `difficult`, `crowd`, and the box in pixels: xmin, ymin, xmax, ymax.
+      detections: one row per detection, in the same order: `image`, `name`, `score`, the box as in
+        `objects`, `object` (the matching row of `objects`, -1 for none) and `ignored` (inside a
+        crowd, or not among the 100 best of its class in the image, so neither correct nor false).
       classes: class names, in the order of the data set.
       images: number of images.
     """
@@ -37,6 +37,15 @@ class Matching:
     detections: pd.DataFrame
     classes: tuple[str, ...]
     images: int
+
+    def of_image(self, image: int) -> Matching:
+        """Returns the objects and detections of one image, whose rows keep their labels."""
+
+        def rows(table: pd.DataFrame) -> pd.DataFrame:
+            start, end = np.searchsorted(table["image"].to_numpy(), (image, image + 1))
+            return table.iloc[start:end]
+
+        return Matching(rows(self.objects), rows(self.detections), self.classes, self.images)
 
 
 def objects_table(ground_truth: Sequence[Annotation]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Computes metrics with pycocotools and with the OD API's PASCAL VOC evaluation."""
+"""Computes the metrics of detections: COCO's, PASCAL VOC's AP, and counts."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import json
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tfod.annotation import Annotation
 from tfod.detection.detections import Detections
-from tfod.evaluation.coco_evaluation import BOX, IOU, coco_evaluation
+from tfod.evaluation.coco_evaluation import coco_evaluation
 from tfod.evaluation.counts import best_count, count
 from tfod.evaluation.matching import Matching, detections_table, matching_from, objects_table
+from tfod.evaluation.voc_evaluation import voc_ap50
 from tfod.files import replacing_file
 from tfod.model.detection_file import DEFAULT_THRESHOLD
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -85,11 +82,11 @@ def evaluate(
     """
     objects = objects_table(ground_truth)
     table = detections_table(ground_truth, detections)
-    evaluation = coco_evaluation(objects, table, classes, len(ground_truth))
+    evaluation = coco_evaluation(objects, table, classes)
     matching = matching_from(evaluation, objects, table, classes, len(ground_truth))
     # [IoU threshold, recall threshold, class, area range, detections per image]; -1: no objects
     precision = evaluation.precision[:, :, :, 0, -1]
-    voc = _voc_ap50(objects, table, classes)
+    voc = voc_ap50(objects, table, classes)
     voc_with_objects = [ap for ap in voc if ap >= 0]
     best = best_count(matching) if threshold is None else count(matching, threshold)
     counts = best or count(matching, DEFAULT_THRESHOLD)
@@ -122,43 +119,3 @@ def _best_of_class(matching: Matching, name: str) -> dict[str, float | None]:
 def _none_if_negative(value: float) -> float | None:
     """Converts pycocotools' -1, which means "no objects", to None."""
     return float(value) if value >= 0 else None
-
-
-def _voc_ap50(
-    objects: pd.DataFrame, detections: pd.DataFrame, classes: Collection[str]
-) -> list[float]:
-    """Computes AP at IoU 0.5 per class with the OD API's VOC evaluation; -1 without objects."""
-    from object_detection.utils.metrics import compute_average_precision, compute_precision_recall
-    from object_detection.utils.per_image_evaluation import PerImageEvaluation
-
-    ids = {name: class_id for class_id, name in enumerate(classes)}
-    evaluation = PerImageEvaluation(len(ids), IOU)
-    scores: list[list[np.ndarray]] = [[] for _ in ids]
-    correct: list[list[np.ndarray]] = [[] for _ in ids]
-    objects_by_image = dict(tuple(objects.groupby("image")))
-    for image, detected in detections.groupby("image"):
-        truth = objects_by_image.get(image, objects[:0])
-        image_scores, image_correct = evaluation.compute_object_detection_metrics(
-            *(detected[BOX].to_numpy(float), detected["score"].to_numpy(float)),
-            *(detected["name"].map(ids).to_numpy(int), truth[BOX].to_numpy(float)),
-            truth["name"].map(ids).to_numpy(int),
-            truth["difficult"].to_numpy(bool),
-            truth["crowd"].to_numpy(bool),
-        )[:2]
-        for class_id in ids.values():
-            scores[class_id].append(image_scores[class_id])
-            correct[class_id].append(image_correct[class_id])
-    counting = objects[~(objects["difficult"] | objects["crowd"]).astype(bool)]
-    aps = []
-    for name, class_id in ids.items():
-        total = int((counting["name"] == name).sum())
-        if not total:
-            aps.append(-1.0)
-        elif not scores[class_id]:
-            aps.append(0.0)
-        else:
-            curve = compute_precision_recall(
-                *(np.concatenate(scores[class_id]), np.concatenate(correct[class_id])), total
-            )
-            aps.append(float(compute_average_precision(*curve)))
-    return aps

@@ -74,7 +74,9 @@ def write_report(
     threshold = metrics.threshold
     results = {result.image: result for result in image_results(matching, threshold)}
     ranking: dict[str, list[int]] = defaultdict(list)
+    rank_of = {}  # among the images with the same result
     for image, result in results.items():
+        rank_of[image] = len(ranking[result.name])
         ranking[result.name].append(image)
     ground_truth, qualities, thumbnails = [], [], {}
     for name in RESULTS:
@@ -82,7 +84,7 @@ def write_report(
     for image, record in enumerate(read_records(data.splits[split].shards)):
         ground_truth.append(record.annotation)
         name = results[image].name
-        rank = ranking[name].index(image)
+        rank = rank_of[image]
         stem = Path(record.annotation.source_id).stem or "image"
         file = f"{name}/{rank + 1:04}_{stem}.jpg"
         pixels = load_rgb(record.image.data)
