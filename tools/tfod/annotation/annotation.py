@@ -8,7 +8,7 @@ from pathlib import Path
 CORNERS = ("xmin", "ymin", "xmax", "ymax")  # in VOC, CSV and the records
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Box:
     """One object, in pixels as in PASCAL VOC files: xmin, ymin, xmax, ymax.
 
@@ -39,7 +39,7 @@ class Box:
         return self.xmin, self.ymin, self.xmax, self.ymax
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Repair:
     """A fault that `tfod convert --fix` repaired.
 
@@ -54,7 +54,7 @@ class Repair:
     what: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Annotation:
     """The objects of one image. `objects` is empty for a negative image.
 
