@@ -53,10 +53,10 @@ class Count:
 
 def count(matching: Matching, threshold: float, name: str | None = None) -> Count:
     """Counts at a threshold, for one class or for all."""
-    objects, detections = _select(matching, name)
-    above = detections[detections["score"] >= threshold]
-    identified = int((above["object"] >= 0).sum())
-    return Count(threshold, len(objects), identified, len(above) - identified)
+    objects, scores, is_correct = _select(matching, name)
+    above = is_correct[scores >= threshold]
+    identified = int(above.sum())
+    return Count(threshold, objects, identified, len(above) - identified)
 
 
 def curve(matching: Matching, name: str | None = None) -> pd.DataFrame:
@@ -68,21 +68,21 @@ def curve(matching: Matching, name: str | None = None) -> pd.DataFrame:
     """
     import pandas as pd
 
-    objects, detections = _select(matching, name)
-    ordered = detections.sort_values("score", ascending=False, kind="stable")
-    identified = (ordered["object"] >= 0).cumsum().to_numpy()
-    total = np.arange(1, len(ordered) + 1)
-    table = pd.DataFrame(
+    objects, scores, is_correct = _select(matching, name)
+    order = np.argsort(-scores, kind="stable")
+    scores, identified = scores[order], np.cumsum(is_correct[order])
+    (last,) = np.nonzero(np.append(scores[1:] != scores[:-1], True)[: len(scores)])
+    identified, total = identified[last], last + 1
+    return pd.DataFrame(
         {
-            "threshold": ordered["score"].to_numpy(),
+            "threshold": scores[last],
             "identified": identified,
             "false": total - identified,
             "precision": identified / total,
-            "recall": identified / (len(objects) or np.nan),
-            "f1": 2 * identified / (len(objects) + total) if len(objects) else np.nan,
+            "recall": identified / (objects or np.nan),
+            "f1": 2 * identified / (objects + total) if objects else np.nan,
         }
     )
-    return table.groupby("threshold", sort=False).tail(1).reset_index(drop=True)
 
 
 def best_count(matching: Matching, name: str | None = None) -> Count | None:
@@ -100,10 +100,17 @@ def best_count(matching: Matching, name: str | None = None) -> Count | None:
     return count(matching, (lowest + next_lower) / 2, name)
 
 
-def _select(matching: Matching, name: str | None) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Returns objects and detections without crowds, of one class or of all."""
-    objects = matching.objects[~matching.objects["crowd"].astype(bool)]
-    detections = matching.detections[~matching.detections["ignored"]]
-    if name is None:
-        return objects, detections
-    return objects[objects["name"] == name], detections[detections["name"] == name]
+def _select(matching: Matching, name: str | None) -> tuple[int, np.ndarray, np.ndarray]:
+    """Selects one class or all, without crowds.
+
+    Returns:
+      The number of objects; the scores of the detections; and whether each matches an object.
+    """
+    objects, detections = matching.objects, matching.detections
+    counts = ~objects["crowd"].to_numpy(bool)
+    selected = ~detections["ignored"].to_numpy(bool)
+    if name is not None:
+        counts &= (objects["name"] == name).to_numpy()
+        selected &= (detections["name"] == name).to_numpy()
+    scores, matched = (detections[column].to_numpy() for column in ("score", "object"))
+    return int(counts.sum()), scores[selected], matched[selected] >= 0

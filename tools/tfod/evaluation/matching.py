@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from tfod.annotation import Annotation
 from tfod.detection.detections import Detections
-from tfod.evaluation.coco_evaluation import BOX, CocoEvaluation
+from tfod.evaluation.coco_evaluation import BOX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,19 +89,3 @@ def _concatenate(parts: list[np.ndarray], dimensions: int) -> np.ndarray:
     """Returns float32 `[N]` or `[N, 4]`, also without parts."""
     empty = np.zeros((0, 4)[:dimensions], np.float32)
     return np.concatenate([empty, *parts], dtype=np.float32)
-
-
-def matching_from(
-    evaluation: CocoEvaluation,
-    objects: pd.DataFrame,
-    detections: pd.DataFrame,
-    classes: Collection[str],
-    images: int,
-) -> Matching:
-    """Returns the matches at IoU 0.5 of the evaluation of these tables."""
-    return Matching(
-        objects,
-        detections.assign(object=evaluation.matched_object, ignored=evaluation.ignored),
-        tuple(classes),
-        images,
-    )

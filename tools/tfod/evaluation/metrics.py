@@ -13,7 +13,7 @@ from tfod.annotation import Annotation
 from tfod.detection.detections import Detections
 from tfod.evaluation.coco_evaluation import coco_evaluation
 from tfod.evaluation.counts import best_count, count
-from tfod.evaluation.matching import Matching, detections_table, matching_from, objects_table
+from tfod.evaluation.matching import Matching, detections_table, objects_table
 from tfod.evaluation.voc_evaluation import voc_ap50
 from tfod.files import replacing_file
 from tfod.model.detection_file import DEFAULT_THRESHOLD
@@ -83,7 +83,8 @@ def evaluate(
     objects = objects_table(ground_truth)
     table = detections_table(ground_truth, detections)
     evaluation = coco_evaluation(objects, table, classes)
-    matching = matching_from(evaluation, objects, table, classes, len(ground_truth))
+    table["object"], table["ignored"] = evaluation.matched_object, evaluation.ignored
+    matching = Matching(objects, table, tuple(classes), len(ground_truth))
     # [IoU threshold, recall threshold, class, area range, detections per image]; -1: no objects
     precision = evaluation.precision[:, :, :, 0, -1]
     voc = voc_ap50(objects, table, classes)

@@ -34,8 +34,6 @@ def voc_ap50(
     from object_detection.utils.metrics import compute_average_precision, compute_precision_recall
 
     uncounted = (objects["difficult"] | objects["crowd"]).to_numpy(bool)
-    has_area = (detections["xmin"] < detections["xmax"]) & (detections["ymin"] < detections["ymax"])
-    detections = detections[has_area]
     labels = _label(objects, detections, classes)
     scores, names = detections["score"].to_numpy(float), detections["name"].to_numpy()
     aps = []
@@ -54,7 +52,7 @@ def voc_ap50(
 
 
 def _label(objects: pd.DataFrame, detections: pd.DataFrame, classes: Collection[str]) -> np.ndarray:
-    """Returns whether each detection is `FALSE`, `CORRECT` or `IGNORED`.
+    """Returns whether each detection is `FALSE`, `CORRECT` or `IGNORED`, as those without area.
 
     Unlike in COCO's evaluation, a detection can only match the object with the highest IoU.
     """
@@ -67,7 +65,7 @@ def _label(objects: pd.DataFrame, detections: pd.DataFrame, classes: Collection[
     truth = truth.rows(order)
     ranked = np.lexsort((-detections["score"].to_numpy(float), found.keys(images)))
     found = found.rows(ranked)
-    labels = np.full(len(ranked), FALSE)
+    labels = np.where((found.xywh[:, 2:] > 0).all(axis=1), FALSE, IGNORED).astype(np.int8)
     for rows, of_image in common_keys(found.keys(images), truth.keys(images)):
         # For a crowd, this is the share of the detection that is inside.
         overlaps = mask.iou(found.xywh[rows], truth.xywh[of_image], crowd[of_image])
