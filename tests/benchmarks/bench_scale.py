@@ -164,7 +164,7 @@ def commands(folder: Path) -> Iterator[tuple[str, list[object]]]:
     yield "inspect", ["inspect", data, "--output", folder / "page"]
     yield "plan", ["plan", "--data", data]
     train = ["train", "--data", data, "--output", run, "--pipeline", "simple_cnn"]
-    train += ["--init", "scratch", "--input-size", 64]
+    train += ["--init", "scratch", "--input-size", 64, "--eval-every", 2 * STEPS]
     yield "train, 20 steps", [*train, "--steps", STEPS]
     yield "train, resumed for 20 more", [*train, "--steps", 2 * STEPS]
     yield "evaluate", ["evaluate", "--run", run, "--data", data]
