@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 from nbclient import NotebookClient
 from PIL import Image
@@ -91,6 +94,60 @@ def test_notebook_runs_from_images_to_tflite(sample_voc, tiny_template, tmp_path
     detector = Detector.load(model)
     assert detector.labels == {1: "crosswalk", 2: "speedlimit", 3: "stop", 4: "trafficlight"}
     detector.predict(Image.new("RGB", (64, 48)))
+
+
+def kill(process: subprocess.Popen) -> None:
+    """Ends a process and all that it started at once, as when Colab takes the machine away."""
+    parent = psutil.Process(process.pid)
+    processes = [*parent.children(recursive=True), parent]
+    for one in processes:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(processes)
+    process.wait()
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.usefixtures("stop_tensorboard")
+def test_notebook_killed_ten_times_continues(sample_voc, tiny_template, tmp_path):
+    folder = tmp_path / "drive"
+    folder.mkdir()
+    shutil.make_archive(str(folder / "images"), "zip", sample_voc)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    settings = {"FOLDER": str(folder), "IMAGES": "images.zip", "NAME": "signs", "STEPS": 20}
+    set_parameters(notebook, **settings, TEMPLATE=str(tiny_template), INIT="scratch")
+    train = cell_with(notebook, "tfod train")
+    train.source = train.source.replace("--steps", "--checkpoint-every 2 --steps")
+    nbformat.write(notebook, tmp_path / "notebook.ipynb")
+    programs = Path(sys.executable).parent
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # with `tfod`
+    command = [programs / "jupyter-execute", "--inplace", tmp_path / "notebook.ipynb"]
+
+    def run_all() -> subprocess.Popen:
+        return subprocess.Popen(
+            command,
+            env={**os.environ, "PATH": path},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+
+    rng = random.Random(0)
+    steps = []
+    for _ in range(10):
+        process = run_all()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(scaled(rng.uniform(5, 80)))
+        kill(process)
+        checkpoints = [int(file.stem.split("-")[1]) for file in folder.glob("runs/signs/*.index")]
+        steps.append(max(checkpoints, default=0))
+    assert steps == sorted(steps)  # nothing is trained again
+    process = run_all()
+    _, errors = process.communicate(timeout=scaled(900))
+    assert process.returncode == 0, errors.decode()
+    assert max(int(f.stem.split("-")[1]) for f in folder.glob("runs/signs/*.index")) == 20
+    assert (folder / "exported_models/signs/model.tflite").is_file()
+    assert not list(folder.rglob("*.partial"))
 
 
 def test_missing_project_url_is_reported(tmp_path, monkeypatch):

@@ -173,6 +173,38 @@ def test_run_survives_a_killed_worker_that_restarts(data, shallow_template, tmp_
     assert_equivalent(tmp_path / "run", tmp_path / "one_device")
 
 
+@pytest.mark.long
+@pytest.mark.slow
+def test_four_workers_wait_for_a_slow_one_and_for_one_that_restarts(
+    data, mobilenet_v1_template, runs, tmp_path
+):
+    arguments = (*ARGUMENTS, "--checkpoint-every", 1)
+    configs = cluster_configs(4)
+    workers = [
+        start(data, mobilenet_v1_template, tmp_path / "run", *arguments, TF_CONFIG=config)
+        for config in configs
+    ]
+    end = time.monotonic() + scaled(400)
+
+    def wait_for(checkpoint: str) -> None:
+        while not (tmp_path / f"run/{checkpoint}.index").exists():
+            assert time.monotonic() < end and all(worker.poll() is None for worker in workers)
+            time.sleep(0.1)
+
+    wait_for("ckpt-1")
+    workers[1].send_signal(signal.SIGSTOP)
+    time.sleep(20)
+    workers[1].send_signal(signal.SIGCONT)
+    wait_for("ckpt-3")
+    workers[3].kill()
+    workers[3].communicate()
+    workers[3] = start(
+        data, mobilenet_v1_template, tmp_path / "run", *arguments, TF_CONFIG=configs[3]
+    )
+    finish(*workers)
+    assert_equivalent(tmp_path / "run", runs / "one_device")
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": []}', '{"cluster": {"worker": 3}}'])
 def test_invalid_tf_config_is_reported(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
