@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfod.evaluation.coco_evaluation import BOX, IOU, coco_evaluation
+from tfod.evaluation.coco_matching import common_keys
 from tfod.evaluation.matching import Matching
 
 if TYPE_CHECKING:
@@ -36,25 +37,32 @@ def mistakes(matching: Matching, threshold: float = 0.0) -> pd.DataFrame:
     import pandas as pd
 
     detections = matching.detections
-    detections = detections[(detections["score"] >= threshold) & ~detections["ignored"]]
+    counts = (detections["score"] >= threshold) & ~detections["ignored"]
+    false = detections[counts & (detections["object"] < 0)]
     objects = matching.objects[~matching.objects["crowd"].astype(bool)]
-    matched = set(detections["object"])
-    rows, explained = [], set()
-    objects_by_image = dict(tuple(objects.groupby("image")))
-    for image, false in detections[detections["object"] < 0].groupby("image"):
-        in_image = objects_by_image.get(image, objects[:0])
-        overlaps = iou(false[BOX].to_numpy(float), in_image[BOX].to_numpy(float))
-        names = in_image["name"].to_numpy()
-        for (row, name), overlap in zip(false["name"].items(), overlaps, strict=True):
-            kind, position = _classify(overlap, names == name)
-            target = int(in_image.index[position]) if position >= 0 else -1
-            rows.append((kind, image, name, row, target))
-            if kind in ("localization", "class"):
-                explained.add(target)
-    for row, image, name in objects[["image", "name"]].itertuples():
-        if row not in matched and row not in explained:
-            rows.append(("missed", image, name, -1, row))
-    return pd.DataFrame(rows, columns=["kind", "image", "name", "detection", "object"])
+    labels, object_images = objects.index.to_numpy(), objects["image"].to_numpy(int)
+    boxes, object_boxes = (table[BOX].to_numpy(float) for table in (false, objects))
+    names, object_names = (table["name"].to_numpy() for table in (false, objects))
+    kinds = np.full(len(false), "background", object)
+    targets = np.full(len(false), -1)
+    # Both tables are in the order of the images.
+    for rows, of_image in common_keys(false["image"].to_numpy(int), object_images):
+        overlaps = iou(boxes[rows], object_boxes[of_image])
+        for row, overlap in enumerate(overlaps, rows.start):
+            kinds[row], position = _classify(overlap, object_names[of_image] == names[row])
+            if position >= 0:
+                targets[row] = labels[of_image][position]
+    explained = targets[np.isin(kinds, ("localization", "class"))]
+    missed = ~np.isin(labels, [*detections["object"][counts], *explained])
+    return pd.DataFrame(
+        {
+            "kind": [*kinds, *["missed"] * missed.sum()],
+            "image": np.concatenate([false["image"].to_numpy(int), object_images[missed]]),
+            "name": np.concatenate([names, object_names[missed]]),
+            "detection": np.concatenate([false.index.to_numpy(int), np.full(missed.sum(), -1)]),
+            "object": np.concatenate([targets, labels[missed]]),
+        }
+    )
 
 
 def _classify(overlap: np.ndarray, same_class: np.ndarray) -> tuple[str, int]:
