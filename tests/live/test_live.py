@@ -28,6 +28,7 @@ from tfod.detection.tflite_input import TFLiteInput
 from tfod.errors import UserError
 from tfod.export.tflite_metadata import pack_tflite
 from tfod.live import site as live
+from tfod.tiles import Tiles
 
 pytestmark = pytest.mark.long
 
@@ -41,8 +42,8 @@ def mediapipe():
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A `.tflite` that detects the bright area: a camera changes colors slightly."""
+def network(tmp_path_factory) -> bytes:
+    """Detects the bright area: a camera changes colors slightly."""
     import tensorflow as tf
 
     @tf.function
@@ -66,10 +67,17 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bright")
     module = tf.Module()
     tf.saved_model.save(module, str(folder), signatures=detect.get_concrete_function(spec))
-    network = tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
-    input_spec = TFLiteInput(96, 96, (1 / 127.5,) * 3, (-1.0,) * 3)
-    path = folder / "model.tflite"
-    path.write_bytes(pack_tflite(network, input_spec, {1: "dark", 2: "bright thing"}, 0.4))
+    return tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert()
+
+
+INPUT = TFLiteInput(96, 96, (1 / 127.5,) * 3, (-1.0,) * 3)
+LABELS = {1: "dark", 2: "bright thing"}
+
+
+@pytest.fixture(scope="module")
+def model(network, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("bright_model") / "model.tflite"
+    path.write_bytes(pack_tflite(network, INPUT, LABELS, 0.4))
     return path
 
 
@@ -124,6 +132,16 @@ def test_without_a_model_the_page_detects_road_signs(mediapipe, tmp_path):
     (site,) = json.loads((tmp_path / "site/site.json").read_text())["models"]
     assert site["classes"] == ["crosswalk", "speedlimit", "stop", "trafficlight"]
     assert site["name"] == "road_signs"
+
+
+def test_a_model_of_tiles_is_noted(network, mediapipe, model, tmp_path):
+    of_tiles = tmp_path / "tiles.tflite"
+    of_tiles.write_bytes(pack_tflite(network, INPUT, LABELS, 0.4, tiles=Tiles(320)))
+    command = ["live", "--model", str(of_tiles), "--model", str(model)]
+    result = CliRunner().invoke(main, [*command, "--output", str(tmp_path / "site")])
+    assert result.exit_code == 0, result.output
+    assert f"{of_tiles}: its training images were tiles of 320 pixels" in result.stderr
+    assert result.stderr.count("tiles of") == 1
 
 
 def test_models_are_found_in_folders_and_named_by_them(tmp_path, model):
