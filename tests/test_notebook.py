@@ -67,7 +67,7 @@ def test_notebook_runs_from_images_to_tflite(sample_voc, tiny_template, tmp_path
     shutil.make_archive(str(folder / "images"), "zip", sample_voc)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     settings = {"FOLDER": str(folder), "IMAGES": "images.zip", "NAME": "street signs"}
-    set_parameters(notebook, **settings, TEMPLATE=str(tiny_template), INIT="scratch", STEPS=2)
+    set_parameters(notebook, **settings, TEMPLATE=str(tiny_template), INIT="scratch", MINUTES=1)
     resources = {"metadata": {"path": str(NOTEBOOK.parent)}}
 
     NotebookClient(
@@ -79,8 +79,7 @@ def test_notebook_runs_from_images_to_tflite(sample_voc, tiny_template, tmp_path
         assert noise not in output
     assert "written: data/street signs" in printed_by(cell_with(notebook, "tfod convert"))
     trained = cell_with(notebook, "tfod train")
-    # Which of the two steps is best differs between CPUs.
-    assert re.search(r"trained: runs/street signs/best/ckpt-[12]\b", printed_by(trained))
+    assert re.search(r"trained: runs/street signs/best/ckpt-\d", printed_by(trained))
     assert any("image/png" in output.get("data", {}) for output in trained.outputs)
     for text, html in (
         ("tfod inspect", "<iframe srcdoc="),
@@ -115,10 +114,10 @@ def test_notebook_killed_ten_times_continues(sample_voc, tiny_template, tmp_path
     folder.mkdir()
     shutil.make_archive(str(folder / "images"), "zip", sample_voc)
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    settings = {"FOLDER": str(folder), "IMAGES": "images.zip", "NAME": "signs", "STEPS": 20}
+    settings = {"FOLDER": str(folder), "IMAGES": "images.zip", "NAME": "signs", "MINUTES": 2}
     set_parameters(notebook, **settings, TEMPLATE=str(tiny_template), INIT="scratch")
     train = cell_with(notebook, "tfod train")
-    train.source = train.source.replace("--steps", "--checkpoint-every 2 --steps")
+    train.source = train.source.replace("--minutes", "--checkpoint-every 2 --minutes")
     nbformat.write(notebook, tmp_path / "notebook.ipynb")
     programs = Path(sys.executable).parent
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"  # with `tfod`
@@ -133,19 +132,24 @@ def test_notebook_killed_ten_times_continues(sample_voc, tiny_template, tmp_path
         )
 
     rng = random.Random(0)
-    steps = []
+
+    def checkpoints() -> int:
+        """Returns the number of checkpoints of the run so far."""
+        numbers = (int(file.stem.split("-")[1]) for file in folder.glob("runs/signs/*.index"))
+        return max(numbers, default=0)
+
+    counts = []
     for _ in range(10):
         process = run_all()
         with suppress(subprocess.TimeoutExpired):
             process.wait(scaled(rng.uniform(5, 80)))
         kill(process)
-        checkpoints = [int(file.stem.split("-")[1]) for file in folder.glob("runs/signs/*.index")]
-        steps.append(max(checkpoints, default=0))
-    assert steps == sorted(steps)  # nothing is trained again
+        counts.append(checkpoints())
+    assert counts == sorted(counts)  # nothing is trained again
     process = run_all()
     _, errors = process.communicate(timeout=scaled(900))
     assert process.returncode == 0, errors.decode()
-    assert max(int(f.stem.split("-")[1]) for f in folder.glob("runs/signs/*.index")) == 20
+    assert checkpoints() >= counts[-1] > 0
     assert (folder / "exported_models/signs/model.tflite").is_file()
     assert not list(folder.rglob("*.partial"))
 

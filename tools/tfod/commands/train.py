@@ -16,7 +16,7 @@ import click
 
 from tfod import interruption
 from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET, TRAINING_SIZE
-from tfod.commands.tables import note, table
+from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
 from tfod.text import share
@@ -182,14 +182,13 @@ def train(
     Example:
       tfod train --data data/signs --output runs/signs
     """
-    from tqdm import tqdm
-
+    from tfod.commands.training_bar import TrainingBar
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options
     from tfod.model.run_folder import RunFolder
     from tfod.planning.rules import DEFAULT_MINUTES, Wishes
     from tfod.progress import progress_bars
-    from tfod.training import Evaluation, Step, train
+    from tfod.training import train
     from tfod.training.events import TOTAL_LOSS, WorkerLostError
 
     given = {
@@ -203,29 +202,7 @@ def train(
     dataset = load_dataset(data)
     wishes = Wishes(minutes or DEFAULT_MINUTES, target, input_size)
     run = None if overwrite or not RunFolder(output).is_run else RunFolder(output)
-    postfix: dict[str, str] = {}
-    evaluations: list[Evaluation] = []
-    with tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True) as bar:
-
-        def show_step(step: Step) -> None:
-            if bar.total is None:
-                bar.reset(step.last)
-                bar.initial = bar.n = step.number - 1
-                bar.set_description("training", refresh=False)
-            bar.total = step.last  # with --minutes, it is known after some steps
-            postfix["epoch"] = f"{step.epoch:.1f}"
-            postfix["loss"] = f"{step.total_loss:.3f}"
-            postfix["images/s"] = f"{step.images_per_second:.1f}"
-            bar.set_postfix(postfix, refresh=False)
-            bar.update()
-
-        def show_evaluation(evaluation: Evaluation) -> None:
-            postfix["AP"] = f"{evaluation.ap:.3f}"
-            evaluations.append(evaluation)
-
-        def show_note(text: str) -> None:
-            tqdm.write(f"note: {text}", file=sys.stderr)  # above the bar
-
+    with TrainingBar() as bar:
         try:
             with (
                 interruption.cleanup(),  # train saves a checkpoint
@@ -258,12 +235,12 @@ def train(
                 )
                 checkpoint = train(
                     *(dataset, str(start.config), output, options, settings, overwrite),
-                    on_step=show_step,
-                    on_evaluation=show_evaluation,
-                    on_note=show_note,
+                    on_step=bar.show_step,
+                    on_evaluation=bar.show_evaluation,
+                    on_note=note,
                     strategy=strategy,
                     plan=start.plan,
-                    progress=progress,
+                    progress=bar.progress(progress),
                 )
         except WorkerLostError as error:
             if not error.made_progress:
@@ -273,7 +250,7 @@ def train(
                 "a worker has stopped; waiting for it to resume from the last checkpoint", err=True
             )
             _restart()
-    if evaluations:
+    if bar.evaluations:
         table(
             ["step", "epoch", "AP", "AP50", "AP_small", "val loss", "best"],
             [
@@ -284,11 +261,12 @@ def train(
                     f"{evaluation.losses[TOTAL_LOSS]:.3f}",
                     "*" if evaluation.best else "",
                 ]
-                for evaluation in evaluations
+                for evaluation in bar.evaluations
             ],
         )
     _say_detection(RunFolder(output))
     click.echo(f"trained: {checkpoint}")
+    say(f"next: tfod export --run {output} --output exported_models/{output.name}")
 
 
 def _say_detection(run: RunFolder) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tfod.errors import UserError
 
 TOTAL_LOSS = "Loss/total_loss"
+EVALUATION = "evaluating"  # stage of a `Progress`: the val split during training
 
 
 class WorkerLostError(UserError):

@@ -30,7 +30,7 @@ from tfod.progress import Progress, silent
 from tfod.training import checks
 from tfod.training import strategy as strategies
 from tfod.training.detection_choice import FACTORS, choose_detection
-from tfod.training.events import Evaluation, Step, WorkerLostError
+from tfod.training.events import EVALUATION, Evaluation, Step, WorkerLostError
 from tfod.training.growing_input import is_first_part
 from tfod.training.learner import Learner
 from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
@@ -96,7 +96,8 @@ def train(
       on_note: called with a hint for the user, such as a GPU that is not used.
       strategy: one of `strategy.STRATEGIES`. A run can resume with another one.
       plan: text of `plan.md`, for a new run.
-      progress: counts the images of the evaluations after training, with `detection_sizes`.
+      progress: counts the images of each evaluation: of those during training as `EVALUATION`, and
+        of those after it, with `detection_sizes`.
 
     Returns:
       The prefix of the best checkpoint, or of the newest if there is no val split.
@@ -157,7 +158,7 @@ def train(
             folder = output
         else:  # saving a checkpoint needs all workers, but only the files of the first are kept
             folder = Path(locks.enter_context(tempfile.TemporaryDirectory()))
-        training = _Run(folder, output, pipeline, settings, data, learner, started)
+        training = _Run(folder, output, pipeline, settings, data, learner, started, progress)
         if more_steps:
             extend_run(run, pipeline, learner, on_note)
         checkpoint = training.run(on_step, on_evaluation)
@@ -187,9 +188,11 @@ class _Run:
         data: Dataset,
         learner: Learner,
         started: float,
+        progress: Progress,
     ) -> None:
         import tensorflow as tf
 
+        self.progress = progress
         self.folder, self.settings, self.data, self.learner = folder, settings, data, learner
         self.pipeline, self.started = pipeline, started
         self.batch_size = pipeline.train_config.batch_size
@@ -432,6 +435,8 @@ class _Run:
         examples: list[ValidationExample] = []
         sums: defaultdict[str, float] = defaultdict(float)
         batches = 0
+        images = self.data.splits["val"].images
+        self.progress(EVALUATION, 0, images)
         for features, labels in self.val_batches:
             batches += 1
             losses, (boxes, scores, class_ids) = self.learner.evaluate(features, labels)
@@ -452,5 +457,6 @@ class _Run:
                 if len(examples) < EXAMPLES:
                     pixels = load_rgb(record.image.data)
                     examples.append(ValidationExample(pixels, record.annotation, detected))
+            self.progress(EVALUATION, len(detections), images)
         metrics, _ = evaluate(ground_truth, detections, self.data.classes.values())
         return metrics, {name: total / batches for name, total in sums.items()}, examples
