@@ -11,11 +11,10 @@ of all processes of a command together (PSS: pages that processes share count on
 from __future__ import annotations
 
 import json
-import resource
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import cycle, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -41,7 +40,7 @@ PER_FOLDER = 10_000  # files
 LEAST = 5  # pixels, of a box
 STEPS = 20  # of a training
 EVALUATED, DETECTIONS = 50_000, 100  # images of --detections, and detections in each
-SECONDS = 0.5  # between two measurements of memory
+INTERVAL = 0.5  # seconds between two measurements
 
 
 class Objects(NamedTuple):
@@ -105,36 +104,33 @@ def voc(filename: str, objects: Objects) -> str:
 
 def measure(command: Sequence[object], log: Path) -> tuple[float, float]:
     """Runs `tfod`; returns CPU seconds and peak memory in GB of all its processes."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     with log.open("w") as output:
         process = psutil.Popen(
             [sys.executable, "-m", "tfod", *map(str, command)], stdout=output, stderr=output
         )
-        peak = [0]
-        watch = threading.Thread(target=watch_memory, args=(process, peak))
-        watch.start()
-        code = process.wait()
-        watch.join()
-    if code:
+        seconds, peak = watch(process)
+    if process.wait():
         raise click.ClickException(f"tfod {command[0]} failed, see {log}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, peak[0] / 1e9
+    return seconds, peak / 1e9
 
 
-def watch_memory(process: psutil.Process, peak: list[int]) -> None:
-    """Raises `peak[0]` to the memory of the process and its children in bytes, until it ends."""
+def watch(process: psutil.Process) -> tuple[float, int]:
+    """Returns the CPU seconds and the peak memory in bytes of a process and its children.
+
+    Worker processes belong to a fork server, so that the system does not add up their times.
+    """
+    seconds: dict[int, float] = {}
+    peak = 0
     while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        peak[0] = max(peak[0], sum(memory_of(process)))
-        time.sleep(SECONDS)
-
-
-def memory_of(process: psutil.Process) -> Iterator[int]:
-    try:
-        for one in (process, *process.children(recursive=True)):
-            yield one.memory_full_info().pss
-    except psutil.NoSuchProcess:  # ended meanwhile
-        return
+        memory = 0
+        with suppress(psutil.NoSuchProcess):  # ended meanwhile
+            for one in (process, *process.children(recursive=True)):
+                times = one.cpu_times()
+                seconds[one.pid] = times.user + times.system
+                memory += one.memory_full_info().pss
+        peak = max(peak, memory)
+        time.sleep(INTERVAL)
+    return sum(seconds.values()), peak
 
 
 def write_detections(data: Path, split: str, file: Path) -> None:
