@@ -19,6 +19,9 @@ class StubLearner:
       loss: the loss of a step, by its number. The other arguments are those of `Learner`.
     """
 
+    scales_losses = False
+    skipped_steps = 0
+
     def __init__(
         self,
         loss: Callable[[int], float],

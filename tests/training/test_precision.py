@@ -1,4 +1,4 @@
-"""Tests `training.precision`: when convolutions run in bfloat16, and what that changes."""
+"""Tests `training.precision`: when convolutions run in bfloat16 or float16, and what changes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from tfod.training import precision
 from tfod.training.events import TOTAL_LOSS
 from tfod.training.input import training_batches
 from tfod.training.learner import Learner
-from tfod.training.precision import BFLOAT16, FLOAT32, resolve_precision, safe_precision
+from tfod.training.precision import (
+    BFLOAT16,
+    FLOAT16,
+    FLOAT32,
+    REWRITES,
+    convolutions_in,
+    resolve_precision,
+    safe_precision,
+)
 
 
 @pytest.fixture
@@ -56,6 +64,58 @@ def test_auto_is_float32_on_a_gpu_and_bfloat16_is_refused(cpu, monkeypatch):
     )
 
 
+def test_float16_is_refused_without_a_gpu(cpu):
+    cpu("amx_bf16")
+    with pytest.raises(UserError) as caught:
+        resolve_precision("float16")
+    assert str(caught.value) == (
+        "--precision float16: needs an NVIDIA GPU with compute capability 7.0 or higher, and "
+        "TensorFlow finds no GPU. Omit the option."
+    )
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "obstacle"),
+    [
+        ([(7, 0)], None),
+        ([(7, 5), (12, 0)], None),
+        ([(6, 1)], "this GPU has 6.1"),
+        ([(7, 5), (6, 1)], "this GPU has 6.1"),
+        ([None], "that of this GPU is not known"),
+    ],
+)
+def test_float16_needs_gpus_with_tensor_cores(capabilities, obstacle, monkeypatch):
+    def details(gpu: int) -> dict[str, object]:
+        capability = capabilities[gpu]
+        return {"device_name": "GPU"} | ({"compute_capability": capability} if capability else {})
+
+    gpus = list(range(len(capabilities)))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", details)
+    assert resolve_precision("auto") == "float32"
+    if not obstacle:
+        assert resolve_precision("float16") == "float16"
+        return
+    with pytest.raises(UserError) as caught:
+        resolve_precision("float16")
+    assert str(caught.value) == (
+        "--precision float16: needs an NVIDIA GPU with compute capability 7.0 or higher, and "
+        f"{obstacle}. Omit the option."
+    )
+
+
+@pytest.mark.parametrize("kind", [FLOAT32, BFLOAT16, FLOAT16])
+def test_graphs_are_rewritten_inside_the_block_only(kind):
+    def active() -> set[str]:
+        options = tf.config.optimizer.get_experimental_options()
+        return {name for name in REWRITES.values() if options.get(name)}
+
+    with pytest.raises(KeyError), convolutions_in(kind):
+        assert active() == ({REWRITES[kind]} if kind in REWRITES else set())
+        raise KeyError
+    assert active() == set()
+
+
 @pytest.mark.parametrize(
     "size, stride, safe", [(2, 2, True), (1, 2, False), (2, 3, False), (1, 1, True)]
 )
@@ -72,6 +132,7 @@ def test_bfloat16_is_not_used_if_a_feature_map_is_narrower_than_the_stride(size,
     graph = gradient.get_concrete_function(tf.ones([2, size, size, 4])).graph
     assert safe_precision(graph, BFLOAT16) == (BFLOAT16 if safe else FLOAT32)
     assert safe_precision(graph, FLOAT32) == FLOAT32
+    assert safe_precision(graph, FLOAT16) == FLOAT16  # cuDNN has no such defect
 
 
 @pytest.mark.long

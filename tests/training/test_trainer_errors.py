@@ -98,9 +98,9 @@ def test_other_settings_of_a_run_are_named(data, tiny_template, tmp_path):
         ),
         (
             {},
-            {"eval_every": 9, "deterministic": True, "precision": "float32"},
+            {"eval_every": 9, "deterministic": True, "losses": "tight", "precision": "float32"},
             "--eval-every was not set, now 9; --deterministic was not set, now set; "
-            "--precision was auto, now float32",
+            "--losses was template, now tight",
         ),
         ({"steps": 1}, {"keep": 1}, "--steps was 2, now 1; --keep was 3, now 1"),
         ({"steps": 3}, {"keep": 1}, "--keep was 3, now 1"),  # more steps would continue the run
@@ -222,6 +222,48 @@ def test_exploding_loss_is_reported_and_the_last_checkpoint_is_kept(
     checkpoint = Path(tf_latest(output))
     assert f"{checkpoint} was saved before this step" in line
     assert 1 <= variables(checkpoint)["step/.ATTRIBUTES/VARIABLE_VALUE"] < 30
+
+
+def test_a_loss_that_is_nan_in_float16_is_reported(
+    data, tiny_template, tmp_path, stub_learner, monkeypatch
+):
+    stub_learner(lambda step: math.nan)
+    monkeypatch.setattr(StubLearner, "scales_losses", True)
+    remedy = "with a --learning-rate below 0.1 or --precision float32"
+    with pytest.raises(UserError, match=f"the loss of step 1 is nan. .* {remedy}"):
+        train(data, str(tiny_template), tmp_path / "run", OPTIONS)
+
+
+def test_many_skipped_steps_are_noted_and_training_goes_on(
+    data, tiny_template, tmp_path, monkeypatch
+):
+    def skip(learner, features, labels):
+        learner.skipped_steps = 0 if learner.steps_done == 3 else learner.skipped_steps + 1
+        return original(learner, features, labels)
+
+    original, notes, steps = StubLearner.train, [], []
+    monkeypatch.setattr(StubLearner, "train", skip)
+    train(
+        *(data, str(tiny_template), tmp_path / "run", Options(steps=18, batch_size=2)),
+        on_note=notes.append,
+        on_step=steps.append,
+    )
+    assert len(steps) == 18
+    assert notes == [
+        "the gradients of 10 steps in a row overflowed in float16: these steps changed no "
+        "weights. If this happens again, use --precision float32"
+    ]
+
+
+def test_a_run_resumes_with_another_precision(data, tiny_template, tmp_path):
+    run, numbers = tmp_path / "run", []
+    for steps, precision in ((2, "float32"), (3, "auto")):
+        train(
+            *(data, str(tiny_template), run, replace(OPTIONS, steps=steps)),
+            RunSettings(precision=precision),
+            on_step=lambda step: numbers.append(step.number),
+        )
+    assert numbers == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

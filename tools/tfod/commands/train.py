@@ -136,7 +136,8 @@ UNTRAINED = 0.05
     type=click.Choice(PRECISIONS),
     default=AUTO,
     show_default=True,
-    help="Precision of convolutions: auto is bfloat16 on CPUs that support it.",
+    help="Precision of convolutions: auto is bfloat16 on CPUs that support it, otherwise float32. "
+    "float16 is for NVIDIA GPUs with tensor cores, such as the T4.",
 )
 @click.option(
     "--strategy",

@@ -44,10 +44,12 @@ def check_same_run(
     """Returns the number of steps that the run to resume has; the new one may be larger.
 
     Raises:
-      UserError: the run has other settings.
+      UserError: the run has other settings, apart from the precision.
     """
     run = RunFolder(output)
     old_settings, old = read_settings(run), read_pipeline(run.config)
+    # Another machine may not have that of the first one.
+    old_settings = replace(old_settings, precision=settings.precision)
     steps, new_steps = old.train_config.num_steps, pipeline.train_config.num_steps
     if options.steps is not None or options.epochs is not None:
         old_settings = replace(old_settings, minutes=None)  # has done its work

@@ -22,7 +22,8 @@ from tfod.training.choices import TEMPLATE, TIGHT
 from tfod.training.events import TOTAL_LOSS
 from tfod.training.frozen_batch_norm import fold_frozen_batch_norm
 from tfod.training.input import assigns_targets, training_batches, validation_batches
-from tfod.training.precision import FLOAT32, convolutions_in, safe_precision
+from tfod.training.loss_scaling import scale_losses, was_skipped
+from tfod.training.precision import FLOAT16, FLOAT32, convolutions_in, safe_precision
 from tfod.training.schedule import cosine_decay
 from tfod.upstream import internals
 from tfod.upstream.internals import TARGETS
@@ -48,6 +49,13 @@ class Learner:
     Training steps run their convolutions in `precision`. Evaluation runs in float32, like the
     exported model.
 
+    With float16, the loss is scaled, see `loss_scaling`. A step whose gradients overflow is
+    skipped: it changes neither the weights nor the slots of the optimizer, such as momentum. `step`
+    counts it, so that the order of the input and the learning rate do not depend on overflows. The
+    moving averages of batch norm change, since they depend on the forward pass alone, and the
+    averaged weights move towards the present ones, as in each step. The losses are those before
+    scaling: a loss is not finite only if the forward pass fails.
+
     With several replicas, a step equals that of one device with the whole batch: the losses of a
     replica are weighted by its share of their normalizer, and batch norm in the heads and in SSD
     backbones uses statistics of all replicas.
@@ -56,7 +64,7 @@ class Learner:
       seed: of the initial weights.
       resumes: the caller restores a checkpoint of the run. The fine-tune checkpoint is then not
         read and need not exist.
-      precision: float32 or bfloat16.
+      precision: float32, bfloat16 or float16.
       strategy: None for the current one.
 
     Attributes:
@@ -64,6 +72,8 @@ class Learner:
       step: int64 variable: the number of completed optimizer steps.
       strategy: the `tf.distribute` strategy.
       learning_rate: a function that returns the rate of the next step.
+      scales_losses: whether the checkpoint contains a loss scale.
+      skipped_steps: the number of steps in a row, up to the last one, that were skipped.
       kept_classes: names of classes whose heads come from the fine-tune checkpoint.
       read_errors: of records that cannot be read. Iterating over the batches then raises an error
         of TensorFlow, which does not name the file.
@@ -87,9 +97,11 @@ class Learner:
         self._config = pipeline.train_config
         self._most_steps = self._config.num_steps
         self._replicas = self.strategy.num_replicas_in_sync
+        self._precision = precision
+        self.scales_losses = precision == FLOAT16
+        self.skipped_steps = 0
         with self.strategy.scope():
             self._build(resumes)
-        self._precision = precision
         self.read_errors: list[UserError] = []
         self._forget_trace()
         self._traced_evaluation = tf.function(self._evaluate, autograph=False)
@@ -122,6 +134,8 @@ class Learner:
             ]
             self.learning_rate = partial(cosine_decay, schedule, self.step, *self._schedule_steps)
             self._optimizer.learning_rate = self.learning_rate
+        if self.scales_losses:
+            self._optimizer = scale_losses(self._optimizer)
         build_variables(self.model)
         self.kept_classes: tuple[str, ...] = ()
         if self._config.fine_tune_checkpoint and not resumes:
@@ -233,8 +247,12 @@ class Learner:
             if self._step_precision is None:
                 step = self._traced_step.get_concrete_function(features, labels)
                 self._step_precision = safe_precision(step.graph, self._precision)
+            scale = float(self._optimizer.loss_scale) if self.scales_losses else 0.0
             with convolutions_in(self._step_precision):
                 losses = self._traced_step(features, labels)
+        if self.scales_losses:
+            skipped = was_skipped(self._optimizer, scale)
+            self.skipped_steps = self.skipped_steps + 1 if skipped else 0
         return losses
 
     def evaluate(self, features: Tensors, labels: Tensors) -> tuple[Tensors, Outputs]:
@@ -289,7 +307,12 @@ class Learner:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._trained)
             losses, _ = self._losses(features, labels)
-        gradients = tape.gradient(losses[TOTAL_LOSS], self._trained)
+            loss = losses[TOTAL_LOSS]
+            if self.scales_losses:
+                loss = self._optimizer.get_scaled_loss(loss)
+        gradients = tape.gradient(loss, self._trained)
+        if self.scales_losses:
+            gradients = self._optimizer.get_unscaled_gradients(gradients)
         if self._replicas > 1:  # before clipping, which needs the norm of the summed gradients
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

@@ -25,7 +25,8 @@ class RunSettings:
         train all steps.
       deterministic: the same run gives bit-identical weights, even if it was killed and resumed.
         Some operations are slower.
-      precision: of the convolutions in a step: float32, bfloat16, or auto for the faster one.
+      precision: of the convolutions in a step: float32, bfloat16, float16, or auto, see
+        `precision.resolve_precision`. A run can resume with another one.
       balance: repeats images of rare classes (`class_balance.balanced_epoch`).
       losses: see `choices`.
       detection_sizes: chooses the input size for detection after training, see

@@ -33,8 +33,9 @@ from tfod.training.detection_choice import FACTORS, choose_detection
 from tfod.training.events import EVALUATION, Evaluation, Step, WorkerLostError
 from tfod.training.growing_input import is_first_part
 from tfod.training.learner import Learner
+from tfod.training.loss_scaling import MANY_SKIPPED, restore
 from tfod.training.pace import EVALUATIONS, FIRST_FIT, Pace
-from tfod.training.precision import resolve_precision
+from tfod.training.precision import FLOAT32, resolve_precision
 from tfod.training.run_log import EXAMPLES, RunLog, ValidationExample
 from tfod.training.settings import RunSettings
 from tfod.training.start import (
@@ -87,7 +88,7 @@ def train(
       template: name of a template, or path of a pipeline.config file.
       output: the run folder. An existing run resumes if it has the same configuration; `steps` or
         `epochs` may be larger than before. The learning rate is then that of a run which had this
-        number of steps from its start.
+        number of steps from its start. The precision may be another one.
       options: overrides of the template.
       settings: seed, checkpoints and evaluation.
       overwrite: replaces an existing run instead of resuming it.
@@ -161,7 +162,7 @@ def train(
         training = _Run(folder, output, pipeline, settings, data, learner, started, progress)
         if more_steps:
             extend_run(run, pipeline, learner, on_note)
-        checkpoint = training.run(on_step, on_evaluation)
+        checkpoint = training.run(on_step, on_evaluation, on_note)
         if not is_chief:
             return run.checkpoint()
         if settings.detection_sizes and "val" in data.splits and run.detection_size() is None:
@@ -213,7 +214,7 @@ class _Run:
             max_to_keep=1,
         )
         if latest := RunFolder(resumed).newest_checkpoint():
-            checkpoint.restore(str(latest)).assert_consumed()
+            restore(checkpoint, latest, learner.scales_losses)
             log.info("resuming %s after step %d", resumed, learner.steps_done)
         # Created before the model is traced: it keeps the anchors of its last trace.
         self.batches = self._batches_of_size()
@@ -221,7 +222,10 @@ class _Run:
             self.val_batches = learner.validation_batches()
 
     def run(
-        self, on_step: Callable[[Step], None], on_evaluation: Callable[[Evaluation], None]
+        self,
+        on_step: Callable[[Step], None],
+        on_evaluation: Callable[[Evaluation], None],
+        on_note: Callable[[str], None],
     ) -> Path:
         """Trains up to the last step.
 
@@ -233,7 +237,7 @@ class _Run:
         done = self.learner.steps_done
         with RunLog(self.folder, done) as run_log:
             try:
-                self._train(run_log, on_step, on_evaluation)
+                self._train(run_log, on_step, on_evaluation, on_note)
             except KeyboardInterrupt:
                 # Saving needs all workers, and the others may not be interrupted.
                 alone = not strategies.worker_count(self.learner.strategy)
@@ -267,6 +271,7 @@ class _Run:
         run_log: RunLog,
         on_step: Callable[[Step], None],
         on_evaluation: Callable[[Evaluation], None],
+        on_note: Callable[[str], None],
     ) -> None:
         done = self.learner.steps_done
         if done and self._needs_evaluation(done) and not run_log.has_evaluation(done):
@@ -296,6 +301,11 @@ class _Run:
                 *(self.learner.steps_done, self.last_step, self._epoch(), losses, rate, speed)
             )
             self._check_loss(step)
+            if self.learner.skipped_steps == MANY_SKIPPED:
+                on_note(
+                    f"the gradients of {MANY_SKIPPED} steps in a row overflowed in float16: these "
+                    f"steps changed no weights. If this happens again, use --precision {FLOAT32}"
+                )
             run_log.write_step(step)
             on_step(step)
             is_last = step.number == self.last_step
@@ -403,10 +413,12 @@ class _Run:
         """Raises a UserError if the loss exploded."""
         if not step.total_loss < MAX_LOSS:  # also true for NaN
             earlier = self.manager.latest_checkpoint
+            or_precision = f" or --precision {FLOAT32}" if self.learner.scales_losses else ""
             raise UserError(
                 self.folder,
                 f"the loss of step {step.number} is {step.total_loss:g}",
                 f"Train into another --output with a --learning-rate below {step.learning_rate:g}"
+                + or_precision
                 + (f"; {earlier} was saved before this step" if earlier else ""),
             )
 
