@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
+from click.testing import CliRunner
 
 from helpers.checkpoints import tf_latest, variables
 from helpers.stub_learner import StubLearner
+from tfod.cli import main
 from tfod.dataset.manifest import load_dataset
 from tfod.errors import UserError
 from tfod.evaluation.metrics import Metrics
@@ -30,6 +32,11 @@ from tfod.training.trainer import RunSettings, train
 
 pytestmark = pytest.mark.usefixtures("stub_learner")
 OPTIONS = Options(steps=2, batch_size=2)
+
+
+def step_of(run: Path) -> int:
+    """Returns the number of steps in the newest checkpoint of a run."""
+    return int(variables(Path(tf_latest(run)))["step/.ATTRIBUTES/VARIABLE_VALUE"])
 
 
 @pytest.fixture
@@ -281,6 +288,52 @@ def test_exhausted_memory_and_disk_are_reported(data, tiny_template, tmp_path, r
         train(
             data, str(tiny_template), tmp_path / "run", Options(batch_size=3), on_step=raise_error
         )
+
+
+def test_after_exhausted_memory_half_the_batch_size_or_the_same_command_works(
+    data, tiny_template, tmp_path, monkeypatch
+):
+    def tfod_train(*options):
+        command = ["train", "--data", data.folder, "--pipeline", tiny_template, "--output", run]
+        command += ["--init", "scratch", "--steps", 4, "--checkpoint-every", 1, *options]
+        return CliRunner().invoke(main, list(map(str, command)))
+
+    def exhaust_memory_in(step):
+        def train_step(learner, features, labels):
+            if learner.steps_done + 1 == step:
+                raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+            return original(learner, features, labels)
+
+        monkeypatch.setattr(StubLearner, "train", train_step)
+
+    run, original = tmp_path / "run", StubLearner.train
+    for batch_size, step, remedy in (
+        (1, 1, "Choose a smaller model or --input-size."),
+        (
+            4,
+            1,
+            "Repeat the command with --batch-size 2 --overwrite, or choose a smaller model or "
+            "--input-size.",
+        ),
+        (
+            2,
+            3,
+            "If other programs use the memory, stop them and repeat the command to resume. "
+            "Otherwise train with --batch-size 1 into another --output.",
+        ),
+    ):
+        exhaust_memory_in(step)
+        result = tfod_train("--batch-size", batch_size, "--overwrite")
+        assert result.exit_code == 2
+        assert (
+            f"--batch-size: is {batch_size}, and a batch of {batch_size} images does not fit into "
+            f"memory. {remedy}"
+        ) in " ".join(result.output.split())
+    monkeypatch.setattr(StubLearner, "train", original)
+    assert step_of(run) == 2
+    result = tfod_train("--batch-size", 2)
+    assert result.exit_code == 0, result.output
+    assert step_of(run) == 4
 
 
 def test_full_disk_is_reported(data, tiny_template, tmp_path):

@@ -193,8 +193,8 @@ class _Run:
     ) -> None:
         import tensorflow as tf
 
-        self.progress = progress
-        self.folder, self.settings, self.data, self.learner = folder, settings, data, learner
+        self.progress, self.settings = progress, settings
+        self.folder, self.resumed, self.data, self.learner = folder, resumed, data, learner
         self.pipeline, self.started = pipeline, started
         self.batch_size = pipeline.train_config.batch_size
         self.most_steps = pipeline.train_config.num_steps
@@ -248,12 +248,7 @@ class _Run:
                 # TensorFlow raises this for a full disk, too.
                 if any(os.strerror(number) in error.message for number in DISK_FULL):
                     raise self._write_error(error.message.splitlines()[0]) from error
-                raise UserError(
-                    "--batch-size",
-                    f"is {self.batch_size}, and a batch of {self.batch_size} images does not fit "
-                    "into memory",
-                    "Give a smaller batch size, or choose a smaller model",
-                ) from error
+                raise self._memory_error() from error
             except tf.errors.OpError as error:
                 if self.learner.read_errors:
                     raise self.learner.read_errors[0] from error
@@ -405,6 +400,24 @@ class _Run:
             "--overwrite"
         )
         return UserError(self.folder, f"cannot be written: {reason}", remedy)
+
+    def _memory_error(self) -> UserError:
+        replicas = self.learner.strategy.num_replicas_in_sync
+        half = self.batch_size // 2 // replicas * replicas
+        if not half:
+            remedy = "Choose a smaller model or --input-size"
+        elif RunFolder(self.resumed).newest_checkpoint():  # may have taken hours
+            remedy = (
+                "If other programs use the memory, stop them and repeat the command to resume. "
+                f"Otherwise train with --batch-size {half} into another --output"
+            )
+        else:
+            remedy = (
+                f"Repeat the command with --batch-size {half} --overwrite, or choose a smaller "
+                "model or --input-size"
+            )
+        what = f"is {self.batch_size}, and a batch of {self.batch_size} images does not fit "
+        return UserError("--batch-size", what + "into memory", remedy)
 
     def _is_stale(self) -> bool:
         return self.settings.patience is not None and int(self.stale) >= self.settings.patience
