@@ -4,7 +4,7 @@
 
 Both train the same pipeline.config from the same weights with the same batch size. The results are
 the time from the start of the process to the end of step 20, and images per second after that. The
-candidates run alternately.
+candidates run alternately. `--precision` is that of tfod; upstream trains in float32.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import tfod  # noqa: F401  (upstream cannot be imported without it)
+from tfod.training.precision import AUTO, PRECISIONS
 
 FIRST = 20  # the time from the start of the process to the end of this step is measured
 
@@ -54,7 +55,13 @@ def train_upstream(
 
 
 def train_tfod(
-    config: Path, data: Path, init: str, folder: Path, steps: int, on_step: Callable[[], None]
+    config: Path,
+    data: Path,
+    init: str,
+    folder: Path,
+    steps: int,
+    precision: str,
+    on_step: Callable[[], None],
 ) -> None:
     """Calls `train`, and `on_step()` after each step."""
     from tfod.dataset.manifest import load_dataset
@@ -67,7 +74,7 @@ def train_tfod(
     options = Options(
         init=Path(init) if init else None, init_type=pipeline.train_config.fine_tune_checkpoint_type
     )
-    settings = RunSettings(eval_every=10 * steps, checkpoint_every=10 * steps)
+    settings = RunSettings(eval_every=10 * steps, checkpoint_every=10 * steps, precision=precision)
 
     class Done(Exception):
         pass
@@ -88,11 +95,12 @@ def train_tfod(
 @click.option("--batch-size", default=16, show_default=True)
 @click.option("--steps", default=60, show_default=True)
 @click.option("--rounds", default=3, show_default=True)
+@click.option("--precision", type=click.Choice(PRECISIONS), default=AUTO, show_default=True)
 @click.option("--candidate", type=click.Choice(["upstream", "tfod"]), hidden=True)
 @click.option("--work", type=click.Path(path_type=Path), hidden=True)
-def main(data, init, pipeline, batch_size, steps, rounds, candidate, work) -> None:
+def main(data, init, pipeline, batch_size, steps, rounds, precision, candidate, work) -> None:
     if candidate:
-        run_candidate(candidate, work, data, init, steps)
+        run_candidate(candidate, work, data, init, steps, precision)
         return
     from tfod.dataset.manifest import load_dataset
     from tfod.model.pipeline import Options, configure, write_pipeline
@@ -115,6 +123,7 @@ def main(data, init, pipeline, batch_size, steps, rounds, candidate, work) -> No
                 write_pipeline(config, folder / "pipeline.config")
                 command = [sys.executable, __file__, "--candidate", name, "--work", folder]
                 command += ["--data", data, "--init", init, "--steps", steps]
+                command += ["--precision", precision]
                 started = time.time()
                 result = subprocess.run(
                     list(map(str, command)), check=False, capture_output=True, text=True
@@ -126,7 +135,9 @@ def main(data, init, pipeline, batch_size, steps, rounds, candidate, work) -> No
     report(results, batch_size)
 
 
-def run_candidate(candidate: str, work: Path, data: Path, init: str, steps: int) -> None:
+def run_candidate(
+    candidate: str, work: Path, data: Path, init: str, steps: int, precision: str
+) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     times: list[float] = []
     config = work / "pipeline.config"
@@ -138,7 +149,7 @@ def run_candidate(candidate: str, work: Path, data: Path, init: str, steps: int)
         # It writes a checkpoint only at the end, which is not measured.
         train_upstream(config, work / "run", steps, on_step, checkpoint_every=steps)
     else:
-        train_tfod(config, data, init, work / "run", steps, on_step)
+        train_tfod(config, data, init, work / "run", steps, precision, on_step)
     (work / "times.json").write_text(json.dumps(times))
 
 

@@ -115,18 +115,23 @@ def test_a_run_resumes_with_another_precision(tmp_path):
     def unscaled() -> tf.train.Checkpoint:
         weights, optimizer = tf.Variable([5.0, 6.0]), SGD(0.5, momentum=0.5)
         create_slots(optimizer, [weights])
+        optimizer.get_slot(weights, "momentum").assign([7.0, 8.0])
         return tf.train.Checkpoint(model=weights, optimizer=optimizer)
 
     product, checkpoint = Product(), unscaled()
     product.train(3.0)
+    product.train(1.0)
     prefix = product.checkpoint().save(tmp_path / "float16")
     assert any(name.startswith(VARIABLES) for name in variables(prefix))
     restore(checkpoint, prefix, scales_losses=False)
-    assert checkpoint.model.numpy().tolist() == [1, 2]
+    momentum = checkpoint.optimizer.get_slot(checkpoint.model, "momentum")
+    assert (
+        [*checkpoint.model.numpy(), *momentum.numpy()] == product.state() == [0.5, 1.5, -0.5, -0.5]
+    )
     prefix = unscaled().save(tmp_path / "float32")
     assert not any(name.startswith(VARIABLES) for name in variables(prefix))
     restore(product.checkpoint(), prefix, scales_losses=True)
-    assert product.state() == [5, 6, 0, 0]
+    assert product.state() == [5, 6, 7, 8]
     assert product.scale == INITIAL_SCALE / 2
     with pytest.raises(AssertionError):  # anything else that is missing is an error
         restore(tf.train.Checkpoint(step=tf.Variable(1)), prefix, scales_losses=False)
