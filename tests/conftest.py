@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib.util
 import logging
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import tfod  # noqa: F401  before any test imports TensorFlow
+import tfod  # before any test imports TensorFlow
+from helpers import beam
 from helpers.protos import batch_norms
 from tfod.model.detection_file import write_detection
 from tfod.model.run_folder import RunFolder
@@ -50,6 +54,24 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the folder `shared` next to the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def beam_environment(tmp_path_factory) -> dict[str, str]:
+    """Environment variables of a process that can import apache_beam, tfod and `helpers`.
+
+    Beam is not imported here, because it requires older releases of our packages.
+    """
+    paths = [str(path) for path in (Path(tfod.__file__).parents[1], Path(__file__).parent)]
+    if importlib.util.find_spec("apache_beam") is None:
+        folder = tmp_path_factory.mktemp("beam")
+        result = subprocess.run(
+            beam.install_command(folder), capture_output=True, text=True, check=False
+        )
+        if result.returncode:
+            pytest.skip(f"apache-beam cannot be installed: {result.stderr.strip()[-200:]}")
+        paths.insert(0, str(folder))
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from helpers.voc_files import voc_object, write_image, write_xml
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 LINE = (
-    "tfod: interrupted. Repeat the command: training (without --overwrite) and downloads resume, "
-    "other commands start again."
+    "tfod: interrupted. Repeat the command: training (without --overwrite), downloads and "
+    "--runner resume, other commands start again."
 )
 # Runs tfod, and presses Ctrl-C when it imports a module.
 INTERRUPTED_IMPORT = """

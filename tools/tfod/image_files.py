@@ -149,13 +149,13 @@ class ImageFolder:
       root: the folder.
       by_stem: maps a file name without suffix, in Unicode form NFC, to paths relative to the root,
         with slashes, sorted.
-      places: the `_place` of each folder that contains images.
+      places: the `_place` of each folder that contains images, sorted.
       heic: paths of HEIC files that cannot be read here, like `by_stem`.
     """
 
     root: Path
     by_stem: Mapping[str, Sequence[str]]
-    places: frozenset[Words] = frozenset()
+    places: tuple[Words, ...] = ()
     heic: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[str]:
@@ -250,8 +250,8 @@ def list_images(folder: Path) -> ImageFolder:
         listing = by_stem if suffix.lower() in readable else heic
         listing.setdefault(_nfc(stem), []).append("/".join(parts))
         folders.add(parts[:-1])
-    places = frozenset(_place("/".join(parts)) for parts in folders)
-    return ImageFolder(folder, by_stem, places, heic)
+    places = {_place("/".join(parts)) for parts in folders}
+    return ImageFolder(folder, by_stem, tuple(sorted(places)), heic)
 
 
 def _split(name: str) -> tuple[str, str]:

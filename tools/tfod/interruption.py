@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
 
 MESSAGE = (
-    "\ntfod: interrupted. Repeat the command: training (without --overwrite) and downloads resume, "
-    "other commands start again."
+    "\ntfod: interrupted. Repeat the command: training (without --overwrite), downloads and "
+    "--runner resume, other commands start again."
 )
 EXIT_CODE = 130  # as shells report a process that Ctrl-C has ended
 RETRY = 0.05  # seconds

@@ -24,6 +24,7 @@ from tfod.annotation.raw_annotation import RawAnnotation
 from tfod.errors import UserError
 from tfod.image_files import list_files
 
+SUFFIXES = (".xml", ".json", ".csv", ".txt")
 REMEDY = "Give a folder of PASCAL VOC XML or YOLO labels, or a COCO .json or .csv file"
 
 
@@ -58,7 +59,7 @@ def find_annotations(annotations: Path) -> AnnotationFiles:
         root = annotations.parent
     elif annotations.is_dir():
         by_suffix, root = {}, annotations
-        for path in list_files(annotations, (".xml", ".json", ".csv", ".txt")):
+        for path in list_files(annotations, SUFFIXES):
             by_suffix.setdefault(path.suffix.lower(), []).append(path)
     else:
         raise UserError(annotations, "does not exist", REMEDY)

@@ -6,7 +6,7 @@ import gc
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.options import OVERWRITE, PATH, RUNNER, RUNNER_OPTION, beam_options
 from tfod.commands.tables import dataset_table, note, say
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -43,14 +43,8 @@ from tfod.tiles import MIN_SIZE, OVERLAP, Tiles
 @click.option(
     "--workers", type=click.IntRange(1), help="Number of processes.  [default: all cores]"
 )
-@click.option("--runner", help="Run on a cluster: an Apache Beam runner such as FlinkRunner.")
-@click.option(
-    "--runner-option",
-    "runner_options",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Option of the runner, such as flink_master=host:8081. Can be repeated.",
-)
+@RUNNER
+@RUNNER_OPTION
 @click.option(
     "--verify",
     type=click.Choice(["decode", "headers"]),
@@ -115,14 +109,12 @@ def convert(
         fractions = tuple(float(part) for part in split.split(","))
     except ValueError as error:
         raise UserError("--split", f"is {split!r}", "Give fractions such as 0.8,0.1,0.1") from error
-    if runner_options and not runner:
-        raise UserError("--runner-option", "needs --runner", "Give both or none")
     if tile_overlap is not None and tiles is None:
         raise UserError("--tile-overlap", "needs --tiles", "Give both or none")
     tiling = Tiles(tiles, OVERLAP if tile_overlap is None else tile_overlap) if tiles else None
+    beam = beam_options(runner, runner_options)
     # All annotations stay in memory; garbage collection would take a tenth of the time.
     gc.disable()
-    beam = [f"--runner={runner}", *(f"--{option}" for option in runner_options)] if runner else ()
     with progress_bars("file") as progress:
         decode = verify == "decode"
         data = convert(

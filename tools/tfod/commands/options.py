@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
+from tfod import beam
 from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
 from tfod.progress import progress_bars
@@ -55,6 +57,33 @@ TILES = click.option(
     help="Detect small objects in large images: in overlapping squares of this size.  [default: "
     "as in the training data]",
 )
+
+RUNNER = click.option(
+    "--runner", help="Run on a cluster: an Apache Beam runner such as FlinkRunner."
+)
+RUNNER_OPTION = click.option(
+    "--runner-option",
+    "runner_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the runner, such as flink_master=host:8081. Can be repeated.",
+)
+
+
+def beam_options(runner: str | None, runner_options: Sequence[str]) -> list[str]:
+    """Returns the options of a Beam pipeline, see `beam.Cluster`; none without `--runner`.
+
+    Raises:
+      UserError: there is no `--runner` for the options; Beam is not installed, or does not know an
+        option or the runner.
+    """
+    if runner is None:
+        if runner_options:
+            raise UserError("--runner-option", "needs --runner", "Give both or none")
+        return []
+    options = [f"--runner={runner}", *(f"--{option}" for option in runner_options)]
+    beam.new_pipeline(options)  # an error now, not after a part of the work
+    return options
 
 
 def find_model(path: Path) -> Path:

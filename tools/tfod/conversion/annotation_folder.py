@@ -73,7 +73,7 @@ def read_folder(
         raise UserError(annotations, "lists no images", remedy)
     image_folder = image_files.list_images(images)
 
-    class_names = None if classes is None else frozenset(classes)
+    class_names = None if classes is None else dict.fromkeys(classes)  # not a set, see `beam_map`
     check = partial(_check, source.read, image_folder, class_names, decode, exif, fix)
     good: dict[str, Annotation] = {}
     faults: list[FileFault] = []

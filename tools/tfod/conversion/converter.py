@@ -12,11 +12,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tfod.annotation import Annotation
+from tfod.annotation import Annotation, formats
 from tfod.annotation.raw_annotation import Exif
+from tfod.beam import Cluster, beam_map
 from tfod.conversion import checks, similar_groups, tiling
 from tfod.conversion.annotation_folder import MapFunction, read_folder
-from tfod.conversion.beam import beam_map
 from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
 from tfod.conversion.table import TABLE, write_table
@@ -26,7 +26,9 @@ from tfod.dataset.manifest import Dataset, Remark, Split
 from tfod.dataset.tf_example import Example
 from tfod.errors import UserError
 from tfod.files import read_bytes, replacing_folder
-from tfod.images import EncodedImage, encode_for_training, encode_tiles
+from tfod.image_files import list_files
+from tfod.images import HEIC_SUFFIXES, EncodedImage, encode_for_training, encode_tiles
+from tfod.images import suffixes as image_suffixes
 from tfod.parallel import counted_map, ordered_map, prepare_processes
 from tfod.progress import Progress, silent, tracked
 from tfod.tiles import Tiles
@@ -117,7 +119,9 @@ def convert(
     ) as partial:
         map_function: MapFunction = functools.partial(ordered_map, workers=workers)
         if beam:
-            map_function = functools.partial(beam_map, options=beam, scratch=partial.parent)
+            # Not in NAME.partial, which the next call deletes.
+            cluster = Cluster(beam, partial.parent.parent)
+            map_function = functools.partial(_beam_map, cluster, annotations, images)
         with warnings.catch_warnings():
             # Faults of an image are reported with its path; Pillow's warnings name no file.
             warnings.filterwarnings("ignore", module="PIL")
@@ -194,6 +198,15 @@ def _split_function(
     return split_from_file
 
 
+def _beam_map(
+    cluster: Cluster, annotations: Path, images: Path, function: Callable, items: Sequence
+) -> Iterator:
+    """Runs a function that only reads, so that it can use the results of a killed process."""
+    found = [annotations] if annotations.is_file() else list_files(annotations, formats.SUFFIXES)
+    files = [*found, *list_files(images, image_suffixes() | HEIC_SUFFIXES)]
+    return beam_map(function, items, cluster, files=files)
+
+
 def _read_classes(label_map: Path) -> dict[int, str]:
     """Returns the classes of a label map by id, in Unicode form NFC like those of annotations."""
     classes = read_label_map(label_map)
@@ -237,7 +250,10 @@ def _write_shards(
         progress("write", done, total)
 
     if beam:
-        beam_map(functools.partial(write, tick=_ignore), tasks, beam, folder.parent, chunk=1)
+        # Without `files`: the shards of a killed process are not in the new folder.
+        cluster = Cluster(beam, folder.parent)
+        for _ in beam_map(functools.partial(write, tick=_ignore), tasks, cluster, chunk=1):
+            pass
         report(total)
     else:
         counted_map(write, tasks, report, workers if total > FEW_IMAGES else 1)

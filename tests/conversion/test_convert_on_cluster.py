@@ -1,63 +1,25 @@
-"""Tests `conversion.beam` in other processes: Beam requires older releases of our packages."""
+"""Tests `tfod convert --runner`."""
 
 from __future__ import annotations
 
 import importlib.util
-import os
-import shutil
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
+from helpers.beam import LOCAL, TWO_WORKERS, tfod
 from helpers.files import contents
 from helpers.voc_files import voc_object, write_image, write_xml
 
-TOOLS = Path(__file__).parents[2] / "tools"
-LOCAL = ["--runner", "DirectRunner"]
-TWO_WORKERS = [
-    *(*LOCAL, "--runner-option", "direct_num_workers=2"),
-    *("--runner-option", "direct_running_mode=multi_processing"),
-]
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory) -> dict[str, str]:
-    """Environment variables of a process that can import apache_beam and tfod."""
-    paths = [str(TOOLS)]
-    if importlib.util.find_spec("apache_beam") is None:
-        uv = shutil.which("uv") or shutil.which("uv", path=Path(sys.executable).parent)
-        if uv is None:
-            pytest.skip("apache-beam is not installed, and there is no uv to install it")
-        folder = tmp_path_factory.mktemp("beam")
-        command = [uv, "pip", "install", "--quiet", "--target", folder, "--python", sys.executable]
-        result = subprocess.run(
-            [*command, "--only-binary", ":all:", "apache-beam"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode:
-            pytest.skip(f"apache-beam cannot be installed: {result.stderr.strip()[-200:]}")
-        paths.insert(0, str(folder))
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-
 
 @pytest.fixture
-def convert(environment, tmp_path):
+def convert(beam_environment, tmp_path):
     """A function that runs `tfod convert` on tmp_path/xml and tmp_path/images."""
 
     def convert(output: str, *options: str) -> subprocess.CompletedProcess:
         folders = ["--annotations", "xml", "--images", "images", "--output", output]
-        return subprocess.run(
-            [sys.executable, "-m", "tfod", "convert", *folders, "--seed", "3", *options],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = ["convert", *folders, "--seed", "3", *options]
+        return tfod(beam_environment, tmp_path, *command)
 
     for number in range(150):  # more than one chunk
         color = (number, 255 - number, 7)

@@ -1,0 +1,39 @@
+"""Runs tfod in a process that can import apache_beam, see the fixture `beam_environment`."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+LOCAL = ["--runner", "DirectRunner"]
+TWO_WORKERS = [
+    *(*LOCAL, "--runner-option", "direct_num_workers=2"),
+    *("--runner-option", "direct_running_mode=multi_processing"),
+]
+
+
+def install_command(folder: Path) -> list[str]:
+    """Returns the command that installs Beam and what it requires into a folder of their own."""
+    uv = shutil.which("uv") or shutil.which("uv", path=Path(sys.executable).parent)
+    if uv is None:
+        install = [sys.executable, "-m", "pip", "install"]
+    else:
+        install = [uv, "pip", "install", "--python", sys.executable]
+    options = ["--quiet", "--target", str(folder), "--only-binary", ":all:"]
+    return [*install, *options, "apache-beam"]
+
+
+def tfod(
+    environment: dict[str, str], folder: Path, *arguments: object
+) -> subprocess.CompletedProcess:
+    """Runs a command of tfod in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "tfod", *map(str, arguments)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )

@@ -1,0 +1,65 @@
+"""Tests `tfod.beam` in other processes: Beam requires older releases of our packages."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from helpers.beam_job import CHUNK, ITEMS
+
+SQUARES = " ".join(str(item**2) for item in range(ITEMS))
+
+
+@pytest.fixture
+def job(beam_environment, tmp_path):
+    """A function that runs `beam_job.run`, killed at an item or to the end.
+
+    It returns the result and the items that were computed.
+    """
+
+    def job(stop: int | None = None) -> tuple[subprocess.CompletedProcess, list[int]]:
+        (tmp_path / "stop").write_text(str(stop))
+        log = tmp_path / "log"
+        log.write_text("")
+        result = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                f"from helpers import beam_job; beam_job.run({str(tmp_path)!r})",
+            ],
+            env=beam_environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return result, sorted(map(int, log.read_text().split()))
+
+    (tmp_path / "input").write_text("data")
+    return job
+
+
+@pytest.mark.long
+def test_killed_job_continues_where_it_was(job, tmp_path):
+    result, before = job(stop=5)
+    assert result.returncode == -signal.SIGKILL
+    (folder,) = tmp_path.glob("beam.*.partial")
+    finished = [int(file.name) for file in folder.iterdir() if file.name.isdigit()]
+    assert finished
+    known = {item for chunk in finished for item in range(CHUNK * chunk, CHUNK * (chunk + 1))}
+    assert known <= set(before)
+    result, computed = job()
+    assert (result.returncode, result.stdout.strip()) == (0, SQUARES), result.stderr
+    assert computed == sorted(set(range(ITEMS)) - known)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.long
+def test_results_of_a_changed_input_are_not_used(job, tmp_path):
+    job(stop=5)
+    os.utime(tmp_path / "input", (1, 1))
+    result, computed = job()
+    assert (result.stdout.strip(), computed) == (SQUARES, list(range(ITEMS)))
