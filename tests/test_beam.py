@@ -10,6 +10,8 @@ import sys
 import pytest
 
 from helpers.beam_job import CHUNK, ITEMS
+from tfod import beam
+from tfod.errors import UserError
 
 SQUARES = " ".join(str(item**2) for item in range(ITEMS))
 
@@ -63,3 +65,34 @@ def test_results_of_a_changed_input_are_not_used(job, tmp_path):
     os.utime(tmp_path / "input", (1, 1))
     result, computed = job()
     assert (result.stdout.strip(), computed) == (SQUARES, list(range(ITEMS)))
+
+
+def test_results_that_workers_cannot_write_are_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr(beam, "new_pipeline", lambda options: None)
+
+    def write_all_but_the_last(pipeline, work, chunks):
+        for chunk in chunks[:-1]:
+            work(chunk)
+        work((tmp_path / "not mounted" / "0", chunks[-1][1]))
+
+    monkeypatch.setattr(beam, "_run", write_all_but_the_last)
+    results = beam.beam_map(str, range(5), beam.Cluster(["x"], tmp_path), chunk=2, files=[])
+    with pytest.raises(UserError, match="a worker could not write results there"):
+        list(results)
+    (folder,) = tmp_path.iterdir()  # the other results can be used again
+    assert sorted(file.name for file in folder.iterdir()) == [".tfod", "000000", "000001"]
+
+
+def test_two_equal_jobs_do_not_disturb_each_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(beam, "new_pipeline", lambda options: None)
+    monkeypatch.setattr(beam, "_run", lambda pipeline, work, chunks: [*map(work, chunks)])
+
+    def job():
+        return beam.beam_map(str, range(5), beam.Cluster(["x"], tmp_path), files=[])
+
+    first = job()
+    assert next(first) == "0"
+    with pytest.raises(UserError, match="is being written by another tfod"):
+        next(job())
+    assert [*first] == ["1", "2", "3", "4"]
+    assert not [*tmp_path.iterdir()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -13,15 +15,9 @@ from helpers.voc_files import voc_object, write_image, write_xml
 
 
 @pytest.fixture
-def convert(beam_environment, tmp_path):
-    """A function that runs `tfod convert` on tmp_path/xml and tmp_path/images."""
-
-    def convert(output: str, *options: str) -> subprocess.CompletedProcess:
-        folders = ["--annotations", "xml", "--images", "images", "--output", output]
-        command = ["convert", *folders, "--seed", "3", *options]
-        return tfod(beam_environment, tmp_path, *command)
-
-    for number in range(150):  # more than one chunk
+def images(tmp_path) -> None:
+    """150 images with annotations, which are three chunks of `beam_map`."""
+    for number in range(150):
         color = (number, 255 - number, 7)
         write_image(tmp_path / f"images/{number}.png", color=color)
         write_xml(
@@ -29,6 +25,17 @@ def convert(beam_environment, tmp_path):
             voc_object(box=(number % 20, 2, 30, 12)),
             filename=f"{number}.png",
         )
+
+
+@pytest.fixture
+def convert(beam_environment, images, tmp_path):
+    """A function that runs `tfod convert` on tmp_path/xml and tmp_path/images."""
+
+    def convert(output: str, *options: str) -> subprocess.CompletedProcess:
+        folders = ["--annotations", "xml", "--images", "images", "--output", output]
+        command = ["convert", *folders, "--seed", "3", *options]
+        return tfod(beam_environment, tmp_path, *command)
+
     return convert
 
 
@@ -53,6 +60,41 @@ def test_errors_are_reported_without_traceback(convert, tmp_path):
     assert result.returncode == 2
     assert "tfod: --runner: Unexpected pipeline runner: NoRunner" in result.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "xml"]
+
+
+# Converts, but computes only the first of the chunks that are missing, and is killed then.
+KILLED = """
+import os
+from pathlib import Path
+from tfod import beam
+from tfod.conversion import convert
+
+def work_once(pipeline, work, chunks):
+    work(chunks[0])
+    os._exit(9)
+
+beam.new_pipeline, beam._run = lambda options: None, work_once
+options = {"label_map": Path("labels.pbtxt"), "beam": ["--runner=x"]}
+convert(Path("xml"), Path("images"), Path("data"), **options)
+"""
+
+
+def test_killed_check_continues_if_no_file_has_changed(images, tmp_path):
+    label_map = "item { id: 1 name: 'stop' } item { id: 2 name: 'tram' } item { id: 3 name: 'bus' }"
+    (tmp_path / "labels.pbtxt").write_text(label_map)
+    # Chunks of `beam_map` that exist after each time, for each job.
+    for seed, changed, chunks in ((1, None, [1]), (2, None, [2]), (3, "xml/7.xml", [1, 2])):
+        if changed is not None:
+            os.utime(tmp_path / changed, (1, 1))
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment["PYTHONHASHSEED"] = str(seed)  # another order of sets
+        command = [sys.executable, "-c", KILLED]
+        result = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 9, result.stderr
+        jobs = tmp_path.glob("beam.*.partial")
+        assert sorted(len(list(job.glob("0*"))) for job in jobs) == chunks
 
 
 @pytest.mark.skipif(

@@ -23,6 +23,7 @@ from tfod.files import locked
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Stamp = tuple[str, int, int]  # of a file: path, modification time in ns, size in bytes
 
 CHUNK = 64  # items per task of a worker
 # Without it, Beam prints log output of every worker. `options` can override it.
@@ -74,13 +75,15 @@ def beam_map(
     chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
     with folder_of(cluster.scratch, work, chunks, files or ()) as folder:
         results = [folder / f"{number:06d}" for number in range(len(chunks))]
-        missing = [pair for pair in zip(results, chunks, strict=True) if not pair[0].exists()]
+        # Listed, because a network file system may remember for a while that a file is missing.
+        finished = set(folder.iterdir())
+        missing = [pair for pair in zip(results, chunks, strict=True) if pair[0] not in finished]
         if missing:
             _run(pipeline, work, missing)
+        if not finished.union(folder.iterdir()).issuperset(results):
+            remedy = "Check that all workers can write to this folder, and have disk space"
+            raise _NotWrittenError(folder, "a worker could not write results there", remedy)
         for file in results:
-            if not file.exists():
-                remedy = "Check that all workers can write to this folder, and have disk space"
-                raise _NotWrittenError(folder, "a worker could not write results there", remedy)
             for result in pickle.loads(file.read_bytes()):
                 if isinstance(result, UserError):
                     raise result
@@ -142,7 +145,7 @@ def _folder_of_job(
         digest.update(pickle.dumps(items))
     # Another release of tfod may give other results.
     for file in (*files, *sorted(Path(__file__).parent.rglob("*.py"))):
-        digest.update(repr(_stamp(file)).encode(errors="surrogateescape"))
+        digest.update(repr(stamp(file)).encode(errors="surrogateescape"))
     folder = scratch.absolute() / f"beam.{digest.hexdigest()[:16]}.partial"
     try:
         folder.mkdir(exist_ok=True)
@@ -160,8 +163,8 @@ def _folder_of_job(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _stamp(file: Path) -> tuple[str, int, int]:
-    """Returns the path, modification time in ns and size of a file; zeros if it is missing."""
+def stamp(file: Path) -> Stamp:
+    """Returns what tells whether a file has changed; zeros if it is missing."""
     try:
         status = file.stat()
     except OSError:

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, TILES, find_model
+from tfod.commands.options import (
+    INPUT_SIZE,
+    OVERWRITE,
+    PATH,
+    RUNNER,
+    RUNNER_OPTION,
+    TILES,
+    find_cluster,
+    find_model,
+)
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
@@ -50,6 +59,8 @@ if TYPE_CHECKING:
     help="Score below which it removes all boxes. With --run only.  [default: that in "
     "pipeline.config]",
 )
+@RUNNER
+@RUNNER_OPTION
 @click.option(
     "--output", type=PATH, help="Folder for report.html, annotated images and detections.json."
 )
@@ -65,6 +76,8 @@ def evaluate(
     tiles: int | None,
     nms_iou: float | None,
     min_score: float | None,
+    runner: str | None,
+    runner_options: tuple[str, ...],
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -87,13 +100,7 @@ def evaluate(
     from tfod.evaluation.metrics import evaluate
     from tfod.files import replacing_folder
 
-    options = {"--run": run, "--model": model, "--detections": detections}
-    sources = {option: path for option, path in options.items() if path is not None}
-    if len(sources) != 1:
-        what = f"{' and '.join(sources)} cannot be combined" if sources else "nothing to evaluate"
-        remedy = "Give one of --run, --model or --detections"
-        raise UserError("evaluate", what, remedy)
-    (source,) = sources.values()
+    source = _only({"--run": run, "--model": model, "--detections": detections})
     if model is not None:
         source = find_model(model)
     of_model = {
@@ -101,10 +108,12 @@ def evaluate(
         "--tiles": tiles,
         "--nms-iou": nms_iou,
         "--min-score": min_score,
+        "--runner": runner,
     }
     for option, value in of_model.items():
         if detections is not None and value is not None:
             raise UserError(option, "cannot be combined with --detections", "Remove it")
+    cluster = find_cluster(runner, runner_options, output or _metrics_file(source))
     dataset = load_dataset(data)
     part = dataset.split(split)
     with contextlib.ExitStack() as stack:
@@ -124,7 +133,7 @@ def evaluate(
             if tiles is not None:
                 detector = replace(detector, tiles=Tiles(tiles))
             threshold = detector.threshold if threshold is None else threshold
-            predictions = predict_records(detector, part.shards)
+            predictions = predict_records(detector, part.shards, cluster)
             with progress_bars() as progress:
                 for annotation, in_image in tracked(predictions, progress, "images", part.images):
                     ground_truth.append(annotation)
@@ -138,6 +147,17 @@ def evaluate(
             metrics.write(written)
     _print_metrics(metrics, split)
     say(f"written: {written}")
+
+
+def _only(options: dict[str, Path | None]) -> Path:
+    """Returns the only value that was given."""
+    sources = {option: path for option, path in options.items() if path is not None}
+    if len(sources) != 1:
+        what = f"{' and '.join(sources)} cannot be combined" if sources else "nothing to evaluate"
+        remedy = "Give one of --run, --model or --detections"
+        raise UserError("evaluate", what, remedy)
+    (source,) = sources.values()
+    return source
 
 
 def _metrics_file(source: Path) -> Path:

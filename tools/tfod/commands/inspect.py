@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tfod.commands.options import OVERWRITE, PATH, find_model
+from tfod.commands.options import OVERWRITE, PATH, RUNNER, RUNNER_OPTION, find_cluster, find_model
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import Progress, progress_bars
@@ -41,6 +41,8 @@ PRINTED = 20  # suspicious annotations
     help="List annotations with which this model disagrees: export folder, .tflite or .onnx file, "
     "run folder, or a NAME of `tfod zoo`.",
 )
+@RUNNER
+@RUNNER_OPTION
 @click.option("--output", type=PATH, help="Folder for an HTML page with plots and examples.")
 @OVERWRITE
 def inspect(
@@ -49,6 +51,8 @@ def inspect(
     pipeline: str | None,
     augmented: bool,
     model: Path | None,
+    runner: str | None,
+    runner_options: tuple[str, ...],
     output: Path | None,
     overwrite: bool,
 ) -> None:
@@ -72,6 +76,9 @@ def inspect(
 
     if augmented and output is None:
         raise UserError("--augmented", "needs a page to show images on", "Give --output")
+    if runner is not None and model is None:
+        raise UserError("--runner", "runs a model, and there is none", "Give --model")
+    cluster = find_cluster(runner, runner_options, output)
     records = statistics.find_records(data, label_map)
     model = None if model is None else find_model(model)
     config = read_pipeline(find_template(pipeline)) if pipeline else None
@@ -95,7 +102,7 @@ def inspect(
             suspect = suspicious.SuspiciousAnnotations()
             if model is not None:
                 detector = Detector.load(model)
-                suspect = suspicious.find_suspicious(records, detector, progress)
+                suspect = suspicious.find_suspicious(records, detector, progress, cluster)
         warnings = statistics.warnings(inspection, config) + similar_pairs.warnings(similar)
         warnings += suspicious.warnings(suspect)
         anchor_table = None

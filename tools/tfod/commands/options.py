@@ -86,6 +86,22 @@ def beam_options(runner: str | None, runner_options: Sequence[str]) -> list[str]
     return options
 
 
+def find_cluster(
+    runner: str | None, runner_options: Sequence[str], output: Path | None
+) -> beam.Cluster | None:
+    """Returns where the detector runs; None without `--runner`.
+
+    Args:
+      output: temporary files are written beside it; None for the current folder.
+
+    Raises:
+      UserError: see `beam_options`.
+    """
+    options = beam_options(runner, runner_options)
+    scratch = Path() if output is None else output.parent
+    return beam.Cluster(options, scratch) if options else None
+
+
 def find_model(path: Path) -> Path:
     """Returns the path, or the folder of the zoo model with this name, downloaded if needed.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +12,26 @@ from typing import TYPE_CHECKING
 import click
 
 from tfod import interruption
-from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, TILES, find_model, shipped_model
+from tfod.commands.options import (
+    OVERWRITE,
+    PATH,
+    RUNNER,
+    RUNNER_OPTION,
+    SHIPPED_NAME,
+    TILES,
+    find_cluster,
+    find_model,
+    shipped_model,
+)
 from tfod.commands.tables import note, say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
 from tfod.tiles import Tiles
 
 if TYPE_CHECKING:
+    from tfod.beam import Cluster
     from tfod.detection.counting import Count
+    from tfod.detection.media import MediaFile
     from tfod.detection.outputs import Write
     from tfod.detection.prediction import Prediction
 
@@ -58,6 +70,8 @@ if TYPE_CHECKING:
     metavar="X1,Y1,X2,Y2,X3,Y3...",
     help="Track objects, and count those inside this polygon. In pixels; can be repeated.",
 )
+@RUNNER
+@RUNNER_OPTION
 @click.option("--output", type=PATH, help="Folder for images and videos with boxes.")
 @click.option("--json", "json_file", type=PATH, help="JSON file in COCO's results format.")
 @click.option(
@@ -75,6 +89,8 @@ def predict(
     smooth: bool,
     count_line: tuple[str, ...],
     count_zone: tuple[str, ...],
+    runner: str | None,
+    runner_options: tuple[str, ...],
     output: Path | None,
     json_file: Path | None,
     csv_file: Path | None,
@@ -108,6 +124,8 @@ def predict(
     if smooth and not track:
         raise UserError("--smooth", "is for tracked objects", "Add --track")
     written = [path for path in (output, json_file, csv_file, voc, save_crops) if path is not None]
+    cluster = find_cluster(runner, runner_options, written[0] if written else None)
+    _check_sources(sources, cluster)
     for folder in (output, voc, save_crops):
         if folder is not None:
             others = [path for path in written if path is not folder]
@@ -130,7 +148,7 @@ def predict(
         loaded = time.perf_counter()
         threshold = used_threshold(detector, threshold)
         lowest = LOWEST * threshold if track else threshold
-        predictions = predict_media(detector, sources, lowest, faults.append, note)
+        predictions = predict_media(detector, sources, lowest, faults.append, note, cluster)
         if track:
             predictions = track_objects(predictions, threshold, smooth)
         if places:
@@ -147,16 +165,28 @@ def predict(
                 say(_line(prediction))
                 count += 1
         seconds = time.perf_counter() - loaded
-    if count:
-        click.echo(
-            f"model loaded in {loaded - started:.1f} s; {count} images in {seconds:.1f} s, "
-            f"{1000 * seconds / count:.0f} ms each with reading and writing",
-            err=True,
-        )
+    _print_times(loaded - started, seconds, count)
     for path in written:
         say(f"written: {path}")
     if faults:
         raise BadFilesError("images", faults, "Fix them; all other images were processed")
+
+
+def _check_sources(sources: Sequence[MediaFile], cluster: Cluster | None) -> None:
+    """Refuses videos and cameras on a cluster: their images come one after another."""
+    for source in sources:
+        if cluster is not None and (source.is_video or source.camera is not None):
+            what = "is a video or a camera; --runner distributes only images"
+            raise UserError(source.path, what, "Give only images, or remove --runner")
+
+
+def _print_times(loading: float, seconds: float, count: int) -> None:
+    if count:
+        click.echo(
+            f"model loaded in {loading:.1f} s; {count} images in {seconds:.1f} s, "
+            f"{1000 * seconds / count:.0f} ms each with reading and writing",
+            err=True,
+        )
 
 
 @contextlib.contextmanager

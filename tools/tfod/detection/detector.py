@@ -32,6 +32,36 @@ Model = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
+class DetectorSource:
+    """Where a detector was loaded from: the arguments of `Detector.load`.
+
+    Another process can load the same detector again.
+    """
+
+    path: Path
+    input_size: int | None = None
+    threads: int | None = None
+    nms_iou: float | None = None
+    min_score: float | None = None
+
+    def load(self) -> Detector:
+        """Loads the detector, see `Detector.load`."""
+        options = self.input_size, self.threads, self.nms_iou, self.min_score
+        return Detector.load(self.path, *options)
+
+    def files(self) -> list[Path]:
+        """Returns the file, or all files in the folder except those that tfod is writing."""
+        if not self.path.is_dir():
+            return [self.path]
+        found = (path.relative_to(self.path) for path in self.path.rglob("*") if path.is_file())
+        return [
+            self.path / path
+            for path in sorted(found)
+            if not any(part.endswith(".partial") for part in path.parts)
+        ]
+
+
+@dataclass(frozen=True)
 class Detector:
     """Detects objects in images. Several threads may share one detector.
 
@@ -47,6 +77,7 @@ class Detector:
         other in `model`.
       threshold: the score threshold with the best F1 on the val split; None if unknown.
       tiles: how `predict` cuts images, as the training data was cut; None for whole images.
+      source: where it was loaded from; None if it was made in another way.
     """
 
     labels: dict[int, str]
@@ -55,6 +86,7 @@ class Detector:
     threaded_model: Model | None = None
     threshold: float | None = None
     tiles: Tiles | None = None
+    source: DetectorSource | None = None
 
     @classmethod
     def load(
@@ -83,10 +115,15 @@ class Detector:
           UserError: the model does not exist, is corrupt, or has no label map; an option for a run
             is given for an export; or the model has no non-maximum suppression to change.
         """
-        path = Path(path)
+        source = DetectorSource(Path(path), input_size, threads, nms_iou, min_score)
+        return replace(cls._load(source), source=source)
+
+    @classmethod
+    def _load(cls, source: DetectorSource) -> Detector:
+        path, nms_iou, min_score = source.path, source.nms_iou, source.min_score
         run, export = RunFolder(path), ExportFolder(path)
         if not run.is_run:
-            if input_size is not None:
+            if source.input_size is not None:
                 remedy = "Give --input-size with a run, or to tfod export"
                 raise UserError(path, "is not a run folder", remedy)
             if nms_iou is not None or min_score is not None:
@@ -94,18 +131,18 @@ class Detector:
                 raise UserError(path, "is not a run folder", remedy)
         if path.suffix == ".tflite":
             file = read_tflite(path)
-            model = load_tflite(file, threads)
+            model = load_tflite(file, source.threads)
             threaded = load_tflite_for_threads(file)
             return cls(file.labels, model, load_rgb, threaded, file.threshold, file.tiles)
         if path.suffix == ".onnx":
-            onnx = load_onnx(path, threads)
+            onnx = load_onnx(path, source.threads)
             return cls(onnx.labels, onnx.model, threshold=onnx.threshold, tiles=onnx.tiles)
         if (export.saved_model / "saved_model.pb").is_file():
             threshold, tiles = stored_threshold(export.detection), stored_tiles(export.detection)
             saved_model = _load_saved_model(export.saved_model)
             return detector_of(_read_labels(export.label_map), saved_model, threshold, tiles)
         if run.is_run:
-            size = input_size or run.detection_size()
+            size = source.input_size or run.detection_size()
             model = _load_run(run, size, nms_iou, min_score)
             return detector_of(_read_labels(run.label_map), model, run.threshold(), run.tiles())
         raise UserError(

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tfod.annotation import Annotation
+from tfod.beam import Cluster
 from tfod.cameras import read_camera
 from tfod.dataset.records import Record, read_records
 from tfod.detection.detections import Detections
 from tfod.detection.detector import Detector
 from tfod.detection.media import MediaFile
+from tfod.detection.on_cluster import detect_in_images, detect_in_records
 from tfod.errors import UserError
 from tfod.images import load_rgb
 from tfod.model.detection_file import DEFAULT_THRESHOLD
@@ -67,6 +69,7 @@ def predict_media(
     threshold: float | None = None,
     on_fault: Callable[[UserError], None] | None = None,
     on_note: Callable[[str], None] | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[Prediction]:
     """Detects objects in images, videos and cameras. Only a few images are in memory at once.
 
@@ -76,13 +79,15 @@ def predict_media(
       on_fault: called with the error of an image that cannot be decoded, which is then skipped,
         of a damaged video, and of a camera that stops; None to raise the error.
       on_note: called with a sentence, in another thread, when a network camera is lost.
+      cluster: detects on the workers of a Beam pipeline, which gives the same predictions. All
+        sources must be images, and the detector must come from `Detector.load`.
 
     Raises:
-      UserError: a camera cannot be opened; or there is no `on_fault`, and an image cannot be
-        decoded, a video is damaged or a camera stops.
+      UserError: a camera cannot be opened; the pipeline cannot run, see `beam_map`; or there is no
+        `on_fault`, and an image cannot be decoded, a video is damaged or a camera stops.
     """
     threshold = used_threshold(detector, threshold)
-    detector = detector.for_threads()
+    local = detector.for_threads()
 
     def predict(item: tuple[MediaFile, _Frame | None]) -> Prediction | UserError:
         source, frame = item
@@ -90,13 +95,19 @@ def predict_media(
             pixels = load_rgb(source.path) if frame is None else frame.pixels
         except UserError as error:
             return error
-        detections = detector.predict(pixels).above(threshold)
+        detections = local.predict(pixels).above(threshold)
         if frame is None:
             return Prediction(source.path, None, pixels, detections)
         is_live = source.camera is not None
         return Prediction(source.path, frame.number, pixels, detections, is_live, frame.seconds)
 
-    for result in threaded_map(predict, _items(sources, on_fault, on_note)):
+    if cluster is None:
+        results = threaded_map(predict, _items(sources, on_fault, on_note))
+    else:
+        images = [source.path for source in sources]
+        detected = detect_in_images(detector, images, threshold, cluster)
+        results = threaded_map(_with_pixels, zip(images, detected, strict=True))
+    for result in results:
         if isinstance(result, Prediction):
             yield result
         elif on_fault is None:
@@ -105,10 +116,33 @@ def predict_media(
             on_fault(result)
 
 
+def _with_pixels(item: tuple[Path, Detections | None]) -> Prediction | UserError:
+    """Reads an image again: writers need its pixels, and decoding takes less than detecting."""
+    path, detections = item
+    try:
+        pixels = load_rgb(path)
+    except UserError as error:
+        return error
+    if detections is None:
+        remedy = "Give all workers access to it under the same path"
+        return UserError(path, "cannot be read by a worker", remedy)
+    return Prediction(path, None, pixels, detections)
+
+
 def predict_records(
-    detector: Detector, shards: Sequence[Path]
+    detector: Detector, shards: Sequence[Path], cluster: Cluster | None = None
 ) -> Iterator[tuple[Annotation, Detections]]:
-    """Yields ground truth and all detections of each record of a data set, in order."""
+    """Yields ground truth and all detections of each record of a data set, in order.
+
+    Args:
+      cluster: detects on the workers of a Beam pipeline, which gives the same detections. The
+        detector must come from `Detector.load`.
+
+    Raises:
+      UserError: a shard is damaged; or the pipeline cannot run, see `beam_map`.
+    """
+    if cluster is not None:
+        return detect_in_records(detector, shards, cluster)
     detector = detector.for_threads()
 
     def predict(record: Record) -> tuple[Annotation, Detections]:

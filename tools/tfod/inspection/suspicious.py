@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tfod.annotation import Annotation
+from tfod.beam import Cluster
 from tfod.boxes import pixel_xyxy_to_normalized_yxyx
 from tfod.dataset.records import read_records
 from tfod.detection.chances import chances
@@ -85,7 +86,10 @@ class SuspiciousAnnotations:
 
 
 def find_suspicious(
-    records: RecordFiles, detector: Detector, progress: Progress = silent
+    records: RecordFiles,
+    detector: Detector,
+    progress: Progress = silent,
+    cluster: Cluster | None = None,
 ) -> SuspiciousAnnotations:
     """Compares all annotations of a data set with the detections of a model.
 
@@ -94,23 +98,19 @@ def find_suspicious(
 
     Args:
       progress: called as `progress("detect", done, total)`.
+      cluster: see `predict_records`.
 
     Raises:
-      UserError: a record cannot be read.
+      UserError: a record cannot be read; or the pipeline cannot run, see `beam_map`.
     """
     threshold = detector.threshold or DEFAULT_THRESHOLD
     found: list[Suspicion] = []
     objects: Counter[str] = Counter()
     detected: Counter[str] = Counter()
-    predictions = (
-        (split, *prediction)
-        for split, paths in records.splits.items()
-        for prediction in predict_records(detector, paths)
-    )
-    for split, annotation, detections in tracked(
-        predictions, progress, "detect", records.image_count
-    ):
-        found += _in_image(split, annotation, detections, threshold)
+    split_of = {path: split for split, paths in records.splits.items() for path in paths}
+    predictions = predict_records(detector, list(split_of), cluster)
+    for annotation, detections in tracked(predictions, progress, "detect", records.image_count):
+        found += _in_image(split_of[annotation.source], annotation, detections, threshold)
         objects.update(box.name for box in annotation.objects)
         detected.update(detections.above(threshold).names)
     ranked = _ranked(found, objects, detected)
