@@ -40,10 +40,14 @@ def convert(beam_environment, images, tmp_path):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("runner", [LOCAL, TWO_WORKERS], ids=["one worker", "two workers"])
-def test_beam_writes_the_same_bytes(convert, tmp_path, runner):
+@pytest.mark.parametrize(
+    ("runner", "changes"),
+    [(LOCAL, []), (TWO_WORKERS, []), (LOCAL, ["--tiles", "32"])],
+    ids=["one worker", "two workers", "tiles"],
+)
+def test_beam_writes_the_same_bytes(convert, tmp_path, runner, changes):
     for output, options in (("local", ["--workers", "1"]), ("beam", runner)):
-        result = convert(output, "--shards", "3", *options)
+        result = convert(output, "--shards", "3", *changes, *options)
         assert result.returncode == 0, result.stderr
     assert contents(tmp_path / "local") == contents(tmp_path / "beam")
     assert not list(tmp_path.glob("*.partial"))
