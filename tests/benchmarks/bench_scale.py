@@ -40,7 +40,7 @@ PER_FOLDER = 10_000  # files
 LEAST = 5  # pixels, of a box
 STEPS = 20  # of a training
 EVALUATED, DETECTIONS = 50_000, 100  # images of --detections, and detections in each
-INTERVAL = 0.5  # seconds between two measurements
+INTERVAL = 2  # seconds between two measurements
 
 
 class Objects(NamedTuple):
