@@ -97,9 +97,9 @@ def _similar_images(similar: SimilarImages) -> Iterator[str]:
     yield "<h2>Similar images in different splits</h2>"
     counts = ", ".join(f"{count} of {split}" for split, count in similar.images.items() if count)
     yield (
-        f"<p>{html_page.text(counts)} are similar to an image of another split; the most similar "
-        "pairs are shown. A detector that was trained on one image of a pair finds the objects of "
-        "the other too easily. To keep similar images in one split, convert again with "
+        f"<p>Images that are similar to one of another split: {html_page.text(counts)}. The "
+        "most similar pairs are shown. A detector that was trained on one of a pair finds the "
+        "objects of the other too easily. To keep similar images in one split, convert again with "
         "<code>--group-by similar</code>.</p>"
     )
     figures = []
