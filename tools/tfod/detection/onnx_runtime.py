@@ -69,11 +69,34 @@ def load_onnx(path: Path, threads: int | None = None) -> ONNXModel:
         names = [tensor.name for tensor in session.get_outputs()]
     # Its exceptions have no common base class but Exception.
     except Exception as error:
-        raise UserError(
-            path, "is corrupt, or was not written by `tfod export`", "Export it again"
-        ) from error
+        raise _corrupt(path) from error
 
     def model(pixels: np.ndarray) -> dict[str, np.ndarray]:
-        return dict(zip(names, session.run(names, {image: pixels[None]}), strict=True))
+        try:
+            outputs = dict(zip(names, session.run(names, {image: pixels[None]}), strict=True))
+        except Exception as error:
+            raise _corrupt(path) from error
+        if not _are_detections(outputs):
+            raise _corrupt(path)
+        return outputs
 
     return ONNXModel(labels, threshold, model, tiles)
+
+
+def _corrupt(path: Path) -> UserError:
+    return UserError(path, "is corrupt, or was not written by `tfod export`", "Export it again")
+
+
+def _are_detections(outputs: dict[str, np.ndarray]) -> bool:
+    """Whether the names and shapes are those of a SavedModel."""
+    shapes = {name: value.shape for name, value in outputs.items()}
+    _, most, *_ = (*shapes.get("detection_scores", ()), 0, 0)
+    expected = {
+        "detection_boxes": (1, most, 4),
+        "detection_scores": (1, most),
+        "detection_classes": (1, most),
+        "num_detections": (1,),
+    }
+    if any(shapes.get(name) != shape for name, shape in expected.items()):
+        return False
+    return 0 <= outputs["num_detections"][0] <= most  # not true for NaN
