@@ -86,7 +86,7 @@ def similar_pairs(hashes: Sequence[bytes | None]) -> Iterator[Pairs]:
     Up to `EXACT` hashes are all compared with one another, and each pair is yielded once. That
     takes up to 5 seconds of CPU time, and would take hours for a million. More are compared in
     tables (`_pairs_in_tables`): a pair may then be yielded several times, and is missed with a
-    chance of `MISSED` if its distance is `MAX_DISTANCE`, of less than 0.001 if it is 46, the most
+    chance of `MISSED` if its distance is `MAX_DISTANCE`, of less than 0.002 if it is 46, the most
     that was measured for changed copies of an image.
 
     Args:

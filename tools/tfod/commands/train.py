@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NoReturn
@@ -203,7 +203,7 @@ def train(
     dataset = load_dataset(data)
     wishes = Wishes(minutes or DEFAULT_MINUTES, target, input_size)
     run = None if overwrite or not RunFolder(output).is_run else RunFolder(output)
-    with TrainingBar() as bar:
+    with closing(TrainingBar()) as bar:
         try:
             with (
                 interruption.cleanup(),  # train saves a checkpoint

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -28,17 +27,6 @@ class TrainingBar:
         self._shown = 0.0  # time of the last description
         # The model is built and traced before the first step.
         self._bar = tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True)
-
-    def __enter__(self) -> TrainingBar:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         self._bar.close()
