@@ -8,7 +8,6 @@ import importlib.util
 import logging
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import tfod  # before any test imports TensorFlow
-from helpers import beam
+from helpers.packages import install
 from helpers.protos import batch_norms
 from tfod.model.detection_file import write_detection
 from tfod.model.run_folder import RunFolder
@@ -65,11 +64,7 @@ def beam_environment(tmp_path_factory) -> dict[str, str]:
     paths = [str(path) for path in (Path(tfod.__file__).parents[1], Path(__file__).parent)]
     if importlib.util.find_spec("apache_beam") is None:
         folder = tmp_path_factory.mktemp("beam")
-        result = subprocess.run(
-            beam.install_command(folder), capture_output=True, text=True, check=False
-        )
-        if result.returncode:
-            pytest.skip(f"apache-beam cannot be installed: {result.stderr.strip()[-200:]}")
+        install(folder, "apache-beam")
         paths.insert(0, str(folder))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 

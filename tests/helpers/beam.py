@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,17 +11,6 @@ TWO_WORKERS = [
     *(*LOCAL, "--runner-option", "direct_num_workers=2"),
     *("--runner-option", "direct_running_mode=multi_processing"),
 ]
-
-
-def install_command(folder: Path) -> list[str]:
-    """Returns the command that installs Beam and what it requires into a folder of their own."""
-    uv = shutil.which("uv") or shutil.which("uv", path=Path(sys.executable).parent)
-    if uv is None:
-        install = [sys.executable, "-m", "pip", "install"]
-    else:
-        install = [uv, "pip", "install", "--python", sys.executable]
-    options = ["--quiet", "--target", str(folder), "--only-binary", ":all:"]
-    return [*install, *options, "apache-beam"]
 
 
 def tfod(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +16,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from helpers.cluster import cluster_configs
 from helpers.limits import scaled
 from tfod.errors import UserError
 from tfod.model.pipeline import read_pipeline, write_pipeline
@@ -88,21 +87,6 @@ def assert_equivalent(run: Path, expected: Path) -> None:
     # differ by 0.06 even in one process. A loss or gradient with a wrong weight is off by half.
     gradients = momentum(expected)
     assert np.linalg.norm(momentum(run) - gradients) < 0.15 * np.linalg.norm(gradients)
-
-
-def cluster_configs(size: int) -> list[str]:
-    """Returns the `TF_CONFIG` of each worker."""
-    with contextlib.ExitStack() as sockets:
-        ports = []
-        for _ in range(size):
-            server = sockets.enter_context(socket.socket())
-            server.bind(("localhost", 0))
-            ports.append(server.getsockname()[1])
-    addresses = [f"localhost:{port}" for port in ports]
-    return [
-        json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
-        for index in range(size)
-    ]
 
 
 @pytest.fixture(scope="module")

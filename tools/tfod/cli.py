@@ -23,10 +23,11 @@ from tfod.commands.next import next_
 from tfod.commands.plan import plan
 from tfod.commands.predict import predict
 from tfod.commands.sample import sample
+from tfod.commands.stored import with_stored_files
+from tfod.commands.tables import shown
 from tfod.commands.train import train
 from tfod.commands.zoo import zoo
 from tfod.errors import BadFilesError, UserError
-from tfod.text import printable
 
 
 class _Commands(click.Group):
@@ -47,11 +48,11 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BadFilesError as error:
             for fault in error.errors:
-                click.echo(f"tfod: {printable(str(fault))}", err=True)
-            click.echo(f"tfod: {printable(str(error))}", err=True)
+                click.echo(f"tfod: {shown(str(fault))}", err=True)
+            click.echo(f"tfod: {shown(str(error))}", err=True)
             sys.exit(2)
         except UserError as error:
-            click.echo(f"tfod: {printable(str(error))}", err=True)
+            click.echo(f"tfod: {shown(str(error))}", err=True)
             sys.exit(2)
         except KeyboardInterrupt:
             click.echo(interruption.MESSAGE, err=True)
@@ -91,4 +92,4 @@ for _command in (
     *(sample, frames, label, next_, convert, adopt, inspect, zoo, plan, train),
     *(evaluate, compare, export, predict, live),
 ):
-    main.add_command(_command)
+    main.add_command(with_stored_files(_command))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, find_model
+from tfod.commands.stored import download
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -69,6 +70,8 @@ def export(
     from tfod.export import export
     from tfod.export.tflite_converter import VARIANTS
     from tfod.model import ExportFolder
+    from tfod.model.pipeline import read_pipeline
+    from tfod.model.run_folder import RunFolder
 
     variants = tflite.split(",") if tflite is not None else None
     for variant in variants or ():
@@ -78,6 +81,9 @@ def export(
             )
 
     source = find_model(run)
+    if (config := RunFolder(source).config).is_file():
+        reader = read_pipeline(config).train_input_reader  # its images calibrate int8 models
+        download(Path(reader.label_map_path).parent)
     with progress_bars("model") as progress:
         export(source, output, overwrite, input_size, variants, nms, outputs, onnx, progress, note)
     for path in sorted(output.iterdir()):

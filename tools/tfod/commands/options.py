@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tfod import beam
+from tfod.commands.stored import StoredPath
 from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
 from tfod.progress import progress_bars
@@ -17,7 +18,8 @@ SHIPPED_NAME = "exported_models/road_signs/model_float16.tflite"
 # In a source checkout only: packages do not contain it.
 SHIPPED_MODEL = Path(__file__).parents[3] / SHIPPED_NAME
 
-PATH = click.Path(path_type=Path)
+PATH = StoredPath(path_type=Path)
+TEXT = StoredPath(path_type=str)  # of parameters that are not always paths
 ANNOTATIONS = click.option(
     "--annotations", type=PATH, help="Folder of the XML files.  [default: beside the images]"
 )

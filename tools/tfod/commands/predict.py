@@ -18,6 +18,7 @@ from tfod.commands.options import (
     RUNNER,
     RUNNER_OPTION,
     SHIPPED_NAME,
+    TEXT,
     TILES,
     find_cluster,
     find_model,
@@ -80,7 +81,7 @@ if TYPE_CHECKING:
 @click.option("--voc", type=PATH, help="Folder for PASCAL VOC XML, to correct with `tfod label`.")
 @click.option("--save-crops", type=PATH, help="Folder for a cropped image of each object.")
 @OVERWRITE
-@click.argument("inputs", nargs=-1, required=True, metavar="IMAGE|DIR|VIDEO|CAMERA...")
+@click.argument("inputs", nargs=-1, required=True, type=TEXT, metavar="IMAGE|DIR|VIDEO|CAMERA...")
 def predict(
     model: Path | None,
     threshold: float | None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tfod.storage.mirror import urls_of_copies
 from tfod.text import printable
 
 if TYPE_CHECKING:
@@ -15,16 +16,21 @@ if TYPE_CHECKING:
 MAX_UNWRAPPED = 30  # characters
 
 
+def shown(text: str) -> str:
+    """Returns a message as it is printed: without control characters, with URLs of copies."""
+    return printable(urls_of_copies(text))
+
+
 def say(text: str) -> None:
     """Prints a line on the standard output."""
-    click.echo(printable(text))
+    click.echo(shown(text))
 
 
 def note(text: str) -> None:
     """Prints a note on the standard error output, above a progress bar."""
     from tqdm import tqdm
 
-    tqdm.write(printable(f"note: {text}"), file=sys.stderr)
+    tqdm.write(shown(f"note: {text}"), file=sys.stderr)
 
 
 def table(header: list[str], rows: list[list], total: list | None = None) -> None:
@@ -43,7 +49,7 @@ def table(header: list[str], rows: list[list], total: list | None = None) -> Non
     console = Console()
 
     def cell(value: object) -> Text:
-        text = printable(str(value)).encode(console.encoding, "backslashreplace")
+        text = shown(str(value)).encode(console.encoding, "backslashreplace")
         return Text(text.decode(console.encoding))
 
     first_column = [cell(row[0]).cell_len for row in rows]

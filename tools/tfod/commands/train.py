@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tfod import interruption
-from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET, TRAINING_SIZE
+from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET, TEXT, TRAINING_SIZE
+from tfod.commands.stored import synchronize
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
@@ -45,6 +46,7 @@ UNTRAINED = 0.05
 @click.option("--output", type=PATH, required=True, help="Run folder. An existing run resumes.")
 @click.option(
     "--init",
+    type=TEXT,
     default="zoo",
     show_default=True,
     metavar="zoo|scratch|NAME|PATH",
@@ -239,6 +241,7 @@ def train(
                     on_step=bar.show_step,
                     on_evaluation=bar.show_evaluation,
                     on_note=note,
+                    on_saved=synchronize,
                     strategy=strategy,
                     plan=start.plan,
                     progress=bar.progress(progress),
@@ -266,14 +269,14 @@ def train(
             ],
         )
     _say_detection(RunFolder(output))
-    click.echo(f"trained: {checkpoint}")
+    say(f"trained: {checkpoint}")
     say(f"next: tfod export --run {output} --output exported_models/{output.name}")
 
 
 def _say_detection(run: RunFolder) -> None:
     """Prints the input size and the threshold that were best on val."""
     if (size := run.detection_size()) and (threshold := run.threshold()) is not None:
-        click.echo(f"best on val: input size {size} x {size}, threshold {threshold:.2f}")
+        say(f"best on val: input size {size} x {size}, threshold {threshold:.2f}")
         if threshold < UNTRAINED:
             note("the scores are very low: the detector has learned too little, train it longer")
 

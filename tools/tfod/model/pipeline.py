@@ -14,6 +14,7 @@ from google.protobuf import text_format
 
 from tfod.errors import UserError
 from tfod.files import replacing_file
+from tfod.storage.mirror import copies_of_urls, urls_of_copies
 
 if TYPE_CHECKING:
     from object_detection.protos.pipeline_pb2 import TrainEvalPipelineConfig
@@ -53,7 +54,7 @@ class Options:
 
 
 def read_pipeline(path: Path) -> TrainEvalPipelineConfig:
-    """Reads a pipeline.config file.
+    """Reads a pipeline.config file. URLs of object stores become the paths of their local copies.
 
     Source: `object_detection.utils.config_util.get_configs_from_pipeline_file`, same proto.
 
@@ -63,7 +64,7 @@ def read_pipeline(path: Path) -> TrainEvalPipelineConfig:
     from object_detection.protos import pipeline_pb2
 
     try:
-        text = path.read_text(encoding="utf-8")
+        text = copies_of_urls(path.read_text(encoding="utf-8"))
         pipeline = text_format.Parse(text, pipeline_pb2.TrainEvalPipelineConfig())
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
@@ -78,13 +79,16 @@ def read_pipeline(path: Path) -> TrainEvalPipelineConfig:
 
 
 def write_pipeline(pipeline: TrainEvalPipelineConfig, path: Path) -> None:
-    """Writes the configuration as text.
+    """Writes the configuration as text. It names local copies by their URLs.
+
+    So a run can be resumed on another machine, whose copies are in another folder.
 
     Raises:
       UserError: the file cannot be written.
     """
+    text = urls_of_copies(text_format.MessageToString(pipeline, as_utf8=True))
     with replacing_file(path) as partial:
-        partial.write_text(text_format.MessageToString(pipeline), encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
 
 
 def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipelineConfig:

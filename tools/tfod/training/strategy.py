@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
@@ -109,17 +110,35 @@ def is_lost_worker(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -
 
 def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
     """Blocks until every worker has called this function."""
-    import tensorflow as tf
+    if worker_count(strategy):
+        _mean(strategy, 1)
 
-    if not worker_count(strategy):
-        return
+
+def check_same_step(strategy: tf.distribute.Strategy, step: int, output: Path) -> None:
+    """Checks that all workers have restored the same step, or none. They would not notice it.
+
+    Args:
+      output: the run folder, for the message.
+
+    Raises:
+      UserError: another worker has restored another one.
+    """
+    if worker_count(strategy) and _mean(strategy, step) != step:
+        what = f"this worker resumes after step {step}, and another one after another step"
+        remedy = "Check that all workers read the same run folder, and repeat the command on all"
+        raise UserError(output, what, remedy)
+
+
+def _mean(strategy: tf.distribute.Strategy, value: int) -> float:
+    """Returns the mean of the values with which the workers call this function."""
+    import tensorflow as tf
 
     @tf.function(autograph=False)
     def all_reduce() -> tf.Tensor:
-        one = strategy.run(lambda: tf.constant(1.0))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, one, axis=None)
+        own = strategy.run(lambda: tf.constant(value, tf.float64))
+        return strategy.reduce(tf.distribute.ReduceOp.MEAN, own, axis=None)
 
-    all_reduce()
+    return float(all_reduce())
 
 
 def _configured_workers() -> int:

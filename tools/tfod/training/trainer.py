@@ -68,6 +68,7 @@ def train(
     on_step: Callable[[Step], None] = lambda step: None,
     on_evaluation: Callable[[Evaluation], None] = lambda evaluation: None,
     on_note: Callable[[str], None] = lambda note: None,
+    synchronize: Callable[[], None] = lambda: None,
     strategy: str = strategies.AUTO,
     plan: str | None = None,
     progress: Progress = silent,
@@ -95,6 +96,9 @@ def train(
       on_step: called after each step.
       on_evaluation: called after each evaluation.
       on_note: called with a hint for the user, such as a GPU that is not used.
+      synchronize: uploads what is new in the run folder, and downloads what others have uploaded.
+        Called after each checkpoint. With several workers, which may have no common file system, it
+        is also called at the start and at the end: by the others after the first one.
       strategy: one of `strategy.STRATEGIES`. A run can resume with another one.
       plan: text of `plan.md`, for a new run.
       progress: counts the images of each evaluation: of those during training as `EVALUATION`, and
@@ -113,6 +117,8 @@ def train(
 
     started = time.monotonic()
     distribution = strategies.make_strategy(strategy)  # before any other use of TensorFlow
+    is_chief = strategies.is_chief(distribution)
+    _synchronize_workers(distribution, synchronize)
     if strategies.has_unused_gpu():
         on_note(
             "training on the CPU: TensorFlow cannot use this machine's GPU. Install the CUDA "
@@ -134,7 +140,6 @@ def train(
             pipelines.set_steps(pipeline.train_config, steps)
     steps = pipeline.train_config.num_steps
     more_steps = resume and checks.check_same_run(output, pipeline, settings, options) < steps
-    is_chief = strategies.is_chief(distribution)
     with ExitStack() as locks:
         if is_chief and run.settings.is_file():
             locks.enter_context(locked(run.settings, output))
@@ -160,14 +165,28 @@ def train(
         else:  # saving a checkpoint needs all workers, but only the files of the first are kept
             folder = Path(locks.enter_context(tempfile.TemporaryDirectory()))
         training = _Run(folder, output, pipeline, settings, data, learner, started, progress)
+        strategies.check_same_step(distribution, learner.steps_done, output)
         if more_steps:
             extend_run(run, pipeline, learner, on_note)
-        checkpoint = training.run(on_step, on_evaluation, on_note)
+        on_own_saved = synchronize if is_chief else lambda: None
+        checkpoint = training.run(on_step, on_evaluation, on_note, on_own_saved)
+        _synchronize_workers(distribution, synchronize)
         if not is_chief:
             return run.checkpoint()
         if settings.detection_sizes and "val" in data.splits and run.detection_size() is None:
             choose_detection(run, data, progress, training.later_sizes)
         return checkpoint
+
+
+def _synchronize_workers(strategy: tf.distribute.Strategy, synchronize: Callable[[], None]) -> None:
+    """Gives all workers the run folder of the first one. Does nothing with one process."""
+    if not strategies.worker_count(strategy):
+        return
+    if strategies.is_chief(strategy):
+        synchronize()
+    strategies.wait_for_workers(strategy)
+    if not strategies.is_chief(strategy):
+        synchronize()
 
 
 class _Run:
@@ -226,6 +245,7 @@ class _Run:
         on_step: Callable[[Step], None],
         on_evaluation: Callable[[Evaluation], None],
         on_note: Callable[[str], None],
+        on_saved: Callable[[], None],
     ) -> Path:
         """Trains up to the last step.
 
@@ -237,7 +257,7 @@ class _Run:
         done = self.learner.steps_done
         with RunLog(self.folder, done) as run_log:
             try:
-                self._train(run_log, on_step, on_evaluation, on_note)
+                self._train(run_log, on_step, on_evaluation, on_note, on_saved)
             except KeyboardInterrupt:
                 # Saving needs all workers, and the others may not be interrupted.
                 alone = not strategies.worker_count(self.learner.strategy)
@@ -267,6 +287,7 @@ class _Run:
         on_step: Callable[[Step], None],
         on_evaluation: Callable[[Evaluation], None],
         on_note: Callable[[str], None],
+        on_saved: Callable[[], None],
     ) -> None:
         done = self.learner.steps_done
         if done and self._needs_evaluation(done) and not run_log.has_evaluation(done):
@@ -315,6 +336,7 @@ class _Run:
             if step.number % self.settings.checkpoint_every == 0 or is_last:
                 run_log.flush()
                 self._save(self.manager)
+                on_saved()
             if is_last:
                 return
             before = time.perf_counter()
