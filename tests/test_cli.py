@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
@@ -135,6 +136,40 @@ def test_damaged_image_is_reported_and_the_others_are_processed(exported, sample
     )
     assert len(table.read_text().splitlines()) == 101
     assert f"{good}: " in result.stdout
+
+
+PREDICT = ["predict", "--model", "{exported}", "{image}"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("operation", "arguments"),
+    [
+        ("zeros", ["train", "--pipeline", "{template}", "--data", "{data}", "--init", "scratch"]),
+        ("zeros", ["export", "--run", "{run}"]),
+        ("train.Checkpoint.read", ["evaluate", "--run", "{run}", "--data", "{data}"]),
+        ("saved_model.load", PREDICT),
+        ("constant", PREDICT),
+    ],
+)
+def test_too_little_memory_is_one_line(
+    operation, arguments, run, exported, data, tiny_template, sample_voc, tmp_path, monkeypatch
+):
+    def exhaust_memory(*arguments, **options):
+        reason = "OOM when allocating tensor with shape[9] and type float by allocator GPU_0_bfc"
+        raise tf.errors.ResourceExhaustedError(None, None, reason)
+
+    image = min((sample_voc / "images").iterdir())
+    places = {"run": run, "exported": exported, "image": image}
+    places |= {"data": data.folder, "template": tiny_template}
+    command = [argument.format(**places) for argument in arguments]
+    monkeypatch.setattr(f"tensorflow.{operation}", exhaust_memory)
+    (line,) = errors(tfod(*command, "--output", tmp_path / "out"))
+    assert line == (
+        "tfod: GPU memory: is too small for this command. Stop other programs that use it, or use "
+        "a smaller model or a larger machine."
+    )
+    assert not list(tmp_path.iterdir())
 
 
 EVALUATE = ["evaluate", "--detections", "{tmp}/a.json"]

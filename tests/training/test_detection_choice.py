@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+import tensorflow as tf
+from click.testing import CliRunner, Result
 
 from tfod.cli import main
 from tfod.detection.tflite_file import read_tflite
@@ -50,6 +51,42 @@ def test_export_and_predict_use_the_chosen_size_and_threshold(chosen, sample_voc
         assert len(table.read_text().splitlines()) == 1
 
 
-def tfod(*arguments) -> None:
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+def test_too_little_memory_for_the_choice_keeps_the_run_and_the_same_command_chooses(
+    run, data, tmp_path, monkeypatch
+):
+    folder = RunFolder(Path(shutil.copytree(run, tmp_path / "tiny")))
+    settings = json.loads(folder.settings.read_text())
+    folder.settings.write_text(json.dumps(settings | {"detection_sizes": True}))
+    command = ["train", "--data", data.folder, "--output", folder.path, "--init", "scratch"]
+    command += ["--checkpoint-every", 2]  # as this run
+    decode = tf.io.decode_image
+
+    def exhaust_memory(*arguments, **options):
+        if tf.executing_eagerly():  # not in the input pipeline of the training
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+        return decode(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.io, "decode_image", exhaust_memory)
+        result = invoke(*command)
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[-1] == (
+        f"tfod: {folder.path}: is trained, but the memory is too small to choose its input size. "
+        "Stop other programs that use the memory and repeat the command, without --overwrite: it "
+        "continues there. tfod export works without this choice."
+    )
+    checkpoint = folder.checkpoint().with_suffix(".index").read_bytes()
+    assert folder.detection_size() is None
+    result = invoke(*command)
     assert result.exit_code == 0, result.output
+    assert f"best on val: input size {folder.detection_size()} x " in result.stdout
+    assert folder.checkpoint().with_suffix(".index").read_bytes() == checkpoint
+
+
+def tfod(*arguments) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+
+
+def invoke(*arguments) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])

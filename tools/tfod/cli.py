@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -45,7 +48,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context):
         try:
-            return super().invoke(ctx)
+            with _memory_errors():
+                return super().invoke(ctx)
         except BadFilesError as error:
             for fault in error.errors:
                 click.echo(f"tfod: {shown(str(fault))}", err=True)
@@ -57,6 +61,22 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo(interruption.MESSAGE, err=True)
             sys.exit(interruption.EXIT_CODE)
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Raises a UserError if Python or TensorFlow cannot allocate memory in this block."""
+    try:
+        yield
+    except Exception as error:
+        tensorflow = sys.modules.get("tensorflow")  # to import it would take seconds
+        exhausted = tensorflow and isinstance(error, tensorflow.errors.ResourceExhaustedError)
+        of_memory = re.search("OOM|memory|allocat", str(error))  # not of a full disk
+        if not (exhausted and of_memory) and not isinstance(error, MemoryError):
+            raise
+        which = "GPU memory" if "GPU" in str(error) else "memory"
+        remedy = "Stop other programs that use it, or use a smaller model or a larger machine"
+        raise UserError(which, "is too small for this command", remedy) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

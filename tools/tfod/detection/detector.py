@@ -249,6 +249,8 @@ def _load_saved_model(folder: Path) -> Callable:
     try:
         loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures["serving_default"]
+    except tf.errors.ResourceExhaustedError:
+        raise  # the memory is full
     except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
         raise UserError(folder, "cannot be loaded as a SavedModel", "Export it again") from error
     # `loaded` owns the variables and must live as long as the function.

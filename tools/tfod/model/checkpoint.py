@@ -106,6 +106,8 @@ def restore_fine_tune_checkpoint(model: DetectionModel, prefix: Path, kind: str)
         # restore() would also need the save counter, which some checkpoints do not have.
         status = tf.train.Checkpoint(**parts).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
+    except tf.errors.ResourceExhaustedError:
+        raise  # the memory is full
     except (tf.errors.OpError, IndexError) as error:  # IndexError: the file is truncated
         raise _unreadable(prefix) from error
     except (AssertionError, ValueError) as error:
@@ -166,6 +168,8 @@ def restore_detector(model: DetectionModel, prefix: Path, config: Path) -> None:
     try:
         status = tf.train.Checkpoint(model=model).read(str(prefix))
         status.expect_partial().assert_existing_objects_matched()
+    except tf.errors.ResourceExhaustedError:
+        raise  # the memory is full
     except (tf.errors.OpError, IndexError) as error:  # IndexError: the file is truncated
         raise _unreadable(prefix) from error
     except (AssertionError, ValueError) as error:

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass
 from tfod.dataset.manifest import Dataset
 from tfod.detection.detector import Detector
 from tfod.detection.prediction import predict_records
-from tfod.evaluation.metrics import Metrics, evaluate
+from tfod.errors import UserError
+from tfod.evaluation.metrics import evaluate
 from tfod.model.anchors import input_size
 from tfod.model.detection_file import write_detection
 from tfod.model.pipeline import read_pipeline
@@ -55,15 +56,24 @@ def choose_detection(
       data: with a val split.
       progress: counts images of all sizes.
       factors: of the training size, which the input sizes are.
+
+    Raises:
+      UserError: the memory is too small.
     """
+    import tensorflow as tf
+
     trained, _ = input_size(read_pipeline(run.config))
     sizes = list(dict.fromkeys(round(factor * trained / STRIDE) * STRIDE for factor in factors))
     sizes[0] = trained
-    results = []
-    for size in sizes:
-        metrics = _metrics(run, data, size, f"val at {size} x {size}", progress)
-        ap, ap50 = metrics.coco["AP"] or 0.0, metrics.coco["AP50"] or 0.0
-        results.append(SizeResult(size, ap, ap50, metrics.threshold))
+    try:
+        results = [_result(run, data, size, progress) for size in sizes]
+    except tf.errors.ResourceExhaustedError as error:
+        what = "is trained, but the memory is too small to choose its input size"
+        remedy = (
+            "Stop other programs that use the memory and repeat the command, without --overwrite: "
+            "it continues there. tfod export works without this choice"
+        )
+        raise UserError(run.path, what, remedy) from error
     best = max(result.ap for result in results)
     chosen = next(result for result in results if result.ap >= best - MIN_GAIN)
     write_detection(
@@ -75,13 +85,15 @@ def choose_detection(
     )
 
 
-def _metrics(run: RunFolder, data: Dataset, size: int, title: str, progress: Progress) -> Metrics:
+def _result(run: RunFolder, data: Dataset, size: int, progress: Progress) -> SizeResult:
     part = data.split("val")
     detector = Detector.load(run.path, size)
     ground_truth, detected = [], []
     predictions = predict_records(detector, part.shards)
+    title = f"val at {size} x {size}"
     for annotation, in_image in tracked(predictions, progress, title, part.images):
         ground_truth.append(annotation)
         detected.append(in_image)
     metrics, _ = evaluate(ground_truth, detected, data.classes.values())
-    return metrics
+    ap, ap50 = metrics.coco["AP"] or 0.0, metrics.coco["AP50"] or 0.0
+    return SizeResult(size, ap, ap50, metrics.threshold)

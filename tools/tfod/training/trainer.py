@@ -110,7 +110,7 @@ def train(
     Raises:
       UserError: an argument, the template, the initial checkpoint or the run folder is not valid;
         another process trains in the run folder; a record is damaged; the loss exploded; the batch
-        does not fit into memory; or the disk is full.
+        does not fit into memory, or the choice of the input size does not; or the disk is full.
       WorkerLostError: another worker has stopped.
     """
     import tensorflow as tf
