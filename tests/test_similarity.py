@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -143,6 +144,16 @@ def test_pairs_in_tables_are_those_of_all_comparisons(monkeypatch):
     assert len(close) >= 500 and close <= found.keys()
     assert len(found.keys() & of_pairs.keys()) > 0.9 * len(of_pairs)
     assert groups <= len(set(similar_groups(hashes))) <= groups + 20
+
+
+def test_progress_of_tables_grows_evenly_to_the_number_of_images(monkeypatch):
+    monkeypatch.setattr(similarity, "EXACT", 100)
+    rng, reports = random.Random(3), []
+    similar_groups([rng.randbytes(32) for _ in range(200)], lambda *report: reports.append(report))
+    done = [number for _, number, _ in reports]
+    assert {(stage, total) for stage, _, total in reports} == {("find similar", 200)}
+    assert (done[0], done[-1]) == (0, 200)
+    assert {later - earlier for earlier, later in itertools.pairwise(done)} <= {*range(1, 30)}
 
 
 def test_no_hashes():

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from helpers.conversion import run, split_of
 from helpers.files import contents
 from helpers.similar_files import SAME, SIZE, cells, encoded, frame
 from helpers.voc_files import voc_object, write_xml
+from tfod.cli import main
 from tfod.errors import UserError
 
 
@@ -51,6 +53,18 @@ def test_similar_groups_are_in_one_split_and_a_remark_counts_them(cell_folder):
         "17 images are similar to another, in 2 groups of up to 9 (cells00.jpg, copy0.jpg, "
         "copy1.png, …); similar images go into the same split"
     )
+
+
+def test_a_bar_shows_the_progress_of_a_long_comparison(cell_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfod.similarity.EXACT", 20)
+    folders = ["--annotations", cell_folder / "annotations", "--images", cell_folder / "images"]
+    for command in (
+        ["convert", *folders, "--output", tmp_path / "data", "--group-by", "similar"],
+        ["inspect", tmp_path / "data"],
+    ):
+        result = CliRunner().invoke(main, list(map(str, command)))
+        assert result.exit_code == 0, result.output
+        assert "find similar: 100%" in result.stderr and "40/40" in result.stderr
 
 
 def test_the_result_does_not_depend_on_the_number_of_processes(cell_folder, monkeypatch):

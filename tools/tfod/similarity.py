@@ -17,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from tfod.images import to_rgb
+from tfod.progress import Progress, silent
 
 EDGE, FREQUENCIES = 64, 16  # pixels and lowest frequencies of a hash, in each direction
 BITS = FREQUENCIES**2
@@ -80,7 +81,7 @@ def hash_of(image: Image.Image) -> bytes | None:
     return np.packbits(strength > np.median(strength)).tobytes()
 
 
-def similar_pairs(hashes: Sequence[bytes | None]) -> Iterator[Pairs]:
+def similar_pairs(hashes: Sequence[bytes | None], progress: Progress = silent) -> Iterator[Pairs]:
     """Yields the similar pairs in parts, of which only one is in memory at once.
 
     Up to `EXACT` hashes are all compared with one another, and each pair is yielded once. That
@@ -91,11 +92,12 @@ def similar_pairs(hashes: Sequence[bytes | None]) -> Iterator[Pairs]:
 
     Args:
       hashes: of `image_hash`; None is similar to nothing.
+      progress: called as `progress("find similar", done, total)` if there are more than `EXACT`.
     """
     indices = np.array([index for index, value in enumerate(hashes) if value], np.int64)
     packed = np.frombuffer(b"".join(filter(None, hashes)), np.uint8).reshape(-1, BITS // 8)
-    compare = _all_pairs if len(packed) <= EXACT else _pairs_in_tables
-    for pairs in compare(packed):
+    found = _all_pairs(packed) if len(packed) <= EXACT else _pairs_in_tables(packed, progress)
+    for pairs in found:
         yield Pairs(indices[pairs.first], indices[pairs.second], pairs.distance)
 
 
@@ -118,7 +120,7 @@ def _all_pairs(packed: np.ndarray) -> Iterator[Pairs]:
                 yield Pairs(top + row, left + column, distance)
 
 
-def _pairs_in_tables(packed: np.ndarray) -> Iterator[Pairs]:
+def _pairs_in_tables(packed: np.ndarray, progress: Progress) -> Iterator[Pairs]:
     """Compares hashes, uint8 `[N, 32]`, that have the same bits at some random positions.
 
     With log2(N) positions, a hash shares its bits with about one other by chance, so the time for
@@ -134,7 +136,9 @@ def _pairs_in_tables(packed: np.ndarray) -> Iterator[Pairs]:
     # All positions of a choice are among the bits in which two hashes agree.
     chance = math.comb(BITS - MAX_DISTANCE, used) / math.comb(BITS, used)
     rng = np.random.default_rng(0)  # the same images always give the same pairs
-    for _ in range(math.ceil(math.log(MISSED) / math.log1p(-chance))):
+    choices = math.ceil(math.log(MISSED) / math.log1p(-chance))
+    for choice in range(choices):
+        progress("find similar", count * choice // choices, count)  # the unit of a bar is images
         keys = np.zeros(count, np.uint32)
         for bit in rng.choice(BITS, used, replace=False).tolist():
             keys = keys << 1 | columns[bit // 8] >> (7 - bit % 8) & 1
@@ -149,12 +153,16 @@ def _pairs_in_tables(packed: np.ndarray) -> Iterator[Pairs]:
             similar = distance <= MAX_DISTANCE
             if similar.any():
                 yield Pairs(first[similar], second[similar], distance[similar])
+    progress("find similar", count, count)
 
 
-def similar_groups(hashes: Sequence[bytes | None]) -> list[int]:
+def similar_groups(hashes: Sequence[bytes | None], progress: Progress = silent) -> list[int]:
     """Groups similar images, and those that are connected by a chain of similar images.
 
     The frames of a video are one group, although its first and last frames differ.
+
+    Args:
+      hashes, progress: see `similar_pairs`.
 
     Returns:
       The group of each image: the index of its first image. An image that is similar to no other is
@@ -162,7 +170,7 @@ def similar_groups(hashes: Sequence[bytes | None]) -> list[int]:
     """
     count = len(hashes)
     group = np.arange(count)
-    for pairs in similar_pairs(hashes):
+    for pairs in similar_pairs(hashes, progress):
         links = group[pairs.first], group[pairs.second]
         graph = coo_array((np.ones(len(pairs.first), bool), links), shape=(count, count))
         group = connected_components(graph, directed=False)[1][group]

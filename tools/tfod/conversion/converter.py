@@ -95,7 +95,7 @@ def convert(
         `beam.beam_map`. The output is the same.
       overwrite: replaces an existing data set.
       progress: called as `progress(stage, done, total)`, with the stages "check", "compare"
-        (only for similar images) and "write".
+        and "find similar" (only for similar images) and "write".
 
     Raises:
       BadFilesError: the faults of all files; nothing is written.
@@ -346,7 +346,7 @@ def _group_similar(
     """Returns the function that groups similar images, and the remarks on its groups."""
     results = map_function(_hash_image, annotations)
     hashes = list(tracked(results, progress, "compare", len(annotations)))
-    groups = similar_groups.group_similar(annotations, hashes)
+    groups = similar_groups.group_similar(annotations, hashes, progress)
     return lambda annotation: groups[annotation.source_id], similar_groups.remarks(groups)
 
 

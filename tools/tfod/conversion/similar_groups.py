@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tfod.annotation import Annotation
 from tfod.dataset.manifest import Remark
+from tfod.progress import Progress
 from tfod.text import percent
 
 SIMILAR = "similar"
@@ -15,16 +16,17 @@ LARGE = 0.5  # of all images: a larger group leaves too little for the other spl
 
 
 def group_similar(
-    annotations: Sequence[Annotation], hashes: Sequence[bytes | None]
+    annotations: Sequence[Annotation], hashes: Sequence[bytes | None], progress: Progress
 ) -> Mapping[str, str]:
     """Returns the group of each image by its `source_id`.
 
     Args:
       hashes: of each image, see `similarity.image_hash`.
+      progress: see `similarity.similar_pairs`.
     """
     from tfod.similarity import similar_groups  # loads NumPy
 
-    firsts = (annotations[index].source_id for index in similar_groups(hashes))
+    firsts = (annotations[index].source_id for index in similar_groups(hashes, progress))
     return {a.source_id: first for a, first in zip(annotations, firsts, strict=True)}
 
 

@@ -59,7 +59,7 @@ def across_splits(records: RecordFiles, progress: Progress = silent) -> SimilarI
     """Compares the images of all splits.
 
     Args:
-      progress: called as `progress("compare", done, total)`.
+      progress: called as `progress("compare", done, total)`, and by `similarity.similar_pairs`.
 
     Raises:
       UserError: a file is damaged.
@@ -74,7 +74,7 @@ def across_splits(records: RecordFiles, progress: Progress = silent) -> SimilarI
     splits = np.array([split for split, *_ in places])
     in_pair = np.zeros(len(places), bool)
     closest = np.empty((0, 3), np.int64)  # distance and the indices of both images
-    for pairs in similar_pairs(hashes):
+    for pairs in similar_pairs(hashes, progress):
         across = splits[pairs.first] != splits[pairs.second]
         found = np.stack((pairs.distance, pairs.first, pairs.second), axis=1)[across]
         in_pair[found[:, 1:]] = True
