@@ -340,6 +340,24 @@ def test_file_is_replaced_when_it_is_complete_and_nothing_else_is_touched(tmp_pa
     assert contents(tmp_path) == {path.name: b"new", similar.name: b"of the user"}
 
 
+def test_only_one_process_writes_a_file_that_takes_long(tmp_path):
+    path = tmp_path / "detections.csv"
+    with replacing_file(path, "--csv") as partial:
+        partial.write_text("first")
+        with pytest.raises(UserError) as caught:
+            replacing_file(path, "--csv").__enter__()
+    assert str(caught.value) == (
+        f"{path}: is being written by another tfod. "
+        "Wait until it has ended, or choose another --csv."
+    )
+    assert contents(tmp_path) == {path.name: b"first"}
+    (tmp_path / f"{path.name}.partial").mkdir()
+    (tmp_path / f"{path.name}.partial" / "photo.jpg").touch()
+    with pytest.raises(UserError, match="exists, and tfod needs this name"):
+        replacing_file(path, "--csv").__enter__()
+    assert contents(tmp_path) == {path.name: b"first", f"{path.name}.partial/photo.jpg": b""}
+
+
 def test_file_that_cannot_be_written_is_one_line_before_the_work(tmp_path):
     for path, line in (
         (tmp_path, "is a folder. Give a file name."),

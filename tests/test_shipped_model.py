@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -43,6 +47,24 @@ def test_raw_outputs_are_zero_after_the_last_detection(name, sample_voc):
         assert not outputs["detection_scores"][count:].any()
         assert not outputs["detection_boxes"][count:].any()
     assert spare
+
+
+def test_predict_deletes_what_a_killed_process_left(sample_voc, tmp_path):
+    table, entries = tmp_path / "a.csv", tmp_path / "a.json"
+    command = ["predict", "--csv", str(table), "--json", str(entries), str(sample_voc / "images")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-m", "tfod", *command], env=environment)
+    while not (tmp_path / "a.csv.partial" / "new" / "a.csv").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()  # before it has loaded the model
+    process.wait()
+    left = {"a.csv.partial", "a.json.partial"}
+    assert {path.name for path in tmp_path.iterdir()} == left
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 0, result.output
+    assert {path.name for path in tmp_path.iterdir()} == {"a.csv", "a.json"}
+    assert len(table.read_text().splitlines()) == 1 + len(json.loads(entries.read_text())) > 1
 
 
 def test_predict_uses_it_without_model(sample_voc):

@@ -133,11 +133,7 @@ def adding_to_folder(folder: Path, option: str = "--output") -> Iterator[Path]:
         target = Path(os.path.realpath(folder))
         if target.exists() and not target.is_dir():
             raise UserError(folder, "is a file", f"Choose another {option}")
-        partial = target / ".partial"
-        new = partial / "new"
-        with _own_folder(partial, folder, option):
-            _clear(partial)
-            new.mkdir()
+        with _new_folder(target / ".partial", folder, option) as new:
             yield new
             with interruption.complete():
                 names = sorted(path.name for path in new.iterdir())
@@ -203,6 +199,16 @@ def _own_folder(partial: Path, folder: Path, option: str) -> Iterator[None]:
             os.close(lock)
 
 
+@contextmanager
+def _new_folder(partial: Path, folder: Path, option: str) -> Iterator[Path]:
+    """Yields a new folder in `partial`, see `_own_folder`. Deletes what a killed process left."""
+    with _own_folder(partial, folder, option):
+        _clear(partial)
+        new = partial / "new"
+        new.mkdir()
+        yield new
+
+
 def _clear(partial: Path) -> None:
     for path in partial.iterdir():
         if path.name != LOCK:
@@ -266,32 +272,43 @@ def locked(file: Path, folder: Path, option: str = "--output") -> Iterator[None]
 
 
 @contextmanager
-def replacing_file(path: Path) -> Iterator[Path]:
+def replacing_file(path: Path, option: str | None = None) -> Iterator[Path]:
     """Yields a path in a temporary folder, and moves that file to `path` if the block succeeds.
 
     The folder is next to `path`, and the file has the same name. An existing file at `path` is kept
     until then.
 
+    Args:
+      option: that named a file which takes long to write. Only one process can write it at once,
+        and after kill -9, the next call deletes the temporary folder. None for a file that is
+        written quickly: several processes can do so at once, and the last one replaces it.
+
     Raises:
-      UserError: `path` is a folder or cannot be written, or the block cannot open another file.
+      UserError: `path` is a folder or cannot be written; another process writes it, with `option`;
+        or the block cannot open another file.
     """
     if path.is_dir():
         raise UserError(path, "is a folder", "Give a file name")
     try:
-        with (
-            interruption.cleanup(),
-            tempfile.TemporaryDirectory(
-                dir=path.parent,
-                prefix=f"{path.name}.",
-                suffix=".partial",
-                ignore_cleanup_errors=True,
-            ) as folder,
-        ):
-            partial = Path(folder) / path.name
+        with interruption.cleanup(), _folder_beside(path, option) as folder:
+            partial = folder / path.name
             yield partial
             partial.replace(path)
     except OSError as error:
         _raise_user_error(error, path, path)
+
+
+@contextmanager
+def _folder_beside(path: Path, option: str | None) -> Iterator[Path]:
+    """Yields the temporary folder of `replacing_file`."""
+    if option is not None:
+        with _new_folder(path.with_name(f"{path.name}.partial"), path, option) as folder:
+            yield folder
+        return
+    with tempfile.TemporaryDirectory(
+        dir=path.parent, prefix=f"{path.name}.", suffix=".partial", ignore_cleanup_errors=True
+    ) as name:
+        yield Path(name)
 
 
 def _raise_user_error(error: OSError, path: Path, target: Path) -> NoReturn:

@@ -87,7 +87,7 @@ def coco_results(path: Path) -> Iterator[Write]:
 
     `image_id` is the file name; for a video, followed by `#` and the frame number.
     """
-    with _file(path) as file, entries_file(file) as write_entries:
+    with _file(path, "--json") as file, entries_file(file) as write_entries:
 
         def write(prediction: Prediction) -> None:
             frame = "" if prediction.frame is None else f"#{prediction.frame}"
@@ -108,7 +108,7 @@ def csv_table(
       places: add a column for each, with what the object did there, see `Count.events`.
     """
     edges = ["xmin", "ymin", "xmax", "ymax"]
-    with _file(path) as file:
+    with _file(path, "--csv") as file:
         writer = csv.writer(file)
         more = ["track_id"] * with_tracks + [place.name for place in places]
         writer.writerow(["file", "frame", "width", "height", "class", "score", *edges, *more])
@@ -194,9 +194,9 @@ def _folder(folder: Path, overwrite: bool, option: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _file(path: Path) -> Iterator[TextIO]:
+def _file(path: Path, option: str) -> Iterator[TextIO]:
     with (
-        replacing_file(path) as partial,
+        replacing_file(path, option) as partial,
         # A file name may contain bytes that are not Unicode; they are written as escapes.
         partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
