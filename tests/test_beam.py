@@ -18,12 +18,14 @@ SQUARES = " ".join(str(item**2) for item in range(ITEMS))
 
 @pytest.fixture
 def job(beam_environment, tmp_path):
-    """A function that runs `beam_job.run`, killed at an item or to the end.
+    """A function that runs a function of `beam_job`, killed at an item or to the end.
 
     It returns the result and the items that were computed.
     """
 
-    def job(stop: int | None = None) -> tuple[subprocess.CompletedProcess, list[int]]:
+    def job(
+        stop: int | None = None, function: str = "run"
+    ) -> tuple[subprocess.CompletedProcess, list[int]]:
         (tmp_path / "stop").write_text(str(stop))
         log = tmp_path / "log"
         log.write_text("")
@@ -31,7 +33,7 @@ def job(beam_environment, tmp_path):
             [
                 sys.executable,
                 "-c",
-                f"from helpers import beam_job; beam_job.run({str(tmp_path)!r})",
+                f"from helpers import beam_job; beam_job.{function}({str(tmp_path)!r})",
             ],
             env=beam_environment,
             capture_output=True,
@@ -57,6 +59,14 @@ def test_killed_job_continues_where_it_was(job, tmp_path):
     assert (result.returncode, result.stdout.strip()) == (0, SQUARES), result.stderr
     assert computed == sorted(set(range(ITEMS)) - known)
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.long
+def test_progress_is_reported_while_the_pipeline_runs(job):
+    result, _ = job(function="show_progress")
+    assert result.returncode == 0, result.stderr
+    done = list(map(int, result.stdout.split()))
+    assert len(done) > 2 and (done[0], done[-1]) == (0, ITEMS) and done == sorted(done)
 
 
 @pytest.mark.long

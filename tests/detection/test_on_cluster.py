@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -77,6 +78,7 @@ def run_all(environment, folder: Path, data: Path, output: str, *runner: str) ->
         result = tfod(environment, folder, *arguments, *runner)
         assert result.returncode == code, result.stderr
         assert "Traceback" not in result.stderr
+        assert ("on the cluster: 100%" in result.stderr) == bool(runner)
         errors = [line for line in result.stderr.splitlines() if line.startswith("tfod: ")]
         printed += [line.replace(output, "") for line in result.stdout.splitlines() + errors]
     return printed
@@ -121,6 +123,20 @@ def test_killed_evaluation_uses_its_detections_again(beam_environment, folder, t
     assert result.returncode == 2
     assert "tfod: chunk: was read again. Good." in result.stderr
     assert list(tmp_path.iterdir()) == [model]
+
+
+def test_bars_show_the_pipeline_and_then_its_results(data, sample_voc, tmp_path, without_beam):
+    image = min((sample_voc / "images").iterdir())
+    for command in (
+        ["evaluate", "--data", data.folder, "--output", tmp_path / "report"],
+        ["predict", image],
+    ):
+        command += ["--model", SHIPPED_MODEL, *LOCAL]
+        result = CliRunner().invoke(main, list(map(str, command)))
+        assert result.exit_code == 0, result.output
+        complete = [bar for bar in re.split(r"[\r\n]+", result.stderr) if ": 100%" in bar]
+        names = list(dict.fromkeys(bar.split(":")[0] for bar in complete))
+        assert names == ["on the cluster", "images"]
 
 
 def test_detector_is_loaded_once_and_not_pickled(data, tmp_path, without_beam, monkeypatch):

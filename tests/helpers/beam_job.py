@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
+from tfod import beam
 from tfod.beam import Cluster, beam_map
 
 ITEMS = 10
@@ -28,3 +30,22 @@ def run(folder: str) -> None:
     cluster = Cluster(["--runner=DirectRunner"], Path(folder))
     files = [Path(folder) / "input"]
     print(*beam_map(function, range(ITEMS), cluster, chunk=CHUNK, files=files))
+
+
+def wait(item: int) -> None:
+    """An item that takes a while."""
+    time.sleep(0.05)
+
+
+def show_progress(folder: str) -> None:
+    """Prints how many items are done at each report, while items are computed."""
+    beam.INTERVAL = 0.01
+    done: list[int] = []
+
+    def report(stage: str, items: int, total: int | None) -> None:
+        assert (stage, total) == ("on the cluster", ITEMS)
+        done.append(items)
+
+    cluster = Cluster(["--runner=DirectRunner"], Path(folder))
+    list(beam_map(wait, range(ITEMS), cluster, chunk=CHUNK, progress=report))
+    print(*dict.fromkeys(done))

@@ -12,6 +12,7 @@ import os
 import pickle
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ from typing import Any, TypeVar
 
 from tfod.errors import UserError
 from tfod.files import locked
+from tfod.progress import Progress, silent
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Stamp = tuple[str, int, int]  # of a file: path, modification time in ns, size in bytes
 
 CHUNK = 64  # items per task of a worker
+INTERVAL = 1.0  # seconds between two reports of the progress
 # Without it, Beam prints log output of every worker. `options` can override it.
 QUIET = ("--default_sdk_harness_log_level=WARNING",)
 
@@ -50,6 +53,7 @@ def beam_map(
     *,
     chunk: int = CHUNK,
     files: Iterable[Path] | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Result]:
     """Yields `function(item)` for each item, in order, computed by a Beam pipeline.
 
@@ -64,6 +68,7 @@ def beam_map(
         digest of the pickled function and items, so these must not contain sets, whose order
         differs between processes. None if a call must not use the results of another one, because
         the function does more than to return them.
+      progress: called as `progress("on the cluster", done, total)` until the pipeline has ended.
 
     Raises:
       UserError: raised by `function`, for the first such item; Beam is not installed, or does not
@@ -78,8 +83,14 @@ def beam_map(
         # Listed, because a network file system may remember for a while that a file is missing.
         finished = set(folder.iterdir())
         missing = [pair for pair in zip(results, chunks, strict=True) if pair[0] not in finished]
+
+        def report() -> None:
+            done = chunk * sum(file.name.isdigit() for file in folder.iterdir())
+            progress("on the cluster", min(done, len(items)), len(items))
+
         if missing:
-            _run(pipeline, work, missing)
+            with _repeated(report):
+                _run(pipeline, work, missing)
         if not finished.union(folder.iterdir()).issuperset(results):
             remedy = "Check that all workers can write to this folder, and have disk space"
             raise _NotWrittenError(folder, "a worker could not write results there", remedy)
@@ -123,6 +134,27 @@ def _run(pipeline: Any, work: _ChunkFunction, chunks: Sequence[tuple[Path, Seque
             | "spread" >> beam.Reshuffle()
             | "work" >> beam.Map(work)
         )
+
+
+@contextmanager
+def _repeated(report: Callable[[], None]) -> Iterator[None]:
+    """Calls a function in another thread during this block, because some runners block in `run`."""
+    ended = threading.Event()
+
+    def repeat() -> None:
+        while not ended.wait(INTERVAL):
+            with suppress(OSError):  # as of a network file system
+                report()
+
+    report()
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    report()
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 # Called as `progress(stage, done, total)`: name of the stage, units done, and units in total, None
-# if the total is unknown. A stage starts when the previous one is finished.
+# if the total is unknown. A stage starts when the previous one is finished, or before that one has
+# done anything, which then continues later.
 Progress = Callable[[str, int, "int | None"], None]
 
 
@@ -43,7 +44,9 @@ def progress_bars(unit: str = "image") -> Iterator[Progress]:
         def update(stage: str, done: int, total: int | None) -> None:
             if stage not in bars:
                 for finished in bars.values():
+                    finished.leave = finished.n > 0  # otherwise, the stage continues after this one
                     finished.close()
+                bars.clear()
                 bar = tqdm(desc=stage, total=total, unit=unit, dynamic_ncols=True, **scale)
                 bars[stage] = open_bars.enter_context(bar)
             bars[stage].update(done - bars[stage].n)

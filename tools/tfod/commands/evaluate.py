@@ -133,8 +133,8 @@ def evaluate(
             if tiles is not None:
                 detector = replace(detector, tiles=Tiles(tiles))
             threshold = detector.threshold if threshold is None else threshold
-            predictions = predict_records(detector, part.shards, cluster)
             with progress_bars() as progress:
+                predictions = predict_records(detector, part.shards, cluster, progress)
                 for annotation, in_image in tracked(predictions, progress, "images", part.images):
                     ground_truth.append(annotation)
                     detected.append(in_image)

@@ -149,14 +149,16 @@ def predict(
         loaded = time.perf_counter()
         threshold = used_threshold(detector, threshold)
         lowest = LOWEST * threshold if track else threshold
-        predictions = predict_media(detector, sources, lowest, faults.append, note, cluster)
+        progress = stack.enter_context(progress_bars())
+        predictions = predict_media(
+            detector, sources, lowest, faults.append, note, cluster, progress
+        )
         if track:
             predictions = track_objects(predictions, threshold, smooth)
         if places:
             predictions = count_objects(predictions, places)
         has_camera = any(source.camera is not None for source in sources)
         total = None if has_camera else sum(source.frames for source in sources)
-        progress = stack.enter_context(progress_bars())
         count = 0
         with _ended_by_ctrl_c() if has_camera else contextlib.nullcontext():
             for prediction in tracked(predictions, progress, "images", total):

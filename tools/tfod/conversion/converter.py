@@ -95,7 +95,7 @@ def convert(
         `beam.beam_map`. The output is the same.
       overwrite: replaces an existing data set.
       progress: called as `progress(stage, done, total)`, with the stages "check", "compare"
-        and "find similar" (only for similar images) and "write".
+        and "find similar" (only for similar images) and "write", and by `beam_map`.
 
     Raises:
       BadFilesError: the faults of all files; nothing is written.
@@ -121,7 +121,7 @@ def convert(
         if beam:
             # Not in NAME.partial, which the next call deletes.
             cluster = Cluster(beam, partial.parent.parent)
-            map_function = functools.partial(_beam_map, cluster, annotations, images)
+            map_function = functools.partial(_beam_map, cluster, annotations, images, progress)
         with warnings.catch_warnings():
             # Faults of an image are reported with its path; Pillow's warnings name no file.
             warnings.filterwarnings("ignore", module="PIL")
@@ -199,12 +199,17 @@ def _split_function(
 
 
 def _beam_map(
-    cluster: Cluster, annotations: Path, images: Path, function: Callable, items: Sequence
+    cluster: Cluster,
+    annotations: Path,
+    images: Path,
+    progress: Progress,
+    function: Callable,
+    items: Sequence,
 ) -> Iterator:
     """Runs a function that only reads, so that it can use the results of a killed process."""
     found = [annotations] if annotations.is_file() else list_files(annotations, formats.SUFFIXES)
     files = [*found, *list_files(images, image_suffixes() | HEIC_SUFFIXES)]
-    return beam_map(function, items, cluster, files=files)
+    return beam_map(function, items, cluster, files=files, progress=progress)
 
 
 def _read_classes(label_map: Path) -> dict[int, str]:
@@ -252,7 +257,8 @@ def _write_shards(
     if beam:
         # Without `files`: the shards of a killed process are not in the new folder.
         cluster = Cluster(beam, folder.parent)
-        for _ in beam_map(functools.partial(write, tick=_ignore), tasks, cluster, chunk=1):
+        write = functools.partial(write, tick=_ignore)
+        for _ in beam_map(write, tasks, cluster, chunk=1, progress=progress):
             pass
         report(total)
     else:

@@ -19,6 +19,7 @@ from tfod.detection.detections import Detections
 from tfod.detection.detector import Detector, DetectorSource
 from tfod.errors import UserError
 from tfod.images import load_rgb
+from tfod.progress import Progress
 from tfod.tiles import Tiles
 
 Place = tuple[Path, int, int]  # of a record: file, offset and length in bytes
@@ -40,12 +41,13 @@ class _DetectorFiles:
 
 
 def detect_in_records(
-    detector: Detector, shards: Sequence[Path], cluster: Cluster
+    detector: Detector, shards: Sequence[Path], cluster: Cluster, progress: Progress
 ) -> Iterator[tuple[Annotation, Detections]]:
     """Yields ground truth and all detections of each record of a data set, in order.
 
     Args:
       detector: loaded from files that all workers can read.
+      progress: see `beam_map`.
 
     Raises:
       UserError: a shard is damaged, or the pipeline cannot run, see `beam_map`.
@@ -54,23 +56,28 @@ def detect_in_records(
         (shard, offset, length) for shard in shards for offset, length in record_places(shard)
     ]
     function = functools.partial(_detect_in_record, _files(detector))
-    return beam_map(function, places, cluster, files=shards)
+    return beam_map(function, places, cluster, files=shards, progress=progress)
 
 
 def detect_in_images(
-    detector: Detector, images: Sequence[Path], threshold: float, cluster: Cluster
+    detector: Detector,
+    images: Sequence[Path],
+    threshold: float,
+    cluster: Cluster,
+    progress: Progress,
 ) -> Iterator[Detections | None]:
     """Yields the detections in each image file, in order; None if a worker cannot decode it.
 
     Args:
       detector: loaded from files that all workers can read.
       threshold: minimum score, in [0, 1].
+      progress: see `beam_map`.
 
     Raises:
       UserError: the pipeline cannot run, see `beam_map`.
     """
     function = functools.partial(_detect_in_image, _files(detector), threshold)
-    return beam_map(function, images, cluster, files=images)
+    return beam_map(function, images, cluster, files=images, progress=progress)
 
 
 def _files(detector: Detector) -> _DetectorFiles:

@@ -21,6 +21,7 @@ from tfod.errors import UserError
 from tfod.images import load_rgb
 from tfod.model.detection_file import DEFAULT_THRESHOLD
 from tfod.parallel import threaded_map
+from tfod.progress import Progress, silent
 from tfod.videos import read_frames
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ def predict_media(
     on_fault: Callable[[UserError], None] | None = None,
     on_note: Callable[[str], None] | None = None,
     cluster: Cluster | None = None,
+    progress: Progress = silent,
 ) -> Iterator[Prediction]:
     """Detects objects in images, videos and cameras. Only a few images are in memory at once.
 
@@ -81,6 +83,7 @@ def predict_media(
       on_note: called with a sentence, in another thread, when a network camera is lost.
       cluster: detects on the workers of a Beam pipeline, which gives the same predictions. All
         sources must be images, and the detector must come from `Detector.load`.
+      progress: of the cluster, see `beam_map`.
 
     Raises:
       UserError: a camera cannot be opened; the pipeline cannot run, see `beam_map`; or there is no
@@ -105,7 +108,7 @@ def predict_media(
         results = threaded_map(predict, _items(sources, on_fault, on_note))
     else:
         images = [source.path for source in sources]
-        detected = detect_in_images(detector, images, threshold, cluster)
+        detected = detect_in_images(detector, images, threshold, cluster, progress)
         results = threaded_map(_with_pixels, zip(images, detected, strict=True))
     for result in results:
         if isinstance(result, Prediction):
@@ -130,19 +133,23 @@ def _with_pixels(item: tuple[Path, Detections | None]) -> Prediction | UserError
 
 
 def predict_records(
-    detector: Detector, shards: Sequence[Path], cluster: Cluster | None = None
+    detector: Detector,
+    shards: Sequence[Path],
+    cluster: Cluster | None = None,
+    progress: Progress = silent,
 ) -> Iterator[tuple[Annotation, Detections]]:
     """Yields ground truth and all detections of each record of a data set, in order.
 
     Args:
       cluster: detects on the workers of a Beam pipeline, which gives the same detections. The
         detector must come from `Detector.load`.
+      progress: of the cluster, see `beam_map`.
 
     Raises:
       UserError: a shard is damaged; or the pipeline cannot run, see `beam_map`.
     """
     if cluster is not None:
-        return detect_in_records(detector, shards, cluster)
+        return detect_in_records(detector, shards, cluster, progress)
     detector = detector.for_threads()
 
     def predict(record: Record) -> tuple[Annotation, Detections]:

@@ -97,7 +97,7 @@ def find_suspicious(
     and without a pattern.
 
     Args:
-      progress: called as `progress("detect", done, total)`.
+      progress: called as `progress("detect", done, total)`, and by `predict_records`.
       cluster: see `predict_records`.
 
     Raises:
@@ -108,7 +108,7 @@ def find_suspicious(
     objects: Counter[str] = Counter()
     detected: Counter[str] = Counter()
     split_of = {path: split for split, paths in records.splits.items() for path in paths}
-    predictions = predict_records(detector, list(split_of), cluster)
+    predictions = predict_records(detector, list(split_of), cluster, progress)
     for annotation, detections in tracked(predictions, progress, "detect", records.image_count):
         found += _in_image(split_of[annotation.source], annotation, detections, threshold)
         objects.update(box.name for box in annotation.objects)
