@@ -41,21 +41,26 @@ if [ -x .venv/bin/python ] && grep -qxF "$expected" $stamp 2>/dev/null; then
   exit 0
 fi
 
-if ! .venv/bin/python -c '' 2>/dev/null; then
+uv=$(command -v uv || echo .venv/bin/uv)
+install_uv() { # with the pip that the arguments run
+  "$@" install --quiet --disable-pip-version-check "uv==$UV_VERSION"
+}
+can_install() {
+  .venv/bin/python -c '' && { [ -x "$uv" ] || .venv/bin/python -m pip --version; }
+}
+if ! can_install >/dev/null 2>&1; then
   python=$(find_python)
   rm -rf .venv
-  if command -v uv >/dev/null; then
-    uv venv --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" .venv
-  else
-    "$python" -m venv .venv ||
+  if [ -x "$uv" ]; then
+    "$uv" venv --quiet --python "$("$python" -c 'import sys; print(sys.executable)')" .venv
+  elif ! "$python" -m venv .venv >/dev/null 2>&1; then
+    # Colab's Python has pip, but not the `ensurepip` that would put it into .venv.
+    rm -rf .venv
+    "$python" -m venv --without-pip .venv && install_uv "$python" -m pip --python .venv/bin/python ||
       fail "$python cannot create a virtual environment. On Debian: apt install python3-venv"
   fi
 fi
-uv=$(command -v uv || true)
-if [ -z "$uv" ]; then
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION"
-  uv=.venv/bin/uv
-fi
+[ -x "$uv" ] || install_uv .venv/bin/python -m pip
 install() {
   "$uv" pip install --python .venv/bin/python "$@"
 }
