@@ -55,6 +55,13 @@ def test_gpu_memory_is_taken_as_needed_unless_the_user_decides(users_choice, mon
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == (users_choice or "true")
 
 
+def test_backend_of_a_notebooks_matplotlib_is_not_used(monkeypatch):
+    """A command of a notebook inherits it, but .venv does not have this package."""
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    tfod("inspect", "--help")
+    assert os.environ["MPLBACKEND"] == "agg"
+
+
 def test_chart_in_the_help_lists_every_command_in_order():
     lines = tfod("--help").output.splitlines()
     chart = [line.split()[1] for line in lines if line.startswith("  tfod ")]

@@ -106,6 +106,9 @@ def main() -> None:
     quiet()
     # Otherwise the first operation takes all memory of the GPU, and no other process can use it.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    # A command that a notebook runs inherits the backend of the notebook's Matplotlib. Ours may not
+    # have it, and then Matplotlib cannot be imported. Commands only write files.
+    os.environ["MPLBACKEND"] = "agg"
 
 
 for _command in (
