@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import TypeVar
+from contextlib import ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 Item = TypeVar("Item")
 
@@ -28,6 +33,17 @@ def tracked(
         progress(stage, done, total)
 
 
+def open_bar(**options: Any) -> tqdm:
+    """Returns a bar of tqdm on stderr that fits into the terminal."""
+    from tqdm import tqdm
+
+    with suppress(OSError, ValueError):  # stderr is no terminal
+        if not any(os.get_terminal_size(sys.stderr.fileno())):
+            # A terminal without a size, such as that of commands in Colab. tqdm would show nothing.
+            return tqdm(ncols=120, nrows=24, **options)
+    return tqdm(dynamic_ncols=True, **options)
+
+
 @contextmanager
 def progress_bars(unit: str = "image") -> Iterator[Progress]:
     """Yields a `Progress` that shows a bar with the remaining time for each stage.
@@ -35,8 +51,6 @@ def progress_bars(unit: str = "image") -> Iterator[Progress]:
     Args:
       unit: the unit of `done` and `total`; "B" for bytes.
     """
-    from tqdm import tqdm
-
     scale = {"unit_scale": True, "unit_divisor": 1024} if unit == "B" else {}
     with ExitStack() as open_bars:
         bars: dict[str, tqdm] = {}
@@ -47,7 +61,7 @@ def progress_bars(unit: str = "image") -> Iterator[Progress]:
                     finished.leave = finished.n > 0  # otherwise, the stage continues after this one
                     finished.close()
                 bars.clear()
-                bar = tqdm(desc=stage, total=total, unit=unit, dynamic_ncols=True, **scale)
+                bar = open_bar(desc=stage, total=total, unit=unit, **scale)
                 bars[stage] = open_bars.enter_context(bar)
             bars[stage].update(done - bars[stage].n)
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
-from tfod.progress import Progress
+from tfod.progress import Progress, open_bar
 from tfod.training.events import EVALUATION
 
 if TYPE_CHECKING:
@@ -26,7 +24,7 @@ class TrainingBar:
         self._postfix: dict[str, str] = {}
         self._shown = 0.0  # time of the last description
         # The model is built and traced before the first step.
-        self._bar = tqdm(unit="step", desc="building", mininterval=0.5, dynamic_ncols=True)
+        self._bar = open_bar(unit="step", desc="building", mininterval=0.5)
 
     def close(self) -> None:
         self._bar.close()
