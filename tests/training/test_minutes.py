@@ -17,7 +17,7 @@ from tfod.model.pipeline import (
     write_pipeline,
 )
 from tfod.training.events import Step
-from tfod.training.pace import FIRST_FIT
+from tfod.training.pace import FIRST_FIT, Pace
 from tfod.training.settings import RunSettings
 from tfod.training.trainer import train
 
@@ -76,6 +76,30 @@ def test_an_interrupted_run_resumes_and_keeps_its_number_of_steps(
     after = read_pipeline(config).train_config.num_steps
     assert steps == list(range(interrupted + 1, after + 1))
     assert after < MOST_STEPS and before in (after, MOST_STEPS)
+
+
+def test_a_run_whose_number_of_steps_fell_and_rose_can_be_resumed(
+    data, template, tmp_path, monkeypatch
+):
+    pipeline = read_pipeline(template)
+    learning_rate_schedule(pipeline.train_config).warmup_steps = 1000
+    write_pipeline(pipeline, template)
+    fitting = iter([200, 150, 250])
+    monkeypatch.setattr(Pace, "fitting_steps", lambda *_: next(fitting))
+
+    def interrupt(step):
+        if step.number == 70:
+            raise KeyboardInterrupt
+
+    settings = replace(SETTINGS, eval_every=30, checkpoint_every=10)
+    arguments = (data, str(template), tmp_path / "run", OPTIONS, settings)
+    with pytest.raises(KeyboardInterrupt):
+        train(*arguments, on_step=interrupt)  # fitted after the first steps, and at 30 and 60
+    config = tmp_path / "run/pipeline.config"
+    assert learning_rate_schedule(read_pipeline(config).train_config).warmup_steps == 25
+    steps = list[int]()
+    train(*arguments, on_step=lambda step: steps.append(step.number))
+    assert steps == list(range(71, 251))
 
 
 def test_minutes_need_a_schedule_that_can_change(data, template, tmp_path):

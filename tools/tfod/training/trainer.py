@@ -11,6 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -217,6 +218,7 @@ class _Run:
         self.pipeline, self.started = pipeline, started
         self.batch_size = pipeline.train_config.batch_size
         self.most_steps = pipeline.train_config.num_steps
+        self.schedule = deepcopy(pipelines.learning_rate_schedule(pipeline.train_config))
         self.eval_every = self._choose_eval_every()
         self.later_sizes: Sequence[float] = FACTORS  # of `choose_detection`
         self.best_ap = tf.Variable(-1.0, trainable=False, dtype=tf.float64)
@@ -383,6 +385,9 @@ class _Run:
         """Sets the number of steps so that the run takes `minutes`."""
         fitting = pace.fitting_steps(self.learner.steps_done, time.monotonic() - self.started)
         self.later_sizes = pace.later_sizes
+        # An earlier, lower number may have shortened its warm-up. When the run is resumed, the
+        # number of steps alone must give the same schedule.
+        pipelines.learning_rate_schedule(self.pipeline.train_config).CopyFrom(self.schedule)
         self.learner.set_steps(min(self.most_steps, fitting))
         pipelines.write_pipeline(self.pipeline, RunFolder(self.folder).config)
 
