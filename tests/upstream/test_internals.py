@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tfod.errors import UserError
 from tfod.model.checkpoint import build_variables
 from tfod.model.pipeline import Options, architecture, configure, read_pipeline, set_input_size
 from tfod.model.templates import find_template
@@ -299,6 +300,18 @@ def test_mediapipe_metadata_writer_can_be_imported():
     assert hasattr(metadata_writer, "MetadataWriter")
     native = sys.modules[mediapipe_metadata.NATIVE_MODULE]
     assert native.GetMinimumMetadataParserVersion(b"").count(".") == 2
+
+
+def test_missing_library_of_mediapipe_is_reported(monkeypatch):
+    from mediapipe.tasks.python.core import mediapipe_c_bindings
+
+    def load(path):
+        raise OSError("libEGL.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(mediapipe_c_bindings, "_shared_lib", None)
+    monkeypatch.setattr(mediapipe_c_bindings.ctypes, "CDLL", load)
+    with pytest.raises(UserError, match=r"libEGL\.so\.1: .*\. On Debian and Ubuntu: apt install"):
+        mediapipe_metadata.import_metadata_modules()
 
 
 @pytest.mark.long

@@ -45,6 +45,7 @@ from tfod.model.pipeline import read_pipeline, set_input_size, write_pipeline
 from tfod.model.run_folder import RunFolder
 from tfod.progress import Progress, silent
 from tfod.quiet import hide_native_logs
+from tfod.upstream.mediapipe_metadata import import_metadata_modules
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,6 +151,8 @@ def _export(
         raise UserError("--outputs", "raw is for SSD models only", "Leave it out")
     if onnx:
         check_packages()
+    if variants:
+        import_metadata_modules()  # before the conversion, which takes minutes
     models = 1 + len(variants) + onnx
     progress("converting", 0, models)
     model = restore_for_inference(source.path, pipeline)

@@ -5,6 +5,7 @@ The tests are in `tests/upstream/test_internals.py`.
 | symbol | function |
 |---|---|
 | `mediapipe.tasks.cc.metadata.python._pywrap_metadata_version` | `import_metadata_modules` |
+| `mediapipe_c_bindings.load_raw_library` | `import_metadata_modules` |
 | `object_detector.ObjectDetectorOptionsMd` and its parts | `detector_options` |
 | `MetadataWriter._output_mds` | `output_metadata` |
 """
@@ -14,6 +15,8 @@ from __future__ import annotations
 import sys
 import types
 from collections.abc import Sequence
+
+from tfod.errors import UserError
 
 # The first version of the metadata schema with groups of output tensors. Nothing newer is used.
 PARSER_VERSION = "1.2.0"
@@ -28,6 +31,10 @@ def import_metadata_modules() -> tuple[types.ModuleType, types.ModuleType]:
     that a reader of the metadata must support.
 
     Test: `test_mediapipe_metadata_writer_can_be_imported`.
+
+    Raises:
+      UserError: MediaPipe's native library cannot be loaded. The writer would load it only in the
+        end, and its error would not name a remedy.
     """
     if NATIVE_MODULE not in sys.modules:
         native = types.ModuleType(NATIVE_MODULE)
@@ -39,8 +46,14 @@ def import_metadata_modules() -> tuple[types.ModuleType, types.ModuleType]:
             package = package.rpartition(".")[0]
         sys.modules[NATIVE_MODULE] = native
         vars(sys.modules[parent])[name] = native
+    from mediapipe.tasks.python.core import mediapipe_c_bindings
     from mediapipe.tasks.python.metadata.metadata_writers import metadata_info, metadata_writer
 
+    try:
+        mediapipe_c_bindings.load_raw_library()
+    except OSError as error:
+        remedy = "On Debian and Ubuntu: apt install libegl1 libgles2"
+        raise UserError("MediaPipe", f"cannot be loaded: {error}", remedy) from error
     return metadata_info, metadata_writer
 
 
