@@ -241,7 +241,7 @@ def train(
                     on_step=bar.show_step,
                     on_evaluation=bar.show_evaluation,
                     on_note=note,
-                    on_saved=synchronize,
+                    synchronize=synchronize,
                     strategy=strategy,
                     plan=start.plan,
                     progress=bar.progress(progress),

@@ -169,8 +169,8 @@ def train(
         strategies.check_same_step(distribution, learner.steps_done, output)
         if more_steps:
             extend_run(run, pipeline, learner, on_note)
-        on_own_saved = synchronize if is_chief else lambda: None
-        checkpoint = training.run(on_step, on_evaluation, on_note, on_own_saved)
+        on_saved = synchronize if is_chief else lambda: None
+        checkpoint = training.run(on_step, on_evaluation, on_note, on_saved)
         _synchronize_workers(distribution, synchronize)
         if not is_chief:
             return run.checkpoint()
@@ -181,11 +181,18 @@ def train(
 
 def _synchronize_workers(strategy: tf.distribute.Strategy, synchronize: Callable[[], None]) -> None:
     """Gives all workers the run folder of the first one. Does nothing with one process."""
+    import tensorflow as tf
+
     if not strategies.worker_count(strategy):
         return
     if strategies.is_chief(strategy):
         synchronize()
-    strategies.wait_for_workers(strategy)
+    try:
+        strategies.wait_for_workers(strategy)
+    except tf.errors.OpError as error:
+        if strategies.is_lost_worker(error, strategy):
+            raise WorkerLostError(False) from error
+        raise
     if not strategies.is_chief(strategy):
         synchronize()
 
