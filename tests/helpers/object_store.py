@@ -133,7 +133,7 @@ class Proxy(ThreadingHTTPServer):
         "cut" in the middle of the content, or "stall". Later requests succeed.
       failing: methods of requests that always fail with 503.
       delay: seconds before each answer with the content of a file.
-      downloads: the paths of the files that were sent completely.
+      downloads, uploads: the paths of the files that were sent completely.
     """
 
     daemon_threads = True
@@ -145,6 +145,7 @@ class Proxy(ThreadingHTTPServer):
         self.failing: tuple[str, ...] = ()
         self.delay = 0.0
         self.downloads: list[str] = []
+        self.uploads: list[str] = []
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -180,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(response.status, headers, content)
         if is_download:
             self.server.downloads.append(self.path)
+        if self.command == "PUT":
+            self.server.uploads.append(self.path)
         return None
 
     do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward

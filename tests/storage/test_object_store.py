@@ -13,6 +13,7 @@ import pytest
 from helpers.cluster import cluster_configs
 from helpers.files import contents
 from helpers.limits import scaled
+from tfod.commands.options import SHIPPED_MODEL
 
 pytestmark = pytest.mark.long
 
@@ -185,6 +186,34 @@ def test_results_of_a_failed_upload_are_uploaded_later(filled, tmp_path):
     code, _, errors = filled.run(cache, "inspect", "s3://bucket/data/one")
     assert code == 0, errors
     assert "dataset.json" in filled.contents("data/one/")
+
+
+def test_only_new_files_are_uploaded(filled, tmp_path):
+    """Two models with similar names are not results of one another."""
+    model = SHIPPED_MODEL.read_bytes()
+    for name in ("model.tflite", "model_2.tflite"):
+        filled.put(f"models/{name}", model)
+    for number, name in enumerate(("model.tflite", "model_2.tflite", "model.tflite")):
+        code, output, errors = filled.run(
+            *(tmp_path / "cache", "predict", "--model", f"s3://bucket/models/{name}"),
+            *("s3://bucket/images/3.png", "--csv", f"s3://bucket/results/{number}.csv"),
+        )
+        assert code == 0, errors
+        assert "s3://bucket/images/3.png: " in output
+    assert filled.proxy.uploads == [f"/bucket/results/{number}.csv" for number in range(3)]
+
+
+def test_names_with_brackets_are_no_patterns(filled, tmp_path):
+    cache = tmp_path / "cache"
+    folder = "s3://bucket/data/set[1]"
+    assert filled.run(cache, *CONVERT, "--output", folder, "--shards", "2")[0] == 0
+    filled.put("data/set1/train-00000-of-00002.tfrecord", b"mine")
+    code, _, errors = filled.run(
+        cache, *CONVERT, "--output", folder, "--shards", "1", "--overwrite"
+    )
+    assert code == 0, errors
+    assert filled.contents("data/set1/") == {"train-00000-of-00002.tfrecord": b"mine"}
+    assert not [name for name in filled.contents("data/set[1]/") if "of-00002" in name]
 
 
 def test_missing_package_is_named(store, tmp_path):

@@ -149,6 +149,9 @@ class Mirror:
         """
         with self._index() as index, self._errors("written"):
             copies = index.copies(self.path)
+            if not self.path.is_dir():
+                for path in self._local_files():
+                    copies |= index.copies(path)
             # Another process may be writing: a file of `LAST` is uploaded only if all files that it
             # names were there when the others were listed.
             last = {path: _stamp(path) for path in self._local_files() if path.name in LAST}
@@ -163,15 +166,15 @@ class Mirror:
             if not changed:
                 return
             self._upload(changed, index, progress)
-            remotes = self._list()
+            remotes = self._list() if self.path.is_dir() else self._find(changed)
             versions = {path: remotes[path].version for path in changed if path in remotes}
             index.add({path: Copy(version, changed[path]) for path, version in versions.items()})
             if self.is_output:
                 gone = [path for path in copies if path not in stamps and _stamp(path) is None]
                 # Not those that another machine has written meanwhile.
                 mine = [p for p in gone if p in remotes and remotes[p].version == copies[p].version]
-                if mine:
-                    self._files().rm([self._key_of(path) for path in mine])
+                for path in mine:
+                    self._files().rm_file(self._key_of(path))  # `rm` takes names as patterns
                 index.remove(gone)
 
     @property
@@ -212,12 +215,15 @@ class Mirror:
     def _list(self) -> dict[Path, _Remote]:
         """Returns the files in the store by their local paths."""
         scheme = self.url.partition("://")[0]
-        remotes = {}
-        for key, info in self._files().find(self._key, detail=True).items():
-            if info["type"] == "file" and not key.endswith("/"):  # other tools mark folders so
-                version = info.get("ETag") or info.get("etag") or info.get("generation")
-                remotes[_local(scheme, key)] = _Remote(str(version), info["size"])
-        return remotes
+        return {
+            _local(scheme, key): _remote(info)
+            for key, info in self._files().find(self._key, detail=True).items()
+            if info["type"] == "file" and not key.endswith("/")  # other tools mark folders so
+        }
+
+    def _find(self, paths: Iterable[Path]) -> dict[Path, _Remote]:
+        """Returns files in the store by their local paths."""
+        return {path: _remote(self._files().info(self._key_of(path))) for path in paths}
 
     def _download(self, remotes: Mapping[Path, _Remote], index: Index, progress: Progress) -> None:
         incoming = _store_folder() / "incoming"
@@ -307,6 +313,12 @@ def _local(scheme: str, key: str) -> Path:
         remedy = "Rename it, or leave it out of the folder"
         raise UserError(f"{scheme}://{quoted(key)}", "cannot be the name of a local file", remedy)
     return _store_folder() / scheme / PurePosixPath(key)
+
+
+def _remote(info: Mapping[str, Any]) -> _Remote:
+    """Returns what fsspec knows of a file. Stores name its version differently."""
+    version = info.get("ETag") or info.get("etag") or info.get("generation")
+    return _Remote(str(version), info["size"])
 
 
 def _stamp(path: Path) -> Stamp | None:
