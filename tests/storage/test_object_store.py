@@ -174,6 +174,7 @@ def test_a_file_that_has_changed_on_both_sides_is_kept_on_both(filled, tmp_path)
     assert filled.contents("xml/3.xml")[""] == b"theirs"
 
 
+@pytest.mark.slow
 def test_results_of_a_failed_upload_are_uploaded_later(filled, tmp_path):
     cache = tmp_path / "cache"
     filled.proxy.failing = ("PUT", "POST")

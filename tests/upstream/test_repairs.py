@@ -214,7 +214,7 @@ from object_detection.utils import visualization_utils
 from tf_slim.losses import metric_learning
 print(visualization_utils.plt.get_cmap("jet").name, metric_learning.metrics.f1_score([1], [1]))
 import matplotlib, pandas
-print(matplotlib.get_backend(), pandas.Series([3]).sum())
+print(matplotlib.get_backend().lower(), pandas.Series([3]).sum())
 from object_detection.matchers.hungarian_matcher import HungarianBipartiteMatcher
 similarity = tensorflow.constant([[1.0, 2.0], [3.0, 1.0]])
 print(HungarianBipartiteMatcher().match(similarity).match_results.numpy())
@@ -222,7 +222,7 @@ from tensorflow.python.distribute.cluster_resolver import gce_cluster_resolver
 print(gce_cluster_resolver.discovery.build.__name__)
 """
     result = python(code)
-    assert result.stdout.splitlines() == ["[]", "jet 1.0", "Agg 3", "[1 0]", "build"], result.stderr
+    assert result.stdout.splitlines() == ["[]", "jet 1.0", "agg 3", "[1 0]", "build"], result.stderr
 
 
 def test_resnet_18_is_built_with_keras_2():

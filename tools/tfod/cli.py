@@ -100,6 +100,8 @@ def main() -> None:
     tfod export    runs/NAME                     ->  exported_models/NAME (SavedModel, TFLite)
     tfod predict   exported_models/NAME, images  ->  images with boxes
     tfod live      exported_models/NAME          ->  a web page that uses the camera
+
+    Files and folders can be in an object store: s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
     """
     from tfod.quiet import quiet
 
