@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 from helpers.cluster import cluster_configs
+from helpers.files import contents
 from helpers.limits import scaled
 from tfod.errors import UserError
 from tfod.model.pipeline import read_pipeline, write_pipeline
@@ -132,6 +134,26 @@ def test_two_workers_train_like_one_device(data, mobilenet_v1_template, runs, tm
         )
     )
     assert_equivalent(tmp_path / "run", runs / "one_device")
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_workers_that_restored_different_steps_stop(data, mobilenet_v1_template, runs, tmp_path):
+    """As on a network file system that shows an old state of the run folder to one of them."""
+    for name in ("new", "old"):
+        shutil.copytree(runs / "one_device", tmp_path / name)
+    for file in (tmp_path / "old").glob("ck*"):
+        file.unlink()
+    before = contents(tmp_path / "new")
+    workers = [
+        start(data, mobilenet_v1_template, tmp_path / name, *ARGUMENTS, TF_CONFIG=config)
+        for name, config in zip(("new", "old"), cluster_configs(2), strict=True)
+    ]
+    for worker, step in zip(workers, (6, 0), strict=True):
+        _, errors = worker.communicate(timeout=scaled(300))
+        assert worker.returncode == 2
+        assert f"this worker resumes after step {step}, and another one" in errors.decode()
+    assert contents(tmp_path / "new") == before
 
 
 @pytest.mark.long

@@ -8,6 +8,7 @@ cache folder: the next command downloads only what has changed since.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import time
@@ -231,14 +232,8 @@ class Mirror:
         sizes = {path: remote.size for path, remote in remotes.items()}
         for batch in _batches(sizes, progress, READING):
             partial = [incoming / str(number) for number in range(len(batch))]
-
-            def get(
-                keys: Sequence[str] = [self._key_of(path) for path in batch],
-                names: Sequence[str] = [str(path) for path in partial],
-            ) -> None:
-                self._files().get(list(keys), list(names))
-
-            _retry(get)
+            keys = [self._key_of(path) for path in batch]
+            _retry(functools.partial(self._files().get, keys, [str(path) for path in partial]))
             copies = {}
             for path, file in zip(batch, partial, strict=True):
                 stamp = _stamp(file)
@@ -258,14 +253,14 @@ class Mirror:
         }
         for batch in _batches(sizes, progress, WRITING, lambda path: path.name in LAST):
             index.add({path: Copy("", changed[path]) for path in batch})
+            _retry(functools.partial(self._put, batch))
 
-            def put(batch: Sequence[Path] = batch) -> None:
-                # Another process may have deleted some, such as an old checkpoint.
-                there = [path for path in batch if path.exists()]
-                if there:
-                    self._files().put([str(p) for p in there], [self._key_of(p) for p in there])
-
-            _retry(put)
+    def _put(self, batch: Sequence[Path]) -> None:
+        # Another process may have deleted some, such as an old checkpoint.
+        there = [path for path in batch if path.exists()]
+        if there:
+            keys = [self._key_of(path) for path in there]
+            self._files().put([str(path) for path in there], keys)
 
     @contextmanager
     def _index(self) -> Iterator[Index]:
