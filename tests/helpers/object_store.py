@@ -108,7 +108,7 @@ class Store:
     def _request(self, method: str, key: str, content: bytes | None = None) -> bytes:
         url = f"http://127.0.0.1:{self._port}/bucket/{key}"
         headers = {
-            "Content-Type": "application/octet-stream",  # moto waits for ever for a form
+            "Content-Type": "application/octet-stream",  # moto waits forever if it is a form
             "Authorization": AUTHORIZATION,
         }
         status, body, _ = request(url, method, content, **headers)

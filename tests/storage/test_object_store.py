@@ -204,7 +204,7 @@ def test_only_new_files_are_uploaded(filled, tmp_path):
     assert filled.proxy.uploads == [f"/bucket/results/{number}.csv" for number in range(3)]
 
 
-def test_names_with_brackets_are_no_patterns(filled, tmp_path):
+def test_names_with_brackets_are_not_patterns(filled, tmp_path):
     cache = tmp_path / "cache"
     folder = "s3://bucket/data/set[1]"
     assert filled.run(cache, *CONVERT, "--output", folder, "--shards", "2")[0] == 0

@@ -37,7 +37,7 @@ def open_bar(**options: Any) -> tqdm:
     """Returns a bar of tqdm on stderr that fits into the terminal."""
     from tqdm import tqdm
 
-    with suppress(OSError, ValueError):  # stderr is no terminal
+    with suppress(OSError, ValueError):  # stderr is not a terminal
         if not any(os.get_terminal_size(sys.stderr.fileno())):
             # A terminal without a size, such as that of commands in Colab. tqdm would show nothing.
             return tqdm(ncols=120, nrows=24, **options)

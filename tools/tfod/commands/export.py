@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, find_model
-from tfod.commands.stored import download
+from tfod.commands.stored import update_copy
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -83,7 +83,7 @@ def export(
     source = find_model(run)
     if (config := RunFolder(source).config).is_file():
         reader = read_pipeline(config).train_input_reader  # its images calibrate int8 models
-        download(Path(reader.label_map_path).parent)
+        update_copy(Path(reader.label_map_path).parent)
     with progress_bars("model") as progress:
         export(source, output, overwrite, input_size, variants, nms, outputs, onnx, progress, note)
     for path in sorted(output.iterdir()):

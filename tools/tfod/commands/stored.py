@@ -69,17 +69,19 @@ def with_stored_files(command: click.Command) -> click.Command:
 def synchronize() -> None:
     """Uploads what the current command has written so far, and downloads what others have.
 
-    An error is only printed: the next call tries again, and so does the end of the command.
+    Inputs stay as they were when the command started. An error is only printed: the next call tries
+    again, and so does the end of the command.
     """
     try:
         for mirror in _mirrors():
-            mirror.push()
-            mirror.pull()
+            if mirror.is_output:
+                mirror.push()
+                mirror.pull()
     except UserError as error:
         note(str(error))
 
 
-def download(copy: Path) -> None:
+def update_copy(copy: Path) -> None:
     """Updates a local copy that a file names, such as the data set of a run.
 
     Args:

@@ -31,7 +31,6 @@ BATCH_FILES, BATCH_BYTES = 500, 64 << 20  # at most, that are transferred at the
 ATTEMPTS = 3  # in addition to those of the libraries, which differ
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 FULL = (errno.ENOSPC, errno.EDQUOT)
-READING, WRITING = "downloading", "uploading"
 
 
 class _Remote(NamedTuple):
@@ -175,7 +174,7 @@ class Mirror:
                 # Not those that another machine has written meanwhile.
                 mine = [p for p in gone if p in remotes and remotes[p].version == copies[p].version]
                 for path in mine:
-                    self._files().rm_file(self._key_of(path))  # `rm` takes names as patterns
+                    self._files().rm_file(self._key_of(path))  # `rm` expands patterns such as [1]
                 index.remove(gone)
 
     @property
@@ -230,7 +229,7 @@ class Mirror:
         incoming = _store_folder() / "incoming"
         incoming.mkdir(exist_ok=True)
         sizes = {path: remote.size for path, remote in remotes.items()}
-        for batch in _batches(sizes, progress, READING):
+        for batch in _batches(sizes, progress, "downloading"):
             partial = [incoming / str(number) for number in range(len(batch))]
             keys = [self._key_of(path) for path in batch]
             _retry(functools.partial(self._files().get, keys, [str(path) for path in partial]))
@@ -251,7 +250,7 @@ class Mirror:
             path: changed[path].size
             for path in sorted(changed, key=lambda path: (path.name in LAST, path))
         }
-        for batch in _batches(sizes, progress, WRITING, lambda path: path.name in LAST):
+        for batch in _batches(sizes, progress, "uploading", lambda path: path.name in LAST):
             index.add({path: Copy("", changed[path]) for path in batch})
             _retry(functools.partial(self._put, batch))
 
@@ -301,7 +300,7 @@ def _local(scheme: str, key: str) -> Path:
     """Returns the path of the copy of a file.
 
     Raises:
-      UserError: the key would lead out of the folder of the copies, or is no path.
+      UserError: the key would lead out of the folder of the copies, or is not a valid path.
     """
     parts = key.split("/")
     if not all(parts) or {".", ".."}.intersection(parts) or "\0" in key:

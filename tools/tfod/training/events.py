@@ -1,4 +1,4 @@
-"""The events that training reports to its caller."""
+"""The events and errors that training reports to its caller."""
 
 from __future__ import annotations
 
@@ -24,6 +24,30 @@ class WorkerLostError(UserError):
             "last checkpoint"
         )
         super().__init__("TF_CONFIG", "names a worker that has stopped", remedy)
+
+
+def memory_error(batch_size: int, replicas: int, resumes: bool) -> UserError:
+    """Returns the error for a batch that does not fit into memory.
+
+    Args:
+      replicas: number of devices that share the batch.
+      resumes: the run has a checkpoint.
+    """
+    half = batch_size // 2 // replicas * replicas
+    if not half:
+        remedy = "Choose a smaller model or --input-size"
+    elif resumes:  # its training may have taken hours
+        remedy = (
+            "If other programs use the memory, stop them and repeat the command to resume. "
+            f"Otherwise train with --batch-size {half} into another --output"
+        )
+    else:
+        remedy = (
+            f"Repeat the command with --batch-size {half} --overwrite, or choose a smaller "
+            "model or --input-size"
+        )
+    what = f"is {batch_size}, and a batch of {batch_size} images does not fit into memory"
+    return UserError("--batch-size", what, remedy)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tfod.errors import UserError
+from tfod.training.events import WorkerLostError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -112,6 +114,28 @@ def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
     """Blocks until every worker has called this function."""
     if worker_count(strategy):
         _mean(strategy, 1)
+
+
+def first_then_others(strategy: tf.distribute.Strategy, function: Callable[[], None]) -> None:
+    """Calls a function in the first worker, and then in the others. Not without `multi_worker`.
+
+    Raises:
+      WorkerLostError: another worker has stopped.
+    """
+    import tensorflow as tf
+
+    if not worker_count(strategy):
+        return
+    if is_chief(strategy):
+        function()
+    try:
+        wait_for_workers(strategy)
+    except tf.errors.OpError as error:
+        if is_lost_worker(error, strategy):
+            raise WorkerLostError(False) from error
+        raise
+    if not is_chief(strategy):
+        function()
 
 
 def check_same_step(strategy: tf.distribute.Strategy, step: int, output: Path) -> None:

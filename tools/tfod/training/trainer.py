@@ -31,7 +31,7 @@ from tfod.progress import Progress, silent
 from tfod.training import checks
 from tfod.training import strategy as strategies
 from tfod.training.detection_choice import FACTORS, choose_detection
-from tfod.training.events import EVALUATION, Evaluation, Step, WorkerLostError
+from tfod.training.events import EVALUATION, Evaluation, Step, WorkerLostError, memory_error
 from tfod.training.growing_input import is_first_part
 from tfod.training.learner import Learner
 from tfod.training.loss_scaling import MANY_SKIPPED, restore
@@ -119,7 +119,7 @@ def train(
     started = time.monotonic()
     distribution = strategies.make_strategy(strategy)  # before any other use of TensorFlow
     is_chief = strategies.is_chief(distribution)
-    _synchronize_workers(distribution, synchronize)
+    strategies.first_then_others(distribution, synchronize)
     if strategies.has_unused_gpu():
         on_note(
             "training on the CPU: TensorFlow cannot use this machine's GPU. Install the CUDA "
@@ -171,30 +171,12 @@ def train(
             extend_run(run, pipeline, learner, on_note)
         on_saved = synchronize if is_chief else lambda: None
         checkpoint = training.run(on_step, on_evaluation, on_note, on_saved)
-        _synchronize_workers(distribution, synchronize)
+        strategies.first_then_others(distribution, synchronize)
         if not is_chief:
             return run.checkpoint()
         if settings.detection_sizes and "val" in data.splits and run.detection_size() is None:
             choose_detection(run, data, progress, training.later_sizes)
         return checkpoint
-
-
-def _synchronize_workers(strategy: tf.distribute.Strategy, synchronize: Callable[[], None]) -> None:
-    """Gives all workers the run folder of the first one. Does nothing with one process."""
-    import tensorflow as tf
-
-    if not strategies.worker_count(strategy):
-        return
-    if strategies.is_chief(strategy):
-        synchronize()
-    try:
-        strategies.wait_for_workers(strategy)
-    except tf.errors.OpError as error:
-        if strategies.is_lost_worker(error, strategy):
-            raise WorkerLostError(False) from error
-        raise
-    if not strategies.is_chief(strategy):
-        synchronize()
 
 
 class _Run:
@@ -277,7 +259,9 @@ class _Run:
                 # TensorFlow raises this for a full disk, too.
                 if any(os.strerror(number) in error.message for number in DISK_FULL):
                     raise self._write_error(error.message.splitlines()[0]) from error
-                raise self._memory_error() from error
+                resumes = RunFolder(self.resumed).newest_checkpoint() is not None
+                replicas = self.learner.strategy.num_replicas_in_sync
+                raise memory_error(self.batch_size, replicas, resumes) from error
             except tf.errors.OpError as error:
                 if self.learner.read_errors:
                     raise self.learner.read_errors[0] from error
@@ -434,24 +418,6 @@ class _Run:
             "--overwrite"
         )
         return UserError(self.folder, f"cannot be written: {reason}", remedy)
-
-    def _memory_error(self) -> UserError:
-        replicas = self.learner.strategy.num_replicas_in_sync
-        half = self.batch_size // 2 // replicas * replicas
-        if not half:
-            remedy = "Choose a smaller model or --input-size"
-        elif RunFolder(self.resumed).newest_checkpoint():  # may have taken hours
-            remedy = (
-                "If other programs use the memory, stop them and repeat the command to resume. "
-                f"Otherwise train with --batch-size {half} into another --output"
-            )
-        else:
-            remedy = (
-                f"Repeat the command with --batch-size {half} --overwrite, or choose a smaller "
-                "model or --input-size"
-            )
-        what = f"is {self.batch_size}, and a batch of {self.batch_size} images does not fit "
-        return UserError("--batch-size", what + "into memory", remedy)
 
     def _is_stale(self) -> bool:
         return self.settings.patience is not None and int(self.stale) >= self.settings.patience
