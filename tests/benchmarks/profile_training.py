@@ -125,13 +125,14 @@ def main(data: Path, init: Path | None, pipeline: str, batch_size: int, steps: i
     from tfod.training.choices import TIGHT
     from tfod.training.learner import Learner
     from tfod.training.precision import resolve_precision
+    from tfod.training.settings import RunSettings
 
     quiet()
     import tensorflow as tf
 
     options = Options(batch_size=batch_size, init=init, init_type="classification" if init else "")
     config = configure(find_template(pipeline), load_dataset(data), options)
-    learner = Learner(config, seed=0, precision=resolve_precision("auto"), losses=TIGHT)
+    learner = Learner(config, RunSettings(losses=TIGHT), precision=resolve_precision("auto"))
     used, unused = (iter(learner.training_batches(seed, balance=False)) for seed in (0, 1))
     batch = next(used)
     for _ in range(3):

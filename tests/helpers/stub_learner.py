@@ -26,11 +26,10 @@ class StubLearner:
         self,
         loss: Callable[[int], float],
         pipeline,
-        seed,
+        settings,
         resumes,
         precision,
         strategy,
-        losses,
     ):
         checkpoint = pipeline.train_config.fine_tune_checkpoint
         assert resumes or not checkpoint or Path(f"{checkpoint}.index").is_file()
@@ -39,7 +38,7 @@ class StubLearner:
         self.config = pipeline.train_config
         self.step = tf.Variable(0, dtype=tf.int64)
         self.model = tf.Module()
-        self.model.weights = tf.Variable(np.random.default_rng(seed).normal(size=25_000))
+        self.model.weights = tf.Variable(np.random.default_rng(settings.seed).normal(size=25_000))
 
     @property
     def steps_done(self) -> int:

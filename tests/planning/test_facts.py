@@ -8,7 +8,7 @@ import pytest
 from helpers import conversion
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.errors import UserError
-from tfod.planning.facts import data_facts, machine_facts
+from tfod.planning.facts import ASSUMED_GPU_MEMORY, data_facts, gpu_memory, machine_facts
 
 
 def convert(tmp_path, *images: list[str]):
@@ -84,3 +84,21 @@ def test_memory_is_that_of_the_container(tmp_path, monkeypatch, limit, memory):
         path.write_text(f"{limit}\n")
     expected = memory or psutil.virtual_memory().total / 1e9
     assert machine_facts().memory == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "memory"),
+    [
+        ("echo 15360; echo 24576", 15360 * 2**20),  # a T4 and a larger GPU
+        ("echo '[N/A]'", ASSUMED_GPU_MEMORY),
+        ("true", ASSUMED_GPU_MEMORY),
+        ("exit 9", ASSUMED_GPU_MEMORY),
+        (None, ASSUMED_GPU_MEMORY),
+    ],
+)
+def test_memory_of_the_smallest_gpu_counts(script, memory, tmp_path, monkeypatch):
+    if script is not None:
+        (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert gpu_memory() == memory

@@ -118,15 +118,16 @@ def test_anchors_that_match_are_kept(pipeline):
         (0, 24, 640, 16),
         (0, 4, 448, 4),
         (0, 2, 640, 4),  # the smallest, although it takes more
-        (1, 4, 512, 16),  # the memory of a GPU
-        (1, 64, 640, 8),
+        (1, 12, 512, 16),
+        (1, 15, 640, 8),
+        (1, 24, 640, 16),
     ],
 )
 def test_batches_are_as_large_as_memory_allows(gpus, memory, size, batch_size):
     machine = MachineFacts(gpus=gpus, cores=8, bfloat16=False, memory=memory)
     chosen, choice = rules.choose_batch_size(machine, size, images=1e6)
     assert chosen == batch_size
-    assert f"of {12 if gpus else memory} GB" in choice.because
+    assert f"of {memory} GB of {'the GPU' if gpus else 'this machine'}" in choice.because
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,21 @@ def test_averages_forget_their_initial_values(layer):
     np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-3)
 
 
+def test_parts_of_a_batch_count_as_one_update():
+    layer = tf.keras.layers.BatchNormalization(momentum=0.9)
+    model, step = Model(layer), tf.Variable(100_000, dtype=tf.int64)
+
+    @tf.function(autograph=False)
+    def train():
+        with quick_averages(model, step, parts=4):
+            layer(BATCH, training=True)
+
+    for _ in range(4):
+        train()
+    expected = 0.1 * BATCH[:, 0, 0].numpy().mean(axis=0)
+    np.testing.assert_allclose(layer.moving_mean, expected, rtol=1e-3)
+
+
 @pytest.mark.long
 def test_a_short_training_leaves_no_initial_variances_in_the_heads(run):
     """With the decay of the template, 0.97, at least 0.88 would be left after four steps."""

@@ -11,6 +11,7 @@ from tfod.training.events import TOTAL_LOSS
 from tfod.training.frozen_batch_norm import fold_frozen_batch_norm
 from tfod.training.input import training_batches
 from tfod.training.learner import Learner
+from tfod.training.settings import RunSettings
 from tfod.upstream import internals
 
 
@@ -98,7 +99,7 @@ def test_losses_of_a_training_step_equal_those_of_an_evaluation(data, shallow_te
     """Frozen batch norm of the OD API would use the statistics of the batch in training."""
     pipeline = configure(shallow_template, data, Options(batch_size=2))
     pipeline.train_config.freeze_variables.append(r".*(BN|bn_|_bn|batchnorm|BatchNorm).*")
-    learner = Learner(pipeline, seed=0)
+    learner = Learner(pipeline, RunSettings())
     batch_norms = list(filter(internals.is_frozen_batch_norm, learner.model.submodules))
     assert len(batch_norms) > 50
     for layer in batch_norms:

@@ -137,10 +137,10 @@ def test_images_and_anchors_have_the_size_of_their_part(data, shallow_template):
         set_input_size(pipeline, size)
         return pipeline
 
-    learner = Learner(configured(SIZE), seed=0, losses="tight")
+    learner = Learner(configured(SIZE), RunSettings(losses="tight"))
     for size in (64, SIZE):
         done = learner.steps_done
-        other = Learner(configured(size), seed=0)
+        other = Learner(configured(size), RunSettings())
         other.step.assign(done)
         learner.set_steps(3)  # may become more again
         batches = list(learner.training_batches(1, False, size))

@@ -12,6 +12,7 @@ from tfod.model.checkpoint import build_variables
 from tfod.model.pipeline import Options, configure, read_pipeline
 from tfod.training.class_balance import balanced_epoch
 from tfod.training.input import training_batches, validation_batches
+from tfod.training.settings import RunSettings
 from tfod.upstream.internals import TARGETS
 
 pytestmark = pytest.mark.long
@@ -97,7 +98,7 @@ def test_losses_are_bit_identical_to_upstreams(pipeline):
 
     from tfod.training.learner import Learner
 
-    learner = Learner(pipeline, seed=0)
+    learner = Learner(pipeline, RunSettings())
     features, labels = next(iter(training_batches(pipeline, learner.model, seed=1)))
     actual = learner.evaluate(features, labels)[0]
     del learner.model._assign_targets  # restores upstream's method, which the learner replaced

@@ -18,6 +18,7 @@ from tfod.training.input import training_batches
 from tfod.training.learner import Learner
 from tfod.training.loss_scaling import INITIAL_SCALE, VARIABLES, restore, scale_losses, was_skipped
 from tfod.training.precision import FLOAT16
+from tfod.training.settings import RunSettings
 from tfod.upstream.internals import create_slots
 
 SGD = tf.keras.optimizers.legacy.SGD
@@ -206,7 +207,7 @@ def test_a_detector_trains_alike_with_any_scale_unless_it_overflows(
     pipeline = configure(tiny_template, data, Options(batch_size=2))
     pipeline.train_config.optimizer.use_moving_average = True
     pipeline.train_config.gradient_clipping_by_norm = 1.0
-    learner = Learner(pipeline, seed=0, precision=FLOAT16)
+    learner = Learner(pipeline, RunSettings(), precision=FLOAT16)
     batch = next(iter(training_batches(pipeline, learner.model, seed=1)))
     checkpoint = learner.checkpoint()
     start = checkpoint.save(tmp_path / "start")

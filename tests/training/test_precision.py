@@ -20,6 +20,7 @@ from tfod.training.precision import (
     resolve_precision,
     safe_precision,
 )
+from tfod.training.settings import RunSettings
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_bfloat16_steps_learn_alike_and_evaluation_stays_in_float32(data, tiny_t
     pipeline = configure(tiny_template, data, Options(batch_size=4))
     evaluated, trained = {}, {}
     for kind in (FLOAT32, BFLOAT16):
-        learner = Learner(pipeline, seed=0, precision=kind)
+        learner = Learner(pipeline, RunSettings(), precision=kind)
         batch = next(iter(training_batches(pipeline, learner.model, seed=1)))
         evaluated[kind] = float(learner.evaluate(*batch)[0][TOTAL_LOSS])
         trained[kind] = [float(learner.train(*batch)[TOTAL_LOSS]) for _ in range(3)]

@@ -262,12 +262,12 @@ def test_many_skipped_steps_are_noted_and_training_goes_on(
     ]
 
 
-def test_a_run_resumes_with_another_precision(data, tiny_template, tmp_path):
+def test_a_run_resumes_with_another_precision_and_in_parts(data, tiny_template, tmp_path):
     run, numbers = tmp_path / "run", []
-    for steps, precision in ((2, "float32"), (3, "auto")):
+    for steps, precision, parts in ((2, "float32", 1), (3, "auto", 2)):
         train(
             *(data, str(tiny_template), run, replace(OPTIONS, steps=steps)),
-            RunSettings(precision=precision),
+            RunSettings(precision=precision, accumulate=parts),
             on_step=lambda step: numbers.append(step.number),
         )
     assert numbers == [1, 2, 3]
@@ -290,7 +290,7 @@ def test_exhausted_memory_and_disk_are_reported(data, tiny_template, tmp_path, r
         )
 
 
-def test_after_exhausted_memory_half_the_batch_size_or_the_same_command_works(
+def test_after_exhausted_memory_parts_or_the_same_command_work(
     data, tiny_template, tmp_path, monkeypatch
 ):
     def tfod_train(*options):
@@ -312,14 +312,13 @@ def test_after_exhausted_memory_half_the_batch_size_or_the_same_command_works(
         (
             4,
             1,
-            "Repeat the command with --batch-size 2 --overwrite, or choose a smaller model or "
-            "--input-size.",
+            "Repeat the command with --accumulate 2, which processes each batch in 2 parts.",
         ),
         (
-            2,
+            3,
             3,
             "If other programs use the memory, stop them and repeat the command to resume. "
-            "Otherwise train with --batch-size 1 into another --output.",
+            "Otherwise resume with --accumulate 3, which processes each batch in 3 parts.",
         ),
     ):
         exhaust_memory_in(step)
@@ -331,7 +330,7 @@ def test_after_exhausted_memory_half_the_batch_size_or_the_same_command_works(
         ) in " ".join(result.output.split())
     monkeypatch.setattr(StubLearner, "train", original)
     assert step_of(run) == 2
-    result = tfod_train("--batch-size", 2)
+    result = tfod_train("--batch-size", 3, "--accumulate", 3)
     assert result.exit_code == 0, result.output
     assert step_of(run) == 4
 

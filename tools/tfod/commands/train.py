@@ -142,6 +142,15 @@ UNTRAINED = 0.05
     "float16 is for NVIDIA GPUs with tensor cores, such as the T4.",
 )
 @click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Process each batch in N parts, if it does not fit into memory as a whole.",
+)
+@click.option("--jit", is_flag=True, help="Compile the steps with XLA, on GPUs.")
+@click.option(
     "--strategy",
     type=click.Choice(STRATEGIES),
     default="auto",
@@ -172,6 +181,8 @@ def train(
     balance: bool | None,
     losses: str | None,
     precision: str,
+    accumulate: int,
+    jit: bool,
     strategy: str,
     overwrite: bool,
 ) -> None:
@@ -231,6 +242,8 @@ def train(
                     patience=patience,
                     deterministic=deterministic,
                     precision=precision,
+                    accumulate=accumulate,
+                    jit=jit,
                     minutes=minutes or (None if steps or epochs else chosen.minutes),
                     balance=chosen.balance if balance is None else balance,
                     losses=losses or chosen.losses,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from tfod.dataset.records import read_records
 from tfod.errors import UserError
 from tfod.evaluation.error_analysis import iou
 
+ASSUMED_GPU_MEMORY = 12_000_000_000  # bytes
 CONTAINER_MEMORY = Path("/sys/fs/cgroup/memory.max")
 OVERLAP = 0.5  # IoU of two boxes that non-maximum suppression could confuse
 
@@ -56,7 +58,7 @@ class MachineFacts:
     gpus: number of GPUs that TensorFlow can use.
     cores: CPU cores this process may use.
     bfloat16: the CPU computes convolutions in bfloat16.
-    memory: GB that this process may use.
+    memory: GB that a training may use: those of the smallest GPU, or of the machine without one.
     """
 
     gpus: int
@@ -99,14 +101,28 @@ def machine_facts() -> MachineFacts:
 
     from tfod.training.precision import BFLOAT16, resolve_precision
 
+    gpus = len(tf.config.list_physical_devices("GPU"))
     return MachineFacts(
-        gpus=len(tf.config.list_physical_devices("GPU")),
+        gpus=gpus,
         cores=len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count() or 1,
         bfloat16=resolve_precision("auto") == BFLOAT16,
-        memory=_memory() / 1e9,
+        memory=(gpu_memory() if gpus else _memory()) / 1e9,
     )
+
+
+def gpu_memory() -> int:
+    """Returns the memory in bytes of the smallest GPU; if its driver does not say it, a low value.
+
+    TensorFlow has no function for it, and may use only some of the GPUs.
+    """
+    query = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, check=True, timeout=30)
+        return min(int(line) for line in answer.stdout.splitlines()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):  # no driver, or "[N/A]"
+        return ASSUMED_GPU_MEMORY
 
 
 def _memory() -> int:

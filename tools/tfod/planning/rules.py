@@ -44,7 +44,6 @@ FEWEST_STEPS = 300
 # GB that a training takes, measured at 320 to 576 pixels: in any case, and per million pixels.
 MEMORY, MEMORY_OF_PIXELS = 1.2, 1.45
 MEMORY_SHARE = 0.7  # of the machine's; other programs need some, too
-GPU_MEMORY = 12.0  # GB
 MOST_EPOCHS = 150
 # Words in class names that a mirrored image would make wrong.
 SIDES = re.compile(r"(?i)\b(left|right|arrow|turn|east|west|text|digit|letter|plate)\b|^\w$|^\d+$")
@@ -209,7 +208,7 @@ def choose_batch_size(machine: MachineFacts, size: int, images: float) -> tuple[
     Args:
       images: number of images that the run will process.
     """
-    memory, where = (GPU_MEMORY, "a GPU") if machine.gpus else (machine.memory, "this machine")
+    memory, where = machine.memory, "the GPU" if machine.gpus else "this machine"
 
     def needed(batch_size: int) -> float:
         return MEMORY + MEMORY_OF_PIXELS * batch_size * size**2 / 1e6

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def quick_averages(model: DetectionModel, step: tf.Variable) -> Iterator[None]:
+def quick_averages(model: DetectionModel, step: tf.Variable, parts: int = 1) -> Iterator[None]:
     """Batch norm that is traced in the block has a lower decay in the first steps.
 
     Training uses the statistics of each batch, but inference their moving averages, which begin
@@ -25,6 +25,7 @@ def quick_averages(model: DetectionModel, step: tf.Variable) -> Iterator[None]:
 
     Args:
       step: the number of completed optimizer steps.
+      parts: number of times that a step updates the averages. Their decays multiply to that of one.
     """
     import tensorflow as tf
 
@@ -33,6 +34,8 @@ def quick_averages(model: DetectionModel, step: tf.Variable) -> Iterator[None]:
     decays = [layer.momentum for layer in layers]
     done = tf.cast(step, tf.float32)
     quick = {decay: tf.minimum(decay, (1.0 + done) / (10.0 + done)) for decay in set(decays)}
+    if parts > 1:
+        quick = {decay: lower ** (1 / parts) for decay, lower in quick.items()}
     for layer, decay in zip(layers, decays, strict=True):
         layer.momentum = quick[decay]
     try:

@@ -16,7 +16,8 @@ from tfod.training import strategy as strategies
 from tfod.training.choices import TIGHT
 from tfod.training.differences import option_differences
 from tfod.training.input import assigns_targets
-from tfod.training.settings import RunSettings, read_settings
+from tfod.training.settings import MACHINE_SETTINGS, RunSettings, read_settings
+from tfod.training.xla import check_gpu
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -44,12 +45,12 @@ def check_same_run(
     """Returns the number of steps that the run to resume has; the new one may be larger.
 
     Raises:
-      UserError: the run has other settings, apart from the precision.
+      UserError: the run has other settings, apart from `MACHINE_SETTINGS`.
     """
     run = RunFolder(output)
     old_settings, old = read_settings(run), read_pipeline(run.config)
-    # Another machine may not have that of the first one.
-    old_settings = replace(old_settings, precision=settings.precision)
+    of_machine = {name: getattr(settings, name) for name in MACHINE_SETTINGS}
+    old_settings = replace(old_settings, **of_machine)
     steps, new_steps = old.train_config.num_steps, pipeline.train_config.num_steps
     if options.steps is not None or options.epochs is not None:
         old_settings = replace(old_settings, minutes=None)  # has done its work
@@ -68,8 +69,13 @@ def check_same_run(
     return steps
 
 
-def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
-    """Raises a UserError if there is nothing to train on, or devices cannot share a batch."""
+def check_data(data: Dataset, batch_size: int, replicas: int, parts: int) -> None:
+    """Raises a UserError if there is nothing to train on, or a batch cannot be divided.
+
+    Args:
+      replicas: number of devices that share a batch.
+      parts: see `RunSettings.accumulate`.
+    """
     if "train" not in data.splits:
         remedy = "Run tfod convert again with a train fraction above 0"
         raise UserError(data.folder, "has no train split", remedy)
@@ -81,10 +87,23 @@ def check_data(data: Dataset, batch_size: int, replicas: int) -> None:
             f"is {batch_size}, which {replicas} devices cannot share evenly",
             f"Give a multiple of {replicas}",
         )
+    if parts == 1:
+        return
+    if replicas > 1:
+        what = f"works on one device, and this training has {replicas}, which share each batch"
+        raise UserError(
+            "--accumulate", what, f"Leave it out, or train with --strategy {strategies.ONE_DEVICE}"
+        )
+    if batch_size % parts:
+        divisors = [number for number in range(2, batch_size + 1) if batch_size % number == 0]
+        what = f"is {parts}, and {batch_size} images cannot be divided into {parts} equal parts"
+        raise UserError("--accumulate", what, f"Give {' or '.join(map(str, divisors))}")
 
 
 def check_choices(pipeline: TrainEvalPipelineConfig, settings: RunSettings) -> None:
-    """Raises a UserError if the model cannot be trained with the chosen losses and input sizes."""
+    """Raises a UserError if the model or the machine cannot train with these settings."""
+    if settings.jit:
+        check_gpu()
     only = "only works for SSD models with anchors and a fixed input size"
     first = settings.first_input_size
     if not assigns_targets(pipeline):

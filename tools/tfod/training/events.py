@@ -26,27 +26,31 @@ class WorkerLostError(UserError):
         super().__init__("TF_CONFIG", "names a worker that has stopped", remedy)
 
 
-def memory_error(batch_size: int, replicas: int, resumes: bool) -> UserError:
+def memory_error(batch_size: int, replicas: int, parts: int, resumes: bool) -> UserError:
     """Returns the error for a batch that does not fit into memory.
 
     Args:
       replicas: number of devices that share the batch.
+      parts: number of parts that the batch was processed in.
       resumes: the run has a checkpoint.
     """
+    images = f"part of {batch_size // parts}" if parts > 1 else f"batch of {batch_size}"
+    what = f"is {batch_size}, and a {images} images does not fit into memory"
     half = batch_size // 2 // replicas * replicas
-    if not half:
+    wait = "If other programs use the memory, stop them and repeat the command to resume"
+    if replicas == 1 and parts < batch_size:
+        more = next(n for n in range(parts + 1, batch_size + 1) if batch_size % n == 0)
+        remedy = f"with --accumulate {more}, which processes each batch in {more} parts"
+        remedy = f"{wait}. Otherwise resume {remedy}" if resumes else f"Repeat the command {remedy}"
+    elif replicas == 1 or not half:
         remedy = "Choose a smaller model or --input-size"
     elif resumes:  # its training may have taken hours
-        remedy = (
-            "If other programs use the memory, stop them and repeat the command to resume. "
-            f"Otherwise train with --batch-size {half} into another --output"
-        )
+        remedy = f"{wait}. Otherwise train with --batch-size {half} into another --output"
     else:
         remedy = (
             f"Repeat the command with --batch-size {half} --overwrite, or choose a smaller "
             "model or --input-size"
         )
-    what = f"is {batch_size}, and a batch of {batch_size} images does not fit into memory"
     return UserError("--batch-size", what, remedy)
 
 

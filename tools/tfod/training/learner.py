@@ -3,30 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tfod.dataset.label_map import read_label_map
 from tfod.errors import UserError
-from tfod.model.build import build_model, is_simple_cnn
+from tfod.model.build import build_model
 from tfod.model.checkpoint import build_variables, restore_fine_tune_checkpoint
 from tfod.model.earlier_detector import find_earlier_detector, restore_shared_classes
 from tfod.model.pipeline import learning_rate_schedule, set_input_size, set_steps
 from tfod.quiet import hide_native_logs
+from tfod.training.accumulation import GradientSums, parts_of_batch
 from tfod.training.batch_norm_averages import quick_averages
-from tfod.training.choices import TEMPLATE, TIGHT
 from tfod.training.events import TOTAL_LOSS
 from tfod.training.frozen_batch_norm import fold_frozen_batch_norm
-from tfod.training.input import assigns_targets, training_batches, validation_batches
+from tfod.training.image_losses import ImageLosses
+from tfod.training.input import training_batches, validation_batches
 from tfod.training.loss_scaling import scale_losses, was_skipped
 from tfod.training.precision import FLOAT16, FLOAT32, convolutions_in, safe_precision
 from tfod.training.schedule import cosine_decay
+from tfod.training.settings import RunSettings
+from tfod.training.xla import compiled_by_xla
 from tfod.upstream import internals
-from tfod.upstream.internals import TARGETS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,14 +38,14 @@ if TYPE_CHECKING:
 
     Tensors = dict[str, tf.Tensor]
     Outputs = tuple[np.ndarray, np.ndarray, np.ndarray]
+    Computed = TypeVar("Computed", bound=tuple)
 
 
 class Learner:
     """Model, optimizer, step counter and averaged weights of a run: the content of a checkpoint.
 
     The training step is that of `model_lib_v2.eager_train_step`, traced once and without AutoGraph.
-    If the input matches the anchors (`input.assigns_targets`), the losses are bit-identical to
-    upstream's. Unlike upstream in TensorFlow 2, it obeys `freeze_variables` and
+    Unlike upstream in TensorFlow 2, it obeys `freeze_variables` and
     `update_trainable_variables`; frozen batch norm then uses its moving averages.
 
     Training steps run their convolutions in `precision`. Evaluation runs in float32, like the
@@ -60,8 +62,12 @@ class Learner:
     replica are weighted by its share of their normalizer, and batch norm in the heads and in SSD
     backbones uses statistics of all replicas.
 
+    With `accumulate`, a step computes one part of the batch after another, which needs less
+    memory, and then updates the weights once. It equals a step with the whole batch, except that
+    batch norm uses the statistics of each part.
+
     Args:
-      seed: of the initial weights.
+      settings: `seed` of the initial weights, `losses`, `accumulate` and `jit`.
       resumes: the caller restores a checkpoint of the run. The fine-tune checkpoint is then not
         read and need not exist.
       precision: float32, bfloat16 or float16.
@@ -82,16 +88,16 @@ class Learner:
     def __init__(
         self,
         pipeline: TrainEvalPipelineConfig,
-        seed: int,
+        settings: RunSettings,
         resumes: bool = False,
         precision: str = FLOAT32,
         strategy: tf.distribute.Strategy | None = None,
-        losses: str = TEMPLATE,
     ) -> None:
         import tensorflow as tf
 
-        tf.keras.utils.set_random_seed(seed)
-        self._loss_kind = losses
+        tf.keras.utils.set_random_seed(settings.seed)
+        self._parts = settings.accumulate
+        self._compiler = compiled_by_xla if settings.jit else nullcontext
         self.strategy = strategy or tf.distribute.get_strategy()
         self._pipeline = pipeline
         self._config = pipeline.train_config
@@ -102,6 +108,7 @@ class Learner:
         self.skipped_steps = 0
         with self.strategy.scope():
             self._build(resumes)
+        self._image_losses = ImageLosses(pipeline, self.model, settings.losses, self.step)
         self.read_errors: list[UserError] = []
         self._forget_trace()
         self._traced_evaluation = tf.function(self._evaluate, autograph=False)
@@ -112,8 +119,6 @@ class Learner:
 
         # All replicas compute the same value.
         only_first = tf.VariableAggregation.ONLY_FIRST_REPLICA
-        self._targets_in_labels = assigns_targets(self._pipeline)
-        self._simple_cnn = is_simple_cnn(self._pipeline)
         with internals.sync_batch_norm() if self._replicas > 1 else nullcontext():
             self.model = build_model(self._pipeline, is_training=True)
         self.step = tf.Variable(
@@ -144,6 +149,7 @@ class Learner:
         fold_frozen_batch_norm(self.model)
         # Keras would create the momentum in the first step, too late to restore it.
         internals.create_slots(self._optimizer, self._trained)
+        self._sums = GradientSums(self._trained if self._parts > 1 else [])
         self._averages = []
         if self._config.optimizer.use_moving_average:
             self._averages = [
@@ -230,7 +236,9 @@ class Learner:
         import tensorflow as tf
 
         self._step_precision: str | None = None  # of the traced step
-        self._traced_step = tf.function(self._train_on_replicas, autograph=False)
+        step = self._add_part if self._parts > 1 else self._train_on_replicas
+        self._traced_step = tf.function(step, autograph=False)
+        self._traced_update = tf.function(self._update_by_sums, autograph=False)
 
     def validation_batches(self) -> Iterable[tuple[Tensors, Tensors]]:
         """Returns the batches of the val split, see `input.validation_batches`."""
@@ -245,11 +253,13 @@ class Learner:
         # The graph rewrite logs to stderr, in the middle of the progress bar.
         with hide_native_logs() if self._step_precision is None else nullcontext():
             if self._step_precision is None:
-                step = self._traced_step.get_concrete_function(features, labels)
+                part = next(parts_of_batch(self._parts, features, labels))
+                step = self._traced_step.get_concrete_function(*part)
                 self._step_precision = safe_precision(step.graph, self._precision)
             scale = float(self._optimizer.loss_scale) if self.scales_losses else 0.0
-            with convolutions_in(self._step_precision):
-                losses = self._traced_step(features, labels)
+            with convolutions_in(self._step_precision), self._compiler():
+                step = self._train_in_parts if self._parts > 1 else self._traced_step
+                losses = step(features, labels)
         if self.scales_losses:
             skipped = was_skipped(self._optimizer, scale)
             self.skipped_steps = self.skipped_steps + 1 if skipped else 0
@@ -285,7 +295,9 @@ class Learner:
 
         internals.set_training(self.model, False)
         losses, predictions = self._losses(features, labels)
-        return losses, self.model.postprocess(predictions, features[fields.true_image_shape])
+        return _with_total(losses), self.model.postprocess(
+            predictions, features[fields.true_image_shape]
+        )
 
     def _train_on_replicas(self, features: Tensors, labels: Tensors) -> Tensors:
         """Runs the step on all replicas and returns the losses of the whole batch."""
@@ -304,18 +316,83 @@ class Learner:
         import tensorflow as tf
 
         internals.set_training(self.model, True)
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(self._trained)
-            losses, _ = self._losses(features, labels)
-            loss = losses[TOTAL_LOSS]
-            if self.scales_losses:
-                loss = self._optimizer.get_scaled_loss(loss)
-        gradients = tape.gradient(loss, self._trained)
-        if self.scales_losses:
-            gradients = self._optimizer.get_unscaled_gradients(gradients)
+        (losses, _), gradients = self._gradients(partial(self._losses, features, labels))
         if self._replicas > 1:  # before clipping, which needs the norm of the summed gradients
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+        self._update(gradients)
+        return _with_total(losses)
+
+    def _train_in_parts(self, features: Tensors, labels: Tensors) -> Tensors:
+        """Runs a step part by part, and returns the losses of the whole batch."""
+        import tensorflow as tf
+
+        parts = [self._traced_step(*part) for part in parts_of_batch(self._parts, features, labels)]
+        return self._traced_update(*tf.nest.map_structure(lambda *sums: tf.add_n(sums), *parts))
+
+    def _add_part(self, features: Tensors, labels: Tensors) -> tuple[Tensors, tf.Tensor]:
+        """Adds the gradients of a part to the sums.
+
+        Returns:
+          The losses of the part, before their division by its divisor; and that divisor.
+        """
+        import tensorflow as tf
+
+        internals.set_training(self.model, True)
+        with quick_averages(self.model, self.step, self._parts):
+            compute = partial(self._image_losses.compute, features, labels)
+            (losses, divisor, _), gradients = self._gradients(compute)
+        weight = tf.maximum(divisor, 1.0)
+        self._sums.add([weight * gradient for gradient in gradients])
+        return {name: weight * loss for name, loss in losses.items()}, divisor
+
+    def _update_by_sums(self, losses: Tensors, divisor: tf.Tensor) -> Tensors:
+        """Updates the weights by the sums, and returns the losses of the batch.
+
+        Args:
+          losses: sums of what `_add_part` returned.
+          divisor: the same.
+        """
+        import tensorflow as tf
+
+        weight = 1.0 / tf.maximum(divisor, 1.0)
+        gradients = [weight * gradient for gradient in self._sums.take()]
+        losses = {name: weight * loss for name, loss in losses.items()}
+        if self._regularization_losses():
+            (regularization,), others = self._gradients(lambda: (self._regularization_losses(),))
+            gradients = [sum(pair) for pair in zip(gradients, others, strict=True)]
+            losses |= regularization
+        self._update(gradients)
+        return _with_total(losses)
+
+    def _gradients(self, compute: Callable[[], Computed]) -> tuple[Computed, list[tf.Tensor]]:
+        """Computes losses, and the gradients of their sum.
+
+        Args:
+          compute: returns a tuple that begins with the losses.
+
+        Returns:
+          This tuple; and the gradients of all trained variables, 0 where the sum does not depend
+          on one.
+        """
+        import tensorflow as tf
+
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(self._trained)
+            computed = compute()
+            loss = tf.add_n(list(computed[0].values()))
+            if self.scales_losses:
+                loss = self._optimizer.get_scaled_loss(loss)
+        zero = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(loss, self._trained, unconnected_gradients=zero)
+        if self.scales_losses:
+            gradients = self._optimizer.get_unscaled_gradients(gradients)
+        return computed, gradients
+
+    def _update(self, gradients: Sequence[tf.Tensor]) -> None:
+        """Updates the weights, their averages and the step."""
+        import tensorflow as tf
+
         if self._config.gradient_clipping_by_norm:
             limit = self._config.gradient_clipping_by_norm
             gradients, _ = tf.clip_by_global_norm(gradients, limit)
@@ -324,7 +401,6 @@ class Learner:
         )
         self.step.assign_add(1)
         self._update_averages()
-        return losses
 
     def _update_averages(self) -> None:
         """Updates the averages, with a lower decay in the first steps.
@@ -341,94 +417,34 @@ class Learner:
             average.assign_sub((1.0 - decay) * (average - variable))
 
     def _losses(self, features: Tensors, labels: Tensors) -> tuple[Tensors, Tensors]:
-        """Returns the losses and the predictions."""
+        """Returns the losses and the predictions. The sum of a replica's losses is the batch's."""
         import tensorflow as tf
-        from object_detection.core.standard_fields import InputDataFields as fields
 
-        true_shapes = features[fields.true_image_shape]
-        # Faster R-CNN samples proposals by ground truth, in predict(). Other models get it after
-        # predict(): replicas are traced in turns, switching at each synchronized batch norm, and
-        # the model stores the ground truth of one batch only.
-        two_stages = internals.is_two_stage(self.model)
-        if two_stages:
-            self._provide_ground_truth(labels)
-        predictions = self.model.predict(features[fields.image], true_shapes)
-        if not two_stages:
-            self._provide_ground_truth(labels)
-        losses = self._losses_of_predictions(predictions, labels, true_shapes)
-        if self._config.add_regularization_loss and self.model.regularization_losses():
-            losses["Loss/regularization_loss"] = tf.add_n(self.model.regularization_losses())
-        if internals.is_training(self.model) and self._replicas > 1:
-            weights = self._replica_weights(losses)
-            losses = {name: weight * losses[name] for name, weight in weights.items()}
-        losses[TOTAL_LOSS] = tf.add_n(list(losses.values()))
+        losses, divisor, predictions = self._image_losses.compute(features, labels)
+        replicas = self._replicas if internals.is_training(self.model) else 1
+        if replicas > 1:
+            context = tf.distribute.get_replica_context()
+            in_all = context.all_reduce(tf.distribute.ReduceOp.SUM, divisor)
+            weight = tf.maximum(divisor, 1.0) / tf.maximum(in_all, 1.0)
+            losses = {name: weight * loss for name, loss in losses.items()}
+        for name, loss in self._regularization_losses().items():
+            losses[name] = loss / replicas
         return losses, predictions
 
-    def _losses_of_predictions(
-        self, predictions: Tensors, labels: Tensors, true_shapes: tf.Tensor
-    ) -> Tensors:
-        if self._loss_kind == TEMPLATE and not self._simple_cnn:
-            return dict(self.model.loss(predictions, true_shapes))
-        from object_detection.builders import box_coder_builder
-
-        from tfod.training.losses import simple_cnn_losses, tight_losses
-
-        ssd, anchors = self._pipeline.model.ssd, self.model.anchors.get()
-        coder = box_coder_builder.build(ssd.box_coder)
-        if self._simple_cnn:
-            weight = ssd.loss.localization_weight
-            return simple_cnn_losses(predictions, labels, anchors, coder, weight)
-        targets = {name: labels[name] for name in TARGETS}
-        self._reg_weights = targets["reg_weights"]
-        return tight_losses(predictions, targets, anchors, coder)
-
-    def _replica_weights(self, losses: Tensors) -> dict[str, tf.Tensor | float]:
-        """Returns the weight of each loss of this replica in the sum over all replicas."""
+    def _regularization_losses(self) -> Tensors:
+        """Returns the loss that depends on the weights only, if there is one."""
         import tensorflow as tf
 
-        # Losses are means over images, or depend on the weights only.
-        weights = dict.fromkeys(losses, 1 / self._replicas)
-        by_matches = self._loss_kind == TIGHT or internals.normalizes_by_matches(self.model)
-        if by_matches is None or self._simple_cnn:
-            return weights
-        weight = 1.0
-        if by_matches:
-            matched = tf.reduce_sum(self._reg_weights)
-            matched_in_all = tf.distribute.get_replica_context().all_reduce(
-                tf.distribute.ReduceOp.SUM, matched
-            )
-            weight = tf.maximum(matched, 1.0) / tf.maximum(matched_in_all, 1.0)
-        matched_losses = ("Loss/localization_loss", "Loss/classification_loss")
-        return {**weights, **dict.fromkeys(matched_losses, weight)}
+        if not self._config.add_regularization_loss:
+            return {}
+        losses = self.model.regularization_losses()
+        return {"Loss/regularization_loss": tf.add_n(losses)} if losses else {}
 
-    def _provide_ground_truth(self, labels: Tensors) -> None:
-        from object_detection import model_lib
 
-        if self._targets_in_labels:
-            self._provide_targets(labels)
-            return
-        unstacked = model_lib.unstack_batch(
-            labels, unpad_groundtruth_tensors=self._config.unpad_groundtruth_tensors
-        )
-        model_lib.provide_groundtruth(self.model, unstacked, training_step=self.step)
-        internals.watch_targets(self.model, self._keep_reg_weights)
+def _with_total(losses: Tensors) -> Tensors:
+    import tensorflow as tf
 
-    def _keep_reg_weights(self, targets: Tensors) -> None:
-        self._reg_weights = targets["reg_weights"]
-
-    def _provide_targets(self, labels: Tensors) -> None:
-        """Makes the loss use the targets in the labels, instead of assigning them."""
-        import tensorflow as tf
-
-        cls_targets, cls_weights, *rest = (labels[name] for name in TARGETS)
-        cls_weights = tf.broadcast_to(cls_weights, tf.shape(cls_targets))
-        targets = (tf.cast(cls_targets, tf.float32), cls_weights, *rest)
-        self._reg_weights = targets[TARGETS.index("reg_weights")]
-        internals.use_targets(self.model, targets)
-        # The loss reads the ground truth only to pass it to the assignment replaced above.
-        self.model.provide_groundtruth(
-            groundtruth_boxes_list=[tf.zeros([0, 4])], groundtruth_classes_list=[tf.zeros([0, 1])]
-        )
+    return {**losses, TOTAL_LOSS: tf.add_n(list(losses.values()))}
 
 
 def _model_for_input(pipeline: TrainEvalPipelineConfig) -> DetectionModel:

@@ -10,6 +10,9 @@ from tfod.model.run_folder import RunFolder
 from tfod.training.choices import TEMPLATE
 from tfod.training.precision import AUTO
 
+# What depends on the machine. A run can resume with others.
+MACHINE_SETTINGS = ("precision", "accumulate", "jit")
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -26,7 +29,7 @@ class RunSettings:
       deterministic: the same run gives bit-identical weights, even if it was killed and resumed.
         Some operations are slower.
       precision: of the convolutions in a step: float32, bfloat16, float16, or auto, see
-        `precision.resolve_precision`. A run can resume with another one.
+        `precision.resolve_precision`.
       balance: repeats images of rare classes (`class_balance.balanced_epoch`).
       losses: see `choices`.
       detection_sizes: chooses the input size for detection after training, see
@@ -35,6 +38,9 @@ class RunSettings:
         the pipeline.config for all steps.
       minutes: longest duration of the run. The duration of its steps decides how many fit, see
         `pace`; those of the pipeline.config are the most. None to train all of them.
+      accumulate: number of equal parts of a batch, which are processed one after another; their
+        gradients are summed.
+      jit: compiles the steps with XLA, see `xla`.
     """
 
     seed: int = 0
@@ -49,6 +55,8 @@ class RunSettings:
     losses: str = TEMPLATE
     detection_sizes: bool = False
     first_input_size: int | None = None
+    accumulate: int = 1
+    jit: bool = False
 
 
 def read_settings(run: RunFolder) -> RunSettings:

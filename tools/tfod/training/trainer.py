@@ -90,7 +90,7 @@ def train(
       template: name of a template, or path of a pipeline.config file.
       output: the run folder. An existing run resumes if it has the same configuration; `steps` or
         `epochs` may be larger than before. The learning rate is then that of a run which had this
-        number of steps from its start. The precision may be another one.
+        number of steps from its start. The `MACHINE_SETTINGS` may be others.
       options: overrides of the template.
       settings: seed, checkpoints and evaluation.
       overwrite: replaces an existing run instead of resuming it.
@@ -131,7 +131,12 @@ def train(
         checks.check_output(output, data, options)
     options = resolve_checkpoint(options, RunFolder(output) if resume else None)
     pipeline = pipelines.configure(find_template(template), data, options)
-    checks.check_data(data, pipeline.train_config.batch_size, distribution.num_replicas_in_sync)
+    checks.check_data(
+        data,
+        pipeline.train_config.batch_size,
+        distribution.num_replicas_in_sync,
+        settings.accumulate,
+    )
     checks.check_choices(pipeline, settings)
     run = RunFolder(output)
     if settings.minutes is not None:
@@ -149,14 +154,7 @@ def train(
         if settings.deterministic:
             tf.config.experimental.enable_op_determinism()
         precision = resolve_precision(settings.precision)
-        learner = Learner(
-            pipeline,
-            settings.seed,
-            resume,
-            precision,
-            distribution,
-            settings.losses,
-        )
+        learner = Learner(pipeline, settings, resume, precision, distribution)
         note_kept_classes(learner, data.classes.values(), on_note)
         if is_chief:
             if not resume:
@@ -261,7 +259,8 @@ class _Run:
                     raise self._write_error(error.message.splitlines()[0]) from error
                 resumes = RunFolder(self.resumed).newest_checkpoint() is not None
                 replicas = self.learner.strategy.num_replicas_in_sync
-                raise memory_error(self.batch_size, replicas, resumes) from error
+                parts = self.settings.accumulate
+                raise memory_error(self.batch_size, replicas, parts, resumes) from error
             except tf.errors.OpError as error:
                 if self.learner.read_errors:
                     raise self.learner.read_errors[0] from error
