@@ -47,11 +47,11 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
     plan = (run / "plan.md").read_text()
     assert "- training size: 96 x 96 pixels\n  - because --input-size says so\n" in plan
     given = {"steps": "--steps 2", "batch size": "--batch-size 2", "class balance": "--no-balance"}
-    chosen, planned = map(choices, (plan, tfod("plan", "--data", data.folder, "--input-size", 96)))
-    for what, option in given.items():
-        assert chosen.pop(what) == f"{option}\n  - as you asked for"
-        planned.pop(what)
-    assert chosen == planned
+    chosen = choices(plan)
+    assert {what: chosen[what].split("\n")[0] for what in given} == given
+    assert chosen["steps"].endswith("\n  - as you asked for")
+    options = ["--init", "scratch", "--input-size", 96, "--steps", 2, "--batch-size", 2]
+    assert tfod("plan", "--data", tiled, *options, "--no-balance") == plan
 
     larger = tmp_path / "larger"
     again = ["train", "--data", data.folder, "--output", larger, "--steps", 1, "--init", run]
@@ -59,7 +59,9 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
     assert result.exit_code == 0, result.output
     names = ", ".join(data.classes.values())
     assert f"note: starts with what the initial detector knows about {names}\n" in result.stderr
-    kept = choices((larger / "plan.md").read_text())
+    plan = (larger / "plan.md").read_text()
+    assert tfod("plan", "--data", data.folder, "--steps", 1, "--init", run) == plan
+    kept = choices(plan)
     assert kept["model"].startswith(f"that of {run}\n")
     assert kept["training size"].startswith("96 x 96 pixels\n")
     used = read_pipeline(larger / "pipeline.config").train_config.fine_tune_checkpoint
@@ -71,6 +73,22 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
 def choices(plan: str) -> dict[str, str]:
     """Returns the choices in plan.md, with value and reason."""
     return dict(part.rstrip("\n").split(": ", 1) for part in f"{plan}\n".split("\n- ")[1:])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--steps 5 --minutes 2", "--minutes: cannot be combined with --steps."),
+        ("--steps 5 --epochs 2", "--epochs: cannot be combined with --steps."),
+        ("--learning-rate 0", "--learning-rate: is 0.0. Give a number above 0."),
+        ("--first-input-size 640 --input-size 320", "is larger than the training size of 320"),
+        ("--init missing", "missing: is not a checkpoint."),
+    ],
+)
+def test_plan_refuses_what_train_refuses(data, options, message):
+    result = CliRunner().invoke(main, ["plan", "--data", str(data.folder), *options.split()])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr.splitlines()[-1]
 
 
 def test_several_machines_need_a_pipeline(data, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from tfod.errors import UserError
 from tfod.planning.targets import PHONE, TARGETS
 from tfod.progress import progress_bars
 from tfod.tiles import MIN_SIZE
+from tfod.training import choices
 
 SHIPPED_NAME = "exported_models/road_signs/model_float16.tflite"
 # In a source checkout only: packages do not contain it.
@@ -25,6 +26,27 @@ ANNOTATIONS = click.option(
 )
 OVERWRITE = click.option(
     "--overwrite", is_flag=True, help="Replace an output folder that this command wrote earlier."
+)
+INIT = click.option(
+    "--init",
+    type=TEXT,
+    default="zoo",
+    show_default=True,
+    metavar="zoo|scratch|NAME|PATH",
+    help="Initial weights: the template's zoo checkpoint, random weights, a NAME of `tfod zoo`, "
+    "a checkpoint such as PATH/ckpt-0, or a run or export folder, whose classes are kept if the "
+    "data set has them, too.",
+)
+STEPS = click.option(
+    "--steps",
+    type=click.IntRange(1),
+    help="Optimizer steps.  [default: those that fit into --minutes; those of a template]",
+)
+EPOCHS = click.option(
+    "--epochs",
+    type=click.FloatRange(0, min_open=True),
+    help="The same as a number of passes through the training images. More steps or epochs than "
+    "before continue a finished run.",
 )
 MINUTES = click.option(
     "--minutes",
@@ -44,6 +66,33 @@ TRAINING_SIZE = click.option(
     type=click.IntRange(32),
     help="Size in pixels that images are resized to.  [default: auto, see `tfod plan`; that of a "
     "template]",
+)
+FIRST_SIZE = click.option(
+    "--first-input-size",
+    type=click.IntRange(32),
+    help="Size in the first two thirds of the steps, which are then faster.  [default: auto; the "
+    "same with a template]",
+)
+BATCH_SIZE = click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    help="Images per step.  [default: auto; that of a template]",
+)
+LEARNING_RATE = click.option(
+    "--learning-rate",
+    type=float,
+    help="Peak learning rate.  [default: auto; that of a template, scaled with the batch size]",
+)
+BALANCE = click.option(
+    "--balance/--no-balance",
+    default=None,
+    help="Repeat images with rare classes.  [default: auto; no with a template]",
+)
+LOSSES = click.option(
+    "--losses",
+    type=click.Choice(choices.LOSSES),
+    help="Those of the template, or GIoU and quality focal loss.  "
+    "[default: auto; template with a template]",
 )
 INPUT_SIZE = click.option(
     "--input-size",
@@ -70,6 +119,31 @@ RUNNER_OPTION = click.option(
     metavar="NAME=VALUE",
     help="Option of the runner, such as flink_master=host:8081. Can be repeated.",
 )
+
+
+def replaced_choices(
+    steps: int | None,
+    epochs: float | None,
+    first_input_size: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    balance: bool | None,
+    losses: str | None,
+) -> dict[str, str]:
+    """Returns the options that replace choices of a plan, for `planning.plan.plan_text`."""
+    given = {
+        "first steps": ("--first-input-size", first_input_size),
+        "batch size": ("--batch-size", batch_size),
+        "steps": ("--steps", steps) if steps else ("--epochs", epochs),
+        "optimizer": ("--learning-rate", learning_rate),
+        "class balance": ("--balance" if balance else "--no-balance", balance),
+        "losses": ("--losses", losses),
+    }
+    return {
+        what: option if isinstance(value, bool) else f"{option} {value}"
+        for what, (option, value) in given.items()
+        if value is not None
+    }
 
 
 def beam_options(runner: str | None, runner_options: Sequence[str]) -> list[str]:

@@ -15,13 +15,27 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from tfod import interruption
-from tfod.commands.options import MINUTES, OVERWRITE, PATH, TARGET, TEXT, TRAINING_SIZE
+from tfod.commands.options import (
+    BALANCE,
+    BATCH_SIZE,
+    EPOCHS,
+    FIRST_SIZE,
+    INIT,
+    LEARNING_RATE,
+    LOSSES,
+    MINUTES,
+    OVERWRITE,
+    PATH,
+    STEPS,
+    TARGET,
+    TRAINING_SIZE,
+    replaced_choices,
+)
 from tfod.commands.stored import synchronize
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
 from tfod.text import share
-from tfod.training.choices import LOSSES
 from tfod.training.precision import AUTO, PRECISIONS
 from tfod.training.strategy import STRATEGIES
 
@@ -44,51 +58,20 @@ UNTRAINED = 0.05
     help="auto to configure everything, see `tfod plan`; a template; or a pipeline.config file.",
 )
 @click.option("--output", type=PATH, required=True, help="Run folder. An existing run resumes.")
-@click.option(
-    "--init",
-    type=TEXT,
-    default="zoo",
-    show_default=True,
-    metavar="zoo|scratch|NAME|PATH",
-    help="Initial weights: the template's zoo checkpoint, random weights, a NAME of `tfod zoo`, "
-    "a checkpoint such as PATH/ckpt-0, or a run or export folder, whose classes are kept if the "
-    "data set has them, too.",
-)
+@INIT
 @click.option(
     "--init-type",
     type=click.Choice(["detection", "full", "classification"]),
     help="Part of the checkpoint to restore.  [default: what it contains]",
 )
-@click.option(
-    "--steps",
-    type=click.IntRange(1),
-    help="Optimizer steps.  [default: those that fit into --minutes; those of a template]",
-)
-@click.option(
-    "--epochs",
-    type=click.FloatRange(0, min_open=True),
-    help="The same as a number of passes through the training images. More steps or epochs than "
-    "before continue a finished run.",
-)
+@STEPS
+@EPOCHS
 @MINUTES
 @TARGET
 @TRAINING_SIZE
-@click.option(
-    "--first-input-size",
-    type=click.IntRange(32),
-    help="Size in the first two thirds of the steps, which are then faster.  [default: auto; the "
-    "same with a template]",
-)
-@click.option(
-    "--batch-size",
-    type=click.IntRange(1),
-    help="Images per step.  [default: auto; that of a template]",
-)
-@click.option(
-    "--learning-rate",
-    type=float,
-    help="Peak learning rate.  [default: auto; that of a template, scaled with the batch size]",
-)
+@FIRST_SIZE
+@BATCH_SIZE
+@LEARNING_RATE
 @click.option(
     "--checkpoint-every",
     type=click.IntRange(1),
@@ -122,17 +105,8 @@ UNTRAINED = 0.05
     help="Seed of weights, input order and augmentation.",
 )
 @click.option("--deterministic", is_flag=True, help="Give bit-identical weights in every run.")
-@click.option(
-    "--balance/--no-balance",
-    default=None,
-    help="Repeat images with rare classes.  [default: auto; no with a template]",
-)
-@click.option(
-    "--losses",
-    type=click.Choice(LOSSES),
-    help="Those of the template, or GIoU and quality focal loss.  "
-    "[default: auto; template with a template]",
-)
+@BALANCE
+@LOSSES
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -205,14 +179,9 @@ def train(
     from tfod.training import train
     from tfod.training.events import TOTAL_LOSS, WorkerLostError
 
-    given = {
-        "first steps": ("--first-input-size", first_input_size),
-        "batch size": ("--batch-size", batch_size),
-        "steps": ("--steps", steps) if steps else ("--epochs", epochs),
-        "optimizer": ("--learning-rate", learning_rate),
-        "class balance": ("--balance" if balance else "--no-balance", balance),
-        "losses": ("--losses", losses),
-    }
+    given = replaced_choices(
+        steps, epochs, first_input_size, batch_size, learning_rate, balance, losses
+    )
     dataset = load_dataset(data)
     wishes = Wishes(minutes or DEFAULT_MINUTES, target, input_size)
     run = None if overwrite or not RunFolder(output).is_run else RunFolder(output)
@@ -318,14 +287,14 @@ def _configuration(
     run: RunFolder | None,
     wishes: Wishes,
     init: str,
-    given: Mapping[str, tuple[str, object]] = MappingProxyType({}),
+    given: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[_Start]:
     """Yields the configuration that `--pipeline` names; for `auto`, the plan or that of the run.
 
     Args:
       run: the run to resume.
       init: a detector whose model the plan keeps, or other initial weights.
-      given: options and their values by the choice of the plan that they replace.
+      given: see `replaced_choices`.
     """
     from tfod.model.pipeline import write_pipeline
     from tfod.model.templates import find_template
@@ -347,12 +316,7 @@ def _configuration(
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "pipeline.config"
             write_pipeline(plan.pipeline, config)
-            options = {
-                what: option if isinstance(value, bool) else f"{option} {value}"
-                for what, (option, value) in given.items()
-                if value is not None
-            }
-            text = plan_text(plan, data.folder.name, options)
+            text = plan_text(plan, data.folder.name, given)
             yield _Start(config, plan.template, plan.settings, text)
 
 

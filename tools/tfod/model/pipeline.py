@@ -101,12 +101,26 @@ def configure(template: Path, data: Dataset, options: Options) -> TrainEvalPipel
       UserError: the template cannot be read, or an option does not fit it.
     """
     pipeline = read_pipeline(template)
+    override(pipeline, data, options, template)
+    return pipeline
+
+
+def override(
+    pipeline: TrainEvalPipelineConfig, data: Dataset, options: Options, template: Path
+) -> None:
+    """Sets the paths of a data set and the options.
+
+    Args:
+      template: where the pipeline comes from, for messages.
+
+    Raises:
+      UserError: an option does not fit the pipeline.
+    """
     configure_data(pipeline, data)
     if options.input_size:
         set_input_size(pipeline, options.input_size)
     images = data.splits["train"].images if "train" in data.splits else 0
     _override_training(pipeline.train_config, options, images, template)
-    return pipeline
 
 
 def configure_data(pipeline: TrainEvalPipelineConfig, data: Dataset) -> None:
