@@ -178,8 +178,9 @@ def test_a_file_that_has_changed_on_both_sides_is_kept_on_both(filled, tmp_path)
 def test_results_of_a_failed_upload_are_uploaded_later(filled, tmp_path):
     cache = tmp_path / "cache"
     filled.proxy.failing = ("PUT", "POST")
-    code, _, errors = filled.run(cache, *CONVERT, *TO_STORE)
+    code, output, errors = filled.run(cache, *CONVERT, *TO_STORE)
     assert code == 2
+    assert "images" in output and "written" not in output
     assert "s3://bucket/data/one: cannot be written: " in errors.splitlines()[-1]
     assert not filled.contents("data/one/")
 

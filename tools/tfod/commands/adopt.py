@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import OVERWRITE, PATH
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import dataset_table, note, say
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -50,4 +51,4 @@ def adopt(
     dataset_table(data)
     for remark in data.remarks:
         note(remark.what)
-    say(f"written: {data.folder}")
+    when_stored(say, f"written: {data.folder}")

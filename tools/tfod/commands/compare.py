@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import OVERWRITE, PATH, find_model
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import say, table
 from tfod.progress import progress_bars
 
@@ -67,4 +68,4 @@ def compare(
     ):
         table(columns, list(formatted(rows, columns)))
     if output is not None:
-        say(f"written: {output / PAGE}")
+        when_stored(say, f"written: {output / PAGE}")

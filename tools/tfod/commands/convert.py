@@ -7,6 +7,7 @@ import gc
 import click
 
 from tfod.commands.options import OVERWRITE, PATH, RUNNER, RUNNER_OPTION, beam_options
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import dataset_table, note, say
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -128,4 +129,4 @@ def convert(
     dataset_table(data)
     for remark in data.remarks:
         note(remark.what)
-    say(f"written: {data.folder}")
+    when_stored(say, f"written: {data.folder}")

@@ -19,6 +19,7 @@ from tfod.commands.options import (
     find_cluster,
     find_model,
 )
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars, tracked
@@ -146,7 +147,7 @@ def evaluate(
             written = _metrics_file(source)
             metrics.write(written)
     _print_metrics(metrics, split)
-    say(f"written: {written}")
+    when_stored(say, f"written: {written}")
 
 
 def _only(options: dict[str, Path | None]) -> Path:

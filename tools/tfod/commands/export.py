@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import INPUT_SIZE, OVERWRITE, PATH, find_model
-from tfod.commands.stored import update_copy
+from tfod.commands.stored import update_copy, when_stored
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.progress import progress_bars
@@ -88,10 +88,10 @@ def export(
         export(source, output, overwrite, input_size, variants, nms, outputs, onnx, progress, note)
     for path in sorted(output.iterdir()):
         size = sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file())
-        say(f"{size / 1e6:8.2f} MB  {path}")
+        when_stored(say, f"{size / 1e6:8.2f} MB  {path}")
     parity = ExportFolder(output).parity
     if parity.is_file():
-        _print_parity(parity)
+        when_stored(_print_parity, parity)
 
 
 def _print_parity(path: Path) -> None:

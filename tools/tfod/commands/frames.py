@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import PATH
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import note, say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars
@@ -53,10 +54,11 @@ def frames(
         left_out = _count(counts.similar, "frame")
         note(f"{left_out} left out: nearly equal to the last written one; see --keep-similar")
     written, videos = _count(counts.written, "frame"), _count(counts.videos, "video")
-    say(f"written: {written} of {videos} in {output}")
-    say(
+    when_stored(say, f"written: {written} of {videos} in {output}")
+    when_stored(
+        say,
         r"Convert them with --group-by '^(.*)_\d+', to keep the frames of a video in one split. "
-        "Otherwise the AP will be too high."
+        "Otherwise the AP will be too high.",
     )
     if len(counts.faults) == 1:
         raise counts.faults[0]

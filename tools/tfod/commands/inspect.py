@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tfod.commands.options import OVERWRITE, PATH, RUNNER, RUNNER_OPTION, find_cluster, find_model
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import say, table
 from tfod.errors import UserError
 from tfod.progress import Progress, progress_bars
@@ -119,7 +120,7 @@ def inspect(
     for warning in warnings:
         say(f"note: {warning}")
     if output is not None:
-        say(f"written: {output / page.PAGE}")
+        when_stored(say, f"written: {output / page.PAGE}")
 
 
 def _draw_augmented(

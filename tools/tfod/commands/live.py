@@ -8,6 +8,7 @@ import click
 
 from tfod import interruption
 from tfod.commands.options import OVERWRITE, PATH, SHIPPED_NAME, shipped_model
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import note, say
 
 
@@ -69,4 +70,4 @@ def live(
         if output is None:
             serve(folder, host, port, lambda url: say(f"Open {url} (stop with Ctrl-C)"))
             return
-    say(f"written: {output}")
+    when_stored(say, f"written: {output}")

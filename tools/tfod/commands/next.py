@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import ANNOTATIONS, OVERWRITE, PATH, find_model
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import say, table
 from tfod.progress import progress_bars
 
@@ -86,6 +87,6 @@ def next_(
         ],
     )
     if output is not None:
-        say(f"written: {output / PAGE}")
+        when_stored(say, f"written: {output / PAGE}")
         beside = "" if annotations is None else f" --annotations {annotations}"
-        say(f"label them: tfod label {images}{beside} --model {model} --next {output}")
+        when_stored(say, f"label them: tfod label {images}{beside} --model {model} --next {output}")

@@ -24,6 +24,7 @@ from tfod.commands.options import (
     find_model,
     shipped_model,
 )
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import note, say
 from tfod.errors import BadFilesError, UserError
 from tfod.progress import progress_bars, tracked
@@ -170,7 +171,7 @@ def predict(
         seconds = time.perf_counter() - loaded
     _print_times(loaded - started, seconds, count)
     for path in written:
-        say(f"written: {path}")
+        when_stored(say, f"written: {path}")
     if faults:
         raise BadFilesError("images", faults, "Fix them; all other images were processed")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from tfod.commands.options import PATH
+from tfod.commands.stored import when_stored
 from tfod.commands.tables import say
 from tfod.progress import progress_bars
 
@@ -35,4 +36,4 @@ def sample(output: Path, count: int, seed: int, large: bool) -> None:
 
     with progress_bars() as progress:
         write_sample(output, count, seed, large, progress)
-    say(f"written: {count} images in {output}/images, {output}/annotations")
+    when_stored(say, f"written: {count} images in {output}/images, {output}/annotations")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tfod.progress import progress_bars
 from tfod.storage.mirror import Mirror, is_url, urls_of_copies
 
 OUTPUTS = ("output", "voc", "save_crops")  # parameters that name a folder to write
-MIRRORS = "tfod.mirrors"  # key of click's `Context.meta`
+MIRRORS, RESULTS = "tfod.mirrors", "tfod.results"  # keys of click's `Context.meta`
 
 
 class StoredPath(click.Path):
@@ -36,7 +37,10 @@ class StoredPath(click.Path):
 
 
 def with_stored_files(command: click.Command) -> click.Command:
-    """Lets a command download its inputs before it runs, and upload its outputs after it."""
+    """Lets a command download its inputs before it runs, and upload its outputs after it.
+
+    What it has given to `when_stored` is printed then.
+    """
     callback = command.callback
     assert callback is not None
     # `train` resumes what is there; other commands without this option only add files.
@@ -58,12 +62,23 @@ def with_stored_files(command: click.Command) -> click.Command:
         except BaseException:
             # What is complete, such as a checkpoint. If this fails, the next command uploads it.
             with interruption.complete(), suppress(UserError):
-                _push()
+                _finish()
             raise
-        _push()
+        _finish()
 
     command.callback = run
     return command
+
+
+def when_stored(print_result: Callable[..., None], *arguments: Any) -> None:
+    """Calls a function when the outputs of the current command are uploaded, which may fail.
+
+    Args:
+      print_result: says that an output is written, such as `tables.say`. It is called at the end of
+        the command, also if that ends with an error.
+    """
+    results = click.get_current_context().meta.setdefault(RESULTS, [])
+    results.append((print_result, arguments))
 
 
 def synchronize() -> None:
@@ -96,10 +111,13 @@ def update_copy(copy: Path) -> None:
             Mirror.of(url).pull(progress)
 
 
-def _push() -> None:
+def _finish() -> None:
+    """Uploads the outputs, and then prints what waits for that."""
     for mirror in _mirrors():
         with progress_bars("B") as progress:
             mirror.push(progress)
+    for print_result, arguments in click.get_current_context().meta.pop(RESULTS, ()):
+        print_result(*arguments)
 
 
 def _mirrors() -> list[Mirror]:

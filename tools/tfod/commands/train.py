@@ -31,7 +31,7 @@ from tfod.commands.options import (
     TRAINING_SIZE,
     replaced_choices,
 )
-from tfod.commands.stored import synchronize
+from tfod.commands.stored import synchronize, when_stored
 from tfod.commands.tables import note, say, table
 from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
@@ -251,8 +251,8 @@ def train(
             ],
         )
     _say_detection(RunFolder(output))
-    say(f"trained: {checkpoint}")
-    say(f"next: tfod export --run {output} --output exported_models/{output.name}")
+    when_stored(say, f"trained: {checkpoint}")
+    when_stored(say, f"next: tfod export --run {output} --output exported_models/{output.name}")
 
 
 def _say_detection(run: RunFolder) -> None:
