@@ -13,6 +13,7 @@ import tensorflow as tf
 from click.testing import CliRunner
 from PIL import Image
 
+from helpers.files import contents
 from tfod.cli import main
 
 COMMANDS = tuple(main.commands)
@@ -223,17 +224,23 @@ def test_overwrite_replaces_only_outputs_of_the_same_command(
 
 def test_outputs_of_predict_do_not_replace_each_other_or_the_input(tmp_path):
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
-    command = ["predict", "--model", tmp_path / "a.tflite", tmp_path / "a.png"]
-    out = tmp_path / "out"
-    for outputs, replaced in (
-        (["--output", out, "--voc", out], out),
-        (["--output", out, "--save-crops", out / "crops"], out / "crops"),
-        (["--voc", out, "--json", out / "a.json"], out / "a.json"),
-        (["--save-crops", tmp_path], tmp_path / "a.tflite"),
+    (tmp_path / "a.tflite").write_text("model")
+    before = contents(tmp_path)
+    image, model, out = tmp_path / "a.png", tmp_path / "a.tflite", tmp_path / "out"
+    crops, json_file, again = out / "crops", out / "a.json", tmp_path / "none" / ".." / "out"
+    for outputs, fault, remedy in (
+        (["--output", out, "--voc", out], f"--output and --voc: both would write {out}", "names"),
+        (["--csv", out, "--json", again], f"--json and --csv: both would write {again}", "names"),
+        (["--output", out, "--save-crops", crops], f"{out}: would replace {crops}", "--output"),
+        (["--voc", out, "--json", json_file], f"{out}: would replace {json_file}", "--voc"),
+        (["--save-crops", tmp_path], f"{tmp_path}: would replace {model}", "--save-crops"),
+        (["--json", image], f"{image}: is an input, which --json would replace", "--json"),
+        (["--csv", model], f"{model}: is an input, which --csv would replace", "--csv"),
     ):
-        line = only_line(tfod(*command, *outputs, "--overwrite"))
-        assert f"would replace {replaced}" in line
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]
+        line = only_line(tfod("predict", "--model", model, tmp_path, *outputs, "--overwrite"))
+        assert line.startswith(f"tfod: {fault}. ")
+        assert line.endswith(f" {remedy}.")
+    assert contents(tmp_path) == before
 
 
 def test_unknown_tflite_variant_is_reported(tmp_path):

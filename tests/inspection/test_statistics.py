@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -105,6 +106,14 @@ def test_the_command_prints_tables_and_writes_a_page(data, tmp_path):
     overwrite = [*arguments, "--overwrite", "--output"]
     result = CliRunner().invoke(main, [*overwrite, str(tmp_path / "page")])
     assert result.exit_code == 0, result.output
+    for option, source in (
+        ("--label-map", data.label_map),
+        ("--pipeline", find_template("simple_cnn")),
+    ):
+        file = Path(shutil.copy(source, tmp_path / "page"))
+        result = CliRunner().invoke(main, [*overwrite, str(tmp_path / "page"), option, str(file)])
+        assert (result.exit_code, f"would replace {file}" in result.stderr) == (2, True)
+        file.unlink()
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "index.html").write_text("<p>caf\xe9</p>", encoding="latin-1")
     result = CliRunner().invoke(main, [*overwrite, str(tmp_path / "site")])

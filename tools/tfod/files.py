@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -84,7 +85,7 @@ def replacing_folder(
 
         def check() -> None:
             _check_place(folder, target, option)
-            refuse_to_replace(folder, inputs)
+            refuse_to_replace(folder, inputs, option)
             if not target.is_dir() or not any(target.iterdir()):
                 return
             if not overwrite:
@@ -354,8 +355,11 @@ class UniqueNames:
         return name
 
 
-def refuse_to_replace(output: Path, sources: Iterable[Path]) -> None:
+def refuse_to_replace(output: Path, sources: Iterable[Path], option: str = "--output") -> None:
     """Checks that replacing an output folder deletes no input.
+
+    Args:
+      option: that named the folder, for messages.
 
     Raises:
       UserError: one of the sources is `output`, or is inside.
@@ -363,4 +367,41 @@ def refuse_to_replace(output: Path, sources: Iterable[Path]) -> None:
     target = os.path.realpath(output)
     for source in sources:
         if Path(os.path.realpath(source)).is_relative_to(target):
-            raise UserError(output, f"would replace {source}", "Choose another --output")
+            raise UserError(output, f"would replace {source}", f"Choose another {option}")
+
+
+def check_outputs(
+    outputs: Mapping[str, Path | None], inputs: Collection[Path], files: Collection[Path] = ()
+) -> None:
+    """Checks that the outputs of a command replace neither one another nor an input.
+
+    Args:
+      outputs: files and folders by the options that name them; None for those that were not given.
+      inputs: files and folders.
+      files: those that were found in the folders among them, if an output file could be one.
+
+    Raises:
+      UserError: two outputs are the same, an input is an output, or one of them is in a folder that
+        is an output.
+    """
+    given = {option: path for option, path in outputs.items() if path is not None}
+    for (option, path), (other_option, other) in itertools.combinations(given.items(), 2):
+        if os.path.realpath(path) == os.path.realpath(other):
+            what = f"both would write {path}"
+            raise UserError(f"{option} and {other_option}", what, "Give two different names")
+    for option, path in given.items():
+        refuse_to_replace(path, (other for other in given.values() if other is not path), option)
+        if path.is_file():
+            _refuse_input(path, itertools.chain(inputs, files), option)
+        else:
+            refuse_to_replace(path, inputs, option)
+
+
+def _refuse_input(file: Path, inputs: Iterable[Path], option: str) -> None:
+    """Raises a UserError if an output file is an input, maybe under another name."""
+    status = file.stat()
+    for path in inputs:
+        with suppress(OSError):  # such as a camera
+            if os.path.samestat(status, path.stat()):
+                what = f"is an input, which {option} would replace"
+                raise UserError(file, what, f"Choose another {option}")

@@ -82,7 +82,8 @@ def inspect(
     cluster = find_cluster(runner, runner_options, output)
     records = statistics.find_records(data, label_map)
     model = None if model is None else find_model(model)
-    config = read_pipeline(find_template(pipeline)) if pipeline else None
+    template = find_template(pipeline) if pipeline else None
+    config = read_pipeline(template) if template else None
     with contextlib.ExitStack() as stack:
         if output is not None:
             from tfod.inspection import page  # loads Matplotlib
@@ -93,7 +94,7 @@ def inspect(
                     overwrite,
                     kind="a page of tfod inspect",
                     is_kind=page.is_page,
-                    inputs=[data, *([model] if model else [])],
+                    inputs=[path for path in (data, label_map, template, model) if path],
                 )
             )
         with progress_bars() as progress:

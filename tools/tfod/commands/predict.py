@@ -117,21 +117,26 @@ def predict(
     from tfod.detection.media import find_media
     from tfod.detection.prediction import predict_media, used_threshold
     from tfod.detection.tracking import LOWEST, track_objects
-    from tfod.files import refuse_to_replace
+    from tfod.files import check_outputs
 
-    model = find_model(model or shipped_model())
+    model = model or shipped_model()
     sources = find_media(inputs)
+    named = {
+        "--output": output,
+        "--json": json_file,
+        "--csv": csv_file,
+        "--voc": voc,
+        "--save-crops": save_crops,
+    }
+    check_outputs(named, [model, *map(Path, inputs)], [source.path for source in sources])
+    model = find_model(model)
     places = parse_places(count_line, count_zone)
     track = track or bool(places)
     if smooth and not track:
         raise UserError("--smooth", "is for tracked objects", "Add --track")
-    written = [path for path in (output, json_file, csv_file, voc, save_crops) if path is not None]
+    written = [path for path in named.values() if path is not None]
     cluster = find_cluster(runner, runner_options, written[0] if written else None)
     _check_sources(sources, cluster)
-    for folder in (output, voc, save_crops):
-        if folder is not None:
-            others = [path for path in written if path is not folder]
-            refuse_to_replace(folder, [model, *map(Path, inputs), *others])
     opened: list[contextlib.AbstractContextManager[Write]] = [
         *([outputs.drawn_images(output, overwrite)] if output else []),
         *([outputs.coco_results(json_file)] if json_file else []),
