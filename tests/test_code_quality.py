@@ -1,4 +1,4 @@
-"""Tests that ruff and mypy report nothing."""
+"""Tests that ruff and mypy report nothing, and that mypy sees what it must check."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
+def check(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -21,7 +27,13 @@ ROOT = Path(__file__).parents[1]
     ids=" ".join,
 )
 def test_checker_reports_nothing(command):
-    result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    result = check(*command)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_mypy_knows_what_a_package_imports_on_first_use(tmp_path):
+    code = tmp_path / "code.py"
+    code.write_text("from tfod.training import missing, train\ntrain(unknown=1)\n")
+    output = check("mypy", str(code)).stdout
+    assert 'Module "tfod.training" has no attribute "missing"' in output
+    assert 'Unexpected keyword argument "unknown" for "train"' in output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
 __all__ = ["Evaluation", "RunSettings", "Step", "train"]
 
@@ -15,8 +16,13 @@ _MODULES = {
     "train": "trainer",
 }
 
+if TYPE_CHECKING:
+    from tfod.training.events import Evaluation, Step
+    from tfod.training.settings import RunSettings
+    from tfod.training.trainer import train
+else:  # hidden from mypy, which would take every name for Any
 
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    def __getattr__(name: str):
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
