@@ -180,11 +180,12 @@ def test_two_processes_do_not_write_the_same_folder(folder, tmp_path):
     assert contents(tmp_path) == {"data/old": b"", "out/second": b""}
 
 
-def test_file_system_without_locks_is_written(folder, tmp_path, monkeypatch):
-    def refuse(*arguments):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+def without_locks(*arguments):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+
+def test_file_system_without_locks_is_written(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fcntl, "flock", without_locks)
     with replace(folder) as partial:
         (partial / "new").touch()
     assert contents(tmp_path) == {"data/new": b""}
@@ -356,6 +357,62 @@ def test_only_one_process_writes_a_file_that_takes_long(tmp_path):
     with pytest.raises(UserError, match="exists, and tfod needs this name"):
         replacing_file(path, "--csv").__enter__()
     assert contents(tmp_path) == {path.name: b"first", f"{path.name}.partial/photo.jpg": b""}
+
+
+WRITE_SMALL_FILE = """
+import sys
+from pathlib import Path
+from tfod.files import replacing_file
+with replacing_file(Path(sys.argv[1])) as partial:
+    partial.write_text(sys.argv[2])
+    print("writing", flush=True)
+    input()
+"""
+
+
+def start_writer(path: Path, text: str) -> subprocess.Popen:
+    """Starts a process that writes a small file, and completes it when it reads a line."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITE_SMALL_FILE, str(path), text],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout.readline() == "writing\n"
+    return process
+
+
+def test_what_killed_writers_of_small_files_left_is_deleted_and_nothing_else(tmp_path):
+    path = tmp_path / "metrics.json"
+    killed = [start_writer(file, "killed") for file in (path, tmp_path / "other[1].json")]
+    running = start_writer(path, "running")
+    for process in killed:
+        process.kill()
+        process.communicate()
+    (tmp_path / "metrics.json.abcdefgh.partial").mkdir()
+    (tmp_path / "metrics.json.abcdefgh.partial" / path.name).write_text("of the user")
+    mine = {"metrics.json.abcdefgh.partial/metrics.json": b"of the user"}
+    assert len(list(tmp_path.glob("*.partial"))) == 4
+
+    with replacing_file(path) as partial:
+        partial.write_text("first")
+        assert len(list(tmp_path.glob("*.partial"))) == 3  # this one, the running one, the user's
+    assert path.read_text() == "first"
+    running.communicate("\n")
+    assert running.returncode == 0
+    assert contents(tmp_path) == {path.name: b"running", **mine}
+
+
+def test_without_locks_no_temporary_folder_of_a_small_file_is_deleted(tmp_path, monkeypatch):
+    path = tmp_path / "metrics.json"
+    running = start_writer(path, "running")
+    monkeypatch.setattr(fcntl, "flock", without_locks)
+    with replacing_file(path) as partial:
+        partial.write_text("first")
+    running.communicate("\n")
+    assert running.returncode == 0
+    assert contents(tmp_path) == {path.name: b"running"}
 
 
 def test_file_that_cannot_be_written_is_one_line_before_the_work(tmp_path):

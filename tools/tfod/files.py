@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ from tfod import interruption
 from tfod.errors import UserError
 
 LOCK = ".tfod"  # in NAME.partial: says that tfod made the folder, and is locked by who writes there
+SMALL_LOCK = ".tfod-file"  # the same in NAME.RANDOM.partial, which has one small file
 REMEDIES = {
     errno.EACCES: "Check the permissions, or choose another place",
     errno.EPERM: "Check the permissions, or choose another place",
@@ -282,7 +284,8 @@ def replacing_file(path: Path, option: str | None = None) -> Iterator[Path]:
     Args:
       option: that named a file which takes long to write. Only one process can write it at once,
         and after kill -9, the next call deletes the temporary folder. None for a file that is
-        written quickly: several processes can do so at once, and the last one replaces it.
+        written quickly: several processes can do so at once, and the last one replaces it. After
+        kill -9, the next process that writes a file in the same folder deletes the temporary one.
 
     Raises:
       UserError: `path` is a folder or cannot be written; another process writes it, with `option`;
@@ -306,10 +309,55 @@ def _folder_beside(path: Path, option: str | None) -> Iterator[Path]:
         with _new_folder(path.with_name(f"{path.name}.partial"), path, option) as folder:
             yield folder
         return
+    _delete_abandoned(path.parent)
     with tempfile.TemporaryDirectory(
         dir=path.parent, prefix=f"{path.name}.", suffix=".partial", ignore_cleanup_errors=True
     ) as name:
-        yield Path(name)
+        folder = Path(name)
+        with _small_lock(folder):
+            yield folder
+
+
+@contextmanager
+def _small_lock(folder: Path) -> Iterator[None]:
+    """Creates the locked file in a new temporary folder of a small file."""
+    import fcntl  # not on Windows, see `_open_locked`
+
+    new = folder / f"{SMALL_LOCK}.new"
+    lock = os.open(new, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        with suppress(OSError):  # some file systems have no locks: nobody deletes this folder then
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # It has its name only now: who finds it unlocked knows that its process has ended.
+            new.rename(folder / SMALL_LOCK)
+        yield
+    finally:
+        os.close(lock)
+
+
+@functools.cache  # once per process: a folder may contain many files, and all are written
+def _delete_abandoned(folder: Path) -> None:
+    """Deletes the temporary folders of small files in a folder that killed processes left."""
+    for lock in folder.glob(f"*.partial/{SMALL_LOCK}"):
+        if _is_abandoned(lock):
+            shutil.rmtree(lock.parent, ignore_errors=True)
+
+
+def _is_abandoned(file: Path) -> bool:
+    """Whether the process that locked a file has ended."""
+    import fcntl
+
+    try:
+        lock = os.open(file, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(lock)
 
 
 def _raise_user_error(error: OSError, path: Path, target: Path) -> NoReturn:
