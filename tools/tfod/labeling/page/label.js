@@ -23,6 +23,7 @@ const annotator = createImageAnnotator($("image"), {
   drawingEnabled: false,
   style: (annotation, state) => style(find(annotation.id), state),
 });
+annotator.element.append($("names")); // so that they move with the image
 
 async function ask(path, method = "GET", body) {
   const response = await fetch(path, { method, body: body && JSON.stringify(body) }).catch(() => {
@@ -501,26 +502,35 @@ async function copyPrevious() {
   }
 }
 
+// Zooms around the point of the event `at`, or the center: it stays where it is.
 function resize(factor, at) {
   if (!open.width) return;
-  const stage = $("stage");
-  const fit = Math.min(stage.clientWidth / open.width, stage.clientHeight / open.height);
-  const before = $("image").clientWidth;
+  const image = $("image");
+  const stage = $("stage").getBoundingClientRect();
+  const before = image.getBoundingClientRect();
+  const fit = Math.min(stage.width / open.width, stage.height / open.height);
   zoom = Math.min(Math.max(factor, 1), MOST_ZOOM);
-  const width = open.width * fit * zoom;
-  // The point under the pointer, or the center, stays where it is.
-  const x = at ? at.clientX - stage.getBoundingClientRect().left : stage.clientWidth / 2;
-  const y = at ? at.clientY - stage.getBoundingClientRect().top : stage.clientHeight / 2;
-  const [left, top] = [stage.scrollLeft + x, stage.scrollTop + y];
-  $("image").style.width = `${width}px`;
-  $("names").style.width = `${width}px`;
-  $("names").style.height = `${(width * open.height) / open.width}px`;
+  image.style.width = `${open.width * fit * zoom}px`;
+  // Margins that center the whole image. A zoomed one keeps them, so that any point of it can stay in its place.
+  const margins = [stage.height - open.height * fit, stage.width - open.width * fit];
+  annotator.element.style.margin = margins.map((both) => `${both / 2}px`).join(" ");
+  annotator.element.style.translate = "";
   hideCrosshair();
   nameBoxes();
-  if (before) {
-    stage.scrollLeft = (left * width) / before - x;
-    stage.scrollTop = (top * width) / before - y;
-  }
+  const after = image.getBoundingClientRect();
+  const scale = after.width / before.width;
+  const x = at?.clientX ?? stage.left + stage.width / 2;
+  const y = at?.clientY ?? stage.top + stage.height / 2;
+  scrollBy(after.left + (x - before.left) * scale - x, after.top + (y - before.top) * scale - y);
+}
+
+// Browsers scroll by whole pixels, so the image moves by the rest. Otherwise it would drift from step to step.
+function scrollBy(x, y) {
+  const stage = $("stage");
+  const left = Math.min(Math.max(stage.scrollLeft + x, 0), stage.scrollWidth - stage.clientWidth);
+  const top = Math.min(Math.max(stage.scrollTop + y, 0), stage.scrollHeight - stage.clientHeight);
+  stage.scrollTo(left, top);
+  annotator.element.style.translate = `${stage.scrollLeft - left}px ${stage.scrollTop - top}px`;
 }
 
 // --- events ----------------------------------------------------------------------------------
@@ -686,10 +696,9 @@ $("filter").addEventListener("change", () => {
   $("filter").blur();
 });
 $("rows").addEventListener("scroll", () => rows());
-window.addEventListener("resize", () => {
-  resize(zoom);
-  rows();
-});
+window.addEventListener("resize", () => rows());
+// Also when a long message or the tools take another line.
+new ResizeObserver(() => resize(zoom)).observe($("stage"), { box: "border-box" });
 
 // --- start -----------------------------------------------------------------------------------
 
