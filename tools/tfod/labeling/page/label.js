@@ -562,9 +562,12 @@ function settle() {
 
 // Annotorious reports an edit only when the box is deselected. Save it when the pointer is released.
 annotator.on("updateAnnotation", (moved) => takeOver([moved]));
+let released;
 for (const name of ["pointerup", "pointercancel"]) {
-  window.addEventListener(name, () => setTimeout(() => takeOver(annotator.getSelected())));
+  window.addEventListener(name, () => { released = setTimeout(() => takeOver(annotator.getSelected())); });
 }
+// On a busy page, the next drag may begin before that. A half of it must not be a change to undo.
+window.addEventListener("pointerdown", () => clearTimeout(released), true);
 
 annotator.on("selectionChanged", list);
 
