@@ -67,8 +67,8 @@ def test_undo_restores_the_file_byte_for_byte(photos):
     before = (photos / "a.xml").read_bytes()
     folder = LabelFolder(photos)
     content = folder.read(0)
-    for _ in range(3):
-        content = save(folder, 0, content.version, {}, [NEW])
+    for xmin in (1, 2, 3):
+        content = save(folder, 0, content.version, {}, [replace(NEW, xmin=xmin)])
     assert content.undo == 3
     for undo in (2, 1, 0):
         content = folder.undo(0)
@@ -79,6 +79,59 @@ def test_undo_restores_the_file_byte_for_byte(photos):
     save(folder, 1, "", {}, [NEW])
     assert folder.undo(1).version == "" and not (photos / "b.xml").exists()
     assert folder.state(1) == State()
+
+
+def test_redo_restores_the_files_of_the_changes_byte_for_byte(photos):
+    folder, xml = LabelFolder(photos), photos / "b.xml"
+    content, files = folder.read(1), []
+    for name in ("cat", "dog", "cow"):
+        content = save(folder, 1, content.version, {}, [replace(NEW, name=name)])
+        files.append(xml.read_bytes())
+    for _ in files:
+        folder.undo(1)
+    assert not xml.exists() and (folder.read(1).undo, folder.read(1).redo) == (0, 3)
+    for number, name in enumerate(("cat", "dog", "cow"), start=1):
+        content = folder.redo(1)
+        assert (content.undo, content.redo) == (number, 3 - number)
+        assert xml.read_bytes() == files[number - 1]
+        assert folder.state(1) == State(True, (name,))
+    with pytest.raises(ChangedError, match="has no change to make again"):
+        folder.redo(1)
+    assert folder.undo(1).objects == {0: replace(NEW, name="dog")}
+
+
+def test_a_new_change_forgets_those_that_were_taken_back(photos):
+    folder = LabelFolder(photos)
+    content = save(folder, 1, "", {}, [NEW])
+    save(folder, 1, content.version, {}, [])
+    assert folder.undo(1).redo == 1
+    other = save(folder, 0, folder.read(0).version, {}, [])  # of another image
+    assert (other.redo, folder.read(1).redo) == (0, 1)
+    content = save(folder, 1, content.version, {0: NEW}, [NEW])
+    assert (content.undo, content.redo) == (2, 0)
+    with pytest.raises(ChangedError, match="has no change to make again"):
+        folder.redo(1)
+
+
+def test_a_change_that_changes_nothing_is_not_taken_back(photos):
+    folder = LabelFolder(photos)
+    content = folder.read(0)
+    content = save(folder, 0, content.version, {1: content.objects[1]}, [])
+    folder.undo(0)
+    content = folder.read(0)
+    content = save(folder, 0, content.version, content.objects, [])
+    assert (content.undo, content.redo) == (0, 1)
+
+
+def test_redo_does_not_overwrite_what_another_program_wrote(photos):
+    folder = LabelFolder(photos)
+    save(folder, 1, "", {}, [NEW])
+    folder.undo(1)
+    write_xml(photos / "b.xml", voc_object("other"), size=(400, 300))
+    theirs = (photos / "b.xml").read_bytes()
+    with pytest.raises(ChangedError, match="was changed by another program"):
+        folder.redo(1)
+    assert (photos / "b.xml").read_bytes() == theirs
 
 
 def test_a_file_that_another_program_changed_is_not_overwritten(photos):

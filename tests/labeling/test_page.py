@@ -71,6 +71,10 @@ class Label:
         options = {"deviceScaleFactor": 1, "mobile": False}
         self.page.send("Emulation.setDeviceMetricsOverride", width=width, height=height, **options)
 
+    def slow_down_network(self) -> None:
+        conditions = {"offline": False, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.page.send("Network.emulateNetworkConditions", latency=200, **conditions)
+
     def under(self, x: int, y: int) -> tuple[float, float]:
         """Returns the point of the image that is shown at a point of the window."""
         left, top, scale = self.view()
@@ -112,6 +116,30 @@ class Label:
     def draw(self, start: tuple[float, float], end: tuple[float, float]) -> None:
         self.key("w")
         self.drag(start, end)
+
+    def text(self, name: str) -> str:
+        return self.page.value(f"document.getElementById('{name}').textContent")
+
+    def is_enabled(self, name: str) -> bool:
+        return not self.page.value(f"document.getElementById('{name}').disabled")
+
+    def boxes(self) -> list[Box]:
+        """Returns the boxes that are shown, with their names, to one pixel of the image."""
+        left, top, scale = self.view()
+        names = "[...document.querySelectorAll('#names span')].map((name) => name.textContent)"
+        edges = self.page.value(
+            "[...document.querySelectorAll('.a9s-annotation .a9s-inner')].map((box) => {"
+            "const { left, top, right, bottom } = box.getBoundingClientRect();"
+            "return [left, top, right, bottom]; })"
+        )
+        corners = [
+            [
+                round((edge - start) / scale)
+                for edge, start in zip(box, (left, top) * 2, strict=True)
+            ]
+            for box in edges
+        ]
+        return [Box(name, *box) for name, box in zip(self.page.value(names), corners, strict=True)]
 
     def wait_for_status(self, text: str) -> None:
         self.page.wait_for(f"document.getElementById('status').textContent.includes({text!r})")
@@ -176,6 +204,157 @@ def test_a_box_is_drawn_moved_renamed_deleted_and_restored(opened, photos):
         label.key("z", modifiers=2)
         label.wait_for_objects(0)
         assert not xml.exists()
+
+
+UNDO = ("z", 2)  # a key and its modifiers
+REDO = (("Z", 2 + 8), ("y", 2))
+
+
+def test_changes_are_undone_and_redone(opened, photos):
+    xml = photos / "b.xml"
+    with opened(photos, image=1) as label:
+        label.key("1")
+        label.draw((50, 60), (150, 200))
+        label.wait_for_status("Saved: b.png: new stop")
+        label.drag((100, 130), (140, 150))
+        label.wait_for_status("Saved: b.png: moved stop")
+        label.key("2")
+        label.wait_for_status("Saved: b.png: stop is now dog")
+        label.key("Delete")
+        label.wait_for_status("Saved: b.png: deleted dog")
+        steps = [
+            ("new stop", [Box("stop", 50, 60, 150, 200)]),
+            ("moved stop", [Box("stop", 90, 80, 190, 220)]),
+            ("stop is now dog", [Box("dog", 90, 80, 190, 220)]),
+            ("deleted dog", []),
+        ]
+        for redo in REDO:
+            for index in (3, 2, 1):
+                label.key(*UNDO)
+                label.wait_for_status(f"Undone: b.png: {steps[index][0]}")
+                assert label.boxes() == steps[index - 1][1]
+                wait_for_boxes(label, xml, steps[index - 1][1])
+            label.key(*UNDO)
+            label.wait_for_status("Undone: b.png: new stop")
+            assert label.boxes() == [] and not xml.exists()
+            assert label.text("progress") == "1 of 3 labeled"
+            assert label.is_enabled("redo") and not label.is_enabled("undo")
+            label.key(*UNDO)
+            label.wait_for_status("Nothing to undo")
+            for what, boxes in steps:
+                label.key(*redo)
+                label.wait_for_status(f"Redone: b.png: {what}")
+                assert label.boxes() == boxes
+                wait_for_boxes(label, xml, boxes)
+                assert label.text("progress") == "2 of 3 labeled"
+            assert label.is_enabled("undo") and not label.is_enabled("redo")
+            label.key(*redo)
+            label.wait_for_status("Nothing to redo")
+
+
+def test_a_new_change_after_undo_leaves_nothing_to_redo(opened, photos):
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        label.click(60, 70)
+        label.key("Delete")
+        label.wait_for_status("deleted stop")
+        label.key(*UNDO)
+        label.wait_for_status("Undone: a.jpg: deleted stop")
+        assert label.is_enabled("redo")
+        label.click(220, 55)
+        label.key("ArrowDown")
+        label.wait_for_status("moved dog")
+        assert not label.is_enabled("redo")
+        label.key(*REDO[0])
+        label.wait_for_status("Nothing to redo")
+        expected = [Box("stop", 10, 20, 110, 120), Box("dog", 200, 31, 240, 81)]
+        wait_for_boxes(label, photos / "a.xml", expected)
+
+
+def test_redo_goes_on_after_another_image_and_a_new_page(opened, photos):
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        label.click(60, 70)
+        label.key("Delete")
+        label.wait_for_status("deleted stop")
+        label.key(*UNDO)
+        label.wait_for_status("Undone")
+        label.key("d")
+        label.wait_for_image(1)
+        assert not label.is_enabled("undo") and not label.is_enabled("redo")
+        label.key("a")
+        label.wait_for_image(0)
+        label.page.value("document.getElementById('redo').click()")
+        label.wait_for_status("Redone: a.jpg: deleted stop")
+        label.page.value("document.before = true")
+        label.page.send("Page.reload")
+        label.page.wait_for("!document.before && document.readyState === 'complete'")
+        label.wait_for_image(0)
+        label.key(*UNDO)
+        label.wait_for_status("Undone: a.jpg: stop, dog")
+        label.key(*REDO[1])
+        label.wait_for_status("Redone: a.jpg: dog")
+        wait_for_boxes(label, photos / "a.xml", [Box("dog", 200, 30, 240, 80)])
+
+
+def test_keys_that_are_faster_than_the_server_keep_their_order(opened, photos):
+    dog = Box("dog", 200, 30, 240, 80)
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        label.click(60, 70)
+        for key, what in (
+            ("2", "stop is now dog"),
+            ("1", "dog is now stop"),
+            ("ArrowDown", "moved stop"),
+            ("Delete", "deleted stop"),
+        ):
+            label.key(key)
+            label.wait_for_status(f"Saved: a.jpg: {what}")
+        label.slow_down_network()
+        redo = REDO[1]
+        for key in (UNDO, redo, UNDO, UNDO, redo, UNDO, UNDO, UNDO):
+            label.key(*key)
+        label.wait_for_status("Undone: a.jpg: stop is now dog")
+        assert label.boxes() == [Box("stop", 10, 20, 110, 120), dog]
+        for _ in range(4):
+            label.key(*redo)
+        label.wait_for_status("Redone: a.jpg: deleted stop")
+        wait_for_boxes(label, photos / "a.xml", [dog])
+
+
+def test_a_change_before_the_answer_to_undo_is_not_lost_silently(opened, photos):
+    both = [Box("stop", 10, 20, 110, 120), Box("dog", 200, 30, 240, 80)]
+    with opened(photos) as label:
+        label.wait_for_objects(2)
+        label.click(60, 70)
+        label.key("2")
+        label.wait_for_status("stop is now dog")
+        label.slow_down_network()
+        label.key(*UNDO)
+        label.key("Delete")
+        label.wait_for_status("Not saved: deleted dog. Undo or redo was not complete")
+        assert label.boxes() == both
+        label.click(60, 70)
+        label.key("Delete")
+        label.wait_for_status("Saved: a.jpg: deleted stop")
+        wait_for_boxes(label, photos / "a.xml", both[1:])
+
+
+def test_undo_deletes_a_box_that_has_no_class_yet(opened, photos):
+    with opened(photos, image=1) as label:
+        label.draw((200, 60), (300, 200))
+        label.wait_for_status("Choose the class of this box")
+        label.page.value("document.getElementById('class').focus()")
+        label.page.send("Input.insertText", text="ca")
+        label.key(*UNDO)  # of the text
+        label.wait_for_objects(1)
+        label.page.value("document.getElementById('class').value = ''")
+        label.key("Z", 2)  # Caps Lock
+        label.wait_for_status("Deleted the box without class")
+        label.wait_for_objects(0)
+        assert not (photos / "b.xml").exists()
+        label.key("d")
+        label.wait_for_image(2)
 
 
 def test_an_edge_is_dragged_and_the_rest_of_the_file_stays(opened, photos):

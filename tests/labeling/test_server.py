@@ -50,7 +50,7 @@ def test_images_and_objects_are_listed(serve, photos):
         assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
-def test_a_change_is_saved_and_undone(serve, photos):
+def test_a_change_is_saved_undone_and_redone(serve, photos):
     with serve(photos) as url:
         version = ask(f"{url}/api/objects/0")["version"]
         body = {"version": version, "objects": [NEW]}
@@ -60,7 +60,11 @@ def test_a_change_is_saved_and_undone(serve, photos):
         ]
         status, message, _ = request(f"{url}/api/objects/0", "PUT", body)
         assert (status, b"was changed by another program" in message) == (409, True)
-        assert ask(f"{url}/api/undo/0", "POST")["version"] == version
+        undone = ask(f"{url}/api/undo/0", "POST")
+        assert (undone["version"], undone["undo"], undone["redo"]) == (version, 0, 1)
+        assert ask(f"{url}/api/redo/0", "POST") == content
+        status, message, _ = request(f"{url}/api/redo/0", "POST")
+        assert (status, b"has no change to make again" in message) == (409, True)
 
 
 def test_pixels_are_those_that_a_browser_can_show(serve, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +58,7 @@ class Content:
         are left out, and stay in the file.
       version: of the annotation file; empty if there is none.
       undo: number of changes that can be taken back.
+      redo: number of changes that were taken back and can be made again.
       fault: why the objects cannot be edited; empty if they can.
     """
 
@@ -67,6 +68,7 @@ class Content:
     objects: dict[int, Box]
     version: str
     undo: int
+    redo: int
     fault: str = ""
 
 
@@ -114,7 +116,8 @@ class LabelFolder:
             raise UserError(file, what, "Rename one of the images")
         self._lock = threading.Lock()
         self._headers: dict[int, images.Header] = {}
-        self._undo: dict[int, list[bytes | None]] = {}
+        self._undo: defaultdict[int, list[bytes | None]] = defaultdict(list)
+        self._redo: defaultdict[int, list[bytes | None]] = defaultdict(list)
         self._written: dict[int, str] = {}  # the version of the last change
         numbers = range(len(self.images))
         self._states = [
@@ -176,9 +179,8 @@ class LabelFolder:
             else:
                 removed = content.objects.keys() - kept.keys()
                 self._write(number, edit_objects(file, before, kept, removed, new))
-            undo = self._undo.setdefault(number, [])
-            undo.append(before)
-            del undo[:-MAX_UNDO]
+            if self._bytes(number) != before:
+                self._remember(number, before)
             return self._refresh(number)
 
     def undo(self, number: int) -> Content:
@@ -189,15 +191,38 @@ class LabelFolder:
         Raises:
           ChangedError: there is nothing to take back, or another program has changed the file.
         """
+        return self._restore(number, self._undo[number], self._redo[number], "take back")
+
+    def redo(self, number: int) -> Content:
+        """Makes the last change again that was taken back, and returns the objects of the image.
+
+        A new change forgets those that were taken back.
+
+        Raises:
+          ChangedError: there is nothing to make again, or another program has changed the file.
+        """
+        return self._restore(number, self._redo[number], self._undo[number], "make again")
+
+    def _restore(
+        self, number: int, source: list[bytes | None], target: list[bytes | None], what: str
+    ) -> Content:
+        """Writes the last state in `source`, and keeps the present one in `target`."""
         with self._lock:
-            undo = self._undo.get(number)
-            if not undo:
-                raise ChangedError(self.images[number], "has no change to take back", "Go on")
-            if _version(self._bytes(number)) != self._written[number]:
+            if not source:
+                raise ChangedError(self.images[number], f"has no change to {what}", "Go on")
+            present = self._bytes(number)
+            if _version(present) != self._written[number]:
                 raise self._changed(number)
-            self._write(number, undo[-1])
-            undo.pop()
+            self._write(number, source[-1])
+            source.pop()
+            target.append(present)
             return self._refresh(number)
+
+    def _remember(self, number: int, before: bytes | None) -> None:
+        undo = self._undo[number]
+        undo.append(before)
+        del undo[:-MAX_UNDO]
+        self._redo[number].clear()
 
     def _bytes(self, number: int) -> bytes | None:
         try:
@@ -234,15 +259,15 @@ class LabelFolder:
 
     def _content(self, number: int, data: bytes | None) -> Content:
         header = self.header(number)
-        undo = len(self._undo.get(number, ()))
+        changes = len(self._undo[number]), len(self._redo[number])
         if data is None:
-            return Content(*header.upright, True, {}, "", undo)
+            return Content(*header.upright, True, {}, "", *changes)
         version = _version(data)
         try:
             raw = read_xml(self._files[number])
         except BadFilesError as error:
             fault = error.errors[0].what
-            return Content(*header.upright, True, {}, version, undo, fault)
+            return Content(*header.upright, True, {}, version, *changes, fault)
         size, rotated = annotated_size(raw.size, header, None)
         upright = rotated or header.orientation == 1
         # "object 3" is the third one.
@@ -253,7 +278,7 @@ class LabelFolder:
                 f"was made for an image of {raw.size[0]:g} x {raw.size[1]:g} pixels, but it has "
                 f"{size[0]} x {size[1]}"
             )
-        return Content(*size, upright, objects, version, undo, fault)
+        return Content(*size, upright, objects, version, *changes, fault)
 
 
 def _named(folder: Path, found: Sequence[Path], names: Sequence[str]) -> Iterator[Path]:

@@ -111,9 +111,9 @@ class Handler(BaseHTTPRequestHandler):
         return _json(self.site.save(number, self._body()))
 
     def _post(self, path: str) -> tuple[str, bytes]:
-        _, number = self._resource(path, "undo")
+        resource, number = self._resource(path, "undo", "redo")
         self._body()
-        return _json(self.site.undo(number))
+        return _json(self.site.undo(number) if resource == "undo" else self.site.redo(number))
 
     def _resource(self, path: str, *names: str) -> tuple[str, int]:
         """Splits `/api/NAME/NUMBER` into one of the names and the number of an image."""

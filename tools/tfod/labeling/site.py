@@ -120,6 +120,10 @@ class LabelSite:
         """Takes the last change back."""
         return _as_json(self.folder.undo(number))
 
+    def redo(self, number: int) -> dict[str, Any]:
+        """Makes the last change again that was taken back."""
+        return _as_json(self.folder.redo(number))
+
     def suggestions(self, number: int) -> list[dict[str, Any]]:
         """Returns what the model detects in an image, the highest score first."""
         if self._detector is None:
@@ -165,6 +169,7 @@ def _as_json(content: Content) -> dict[str, Any]:
         "height": content.height,
         "version": content.version,
         "undo": content.undo,
+        "redo": content.redo,
         "fault": content.fault,
         "objects": [
             {"position": position, "name": box.name, "box": box.corners, "difficult": box.difficult}

@@ -16,6 +16,7 @@ let nextClass = null;
 let zoom = 1;
 let saving = Promise.resolve();
 let ids = 0;
+const changes = new Map(); // what each change was, by the versions of the file before and after it
 const dashes = new CSSStyleSheet();
 document.adoptedStyleSheets.push(dashes);
 
@@ -165,11 +166,16 @@ function accept(object) {
 
 // Objects without a class wait until they have one.
 const isSaved = (object) => !isSuggestion(object) && object.name;
+const unnamed = () => open.objects.findLast((object) => !object.name);
 
 // `what` says what has changed.
 function save(what) {
   const image = open;
-  saving = saving.then(() => write(image, what));
+  const { restored } = image;
+  saving = saving.then(() => {
+    if (image.restored === restored) return write(image, what);
+    say(`Not saved: ${what}. Undo or redo was not complete: do it again`, true);
+  });
   return saving;
 }
 
@@ -185,7 +191,7 @@ async function write(image, what) {
     const written = await ask(`api/objects/${image.number}`, "PUT", request);
     // Only the position: the person may have gone on meanwhile.
     written.objects.forEach(({ position }, index) => { objects[index].position = position; });
-    image.unsaved = null;
+    changes.set(String([request.version, written.version]), what);
     accepted(image, written);
     const empty = objects.length ? "" : ". Without objects, this is a negative image";
     say(`Saved: ${page.images[image.number].name}: ${what}${empty}`);
@@ -195,14 +201,19 @@ async function write(image, what) {
   }
 }
 
-function accepted(image, { version, undo, objects }) {
-  Object.assign(image, { version, undo });
+function accepted(image, { version, undo, redo, objects }) {
+  Object.assign(image, { version, undo, redo, unsaved: null });
   const entry = page.images[image.number];
   entry.labeled = version !== "";
   entry.classes = objects.map((object) => object.name);
-  if (image === open) $("undo").disabled = !undo;
+  enableHistory();
   progress();
   rows();
+}
+
+function enableHistory() {
+  $("undo").disabled = !open.undo && !unnamed();
+  $("redo").disabled = !open.redo;
 }
 
 function changed(what) {
@@ -211,19 +222,37 @@ function changed(what) {
   return save(what);
 }
 
-async function undo() {
-  await saving;
+function undo() {
+  const box = unnamed();
+  if (!box) return restore("undo", "Undone");
+  $("class").blur();
+  annotator.setSelected(box.id);
+  remove();
+}
+
+const redo = () => restore("redo", "Redone");
+
+// Keys may be faster than the answers.
+function restore(action, done) {
   const image = open;
-  if (!image.undo) return;
+  saving = saving.then(() => requestRestore(image, action, done));
+  return saving;
+}
+
+async function requestRestore(image, action, done) {
+  if (!image[action]) return say(`Nothing to ${action}`);
+  const { version } = image;
   try {
-    const before = await ask(`api/undo/${image.number}`, "POST");
-    accepted(image, before);
+    const content = await ask(`api/${action}/${image.number}`, "POST");
+    accepted(image, content);
     if (image !== open) return;
-    const suggestions = image.objects.filter(isSuggestion);
-    image.objects = [...before.objects.map(withId), ...suggestions];
+    image.restored = content;
+    image.objects = [...content.objects.map(withId), ...image.objects.filter((object) => !isSaved(object))];
     annotator.setSelected();
     draw();
-    say(`Undone: ${page.images[image.number].name}: ${namesOf(image.objects.filter(isSaved)) || "no objects"}`);
+    const versions = action === "undo" ? [content.version, version] : [version, content.version];
+    const what = changes.get(String(versions)) ?? (namesOf(image.objects.filter(isSaved)) || "no objects");
+    say(`${done}: ${page.images[image.number].name}: ${what}`);
   } catch (error) {
     say(error.message, true);
   }
@@ -234,7 +263,7 @@ async function undo() {
 // Whether all boxes of the open image are in its file. Otherwise it says what to do.
 async function isComplete() {
   await saving;
-  const waiting = open.objects.find((object) => !object.name);
+  const waiting = unnamed();
   if (waiting) {
     annotator.setSelected(waiting.id);
     say("This box has no class: choose one, or delete the box", true);
@@ -269,7 +298,6 @@ async function show(number) {
     Object.assign(image, content, { objects: content.objects.map(withId) });
     content.objects.forEach((object) => addClass(object.name));
     if (content.fault) say(`The annotation ${content.fault}. It cannot be changed here.`, true);
-    $("undo").disabled = !content.undo;
     resize(1);
     draw();
     $("stage").setAttribute("aria-busy", false);
@@ -368,6 +396,7 @@ function list() {
   nameBoxes();
   const chosen = selected().map((object) => object.id);
   $("delete").disabled = !chosen.length;
+  enableHistory();
   $("objects").replaceChildren(...open.objects.filter(isShown).map((object) => objectRow(object, chosen)));
   $("none").hidden = !open.width || open.objects.some(isSaved) || !page.images[open.number]?.labeled;
   $("classes").replaceChildren(...page.classes.map(classRow));
@@ -460,8 +489,9 @@ function remove() {
   annotator.setSelected();
   open.objects = open.objects.filter((object) => !objects.includes(object));
   objects.forEach((object) => annotator.removeAnnotation(object.id));
-  if (objects.some(isSaved)) changed(`deleted ${namesOf(objects.filter(isSaved))}`);
-  else list();
+  if (objects.some(isSaved)) return changed(`deleted ${namesOf(objects.filter(isSaved))}`);
+  list();
+  say(`Deleted ${objects.map(({ name }) => name ?? "the box without class").join(", ")}, which was not saved`);
 }
 
 function acceptSuggestions() {
@@ -601,16 +631,18 @@ window.addEventListener(
     const isField = event.target.closest("input:not([type=checkbox], [type=range]), select");
     const isPressed = event.key === "Enter" && event.target.closest("button, summary");
     const isTyping = (isField && event.key !== "Escape") || isPressed;
-    if ((event.ctrlKey || event.metaKey) && event.key === "z") {
-      event.preventDefault();
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
+    const restoring = event.ctrlKey || event.metaKey ? { z: event.shiftKey ? redo : undo, y: redo }[key] : undefined;
+    if (restoring) {
       event.stopImmediatePropagation();
+      if (event.target === $("class") && event.target.value) return; // the browser restores the text
+      event.preventDefault();
       settle();
-      undo();
+      restoring();
     } else if (!isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) {
       const isDigit = /^[1-9]$/.test(event.key);
       const digit = isDigit ? page.classes[event.key - 1] : undefined;
       if (isDigit && !digit) say(`No class has the number ${event.key}`);
-      const key = event.key.length === 1 ? event.key.toLowerCase() : event.key; // Caps Lock
       const action = digit ? () => chooseClass(digit) : KEYS[key];
       if (!action) return;
       event.preventDefault();
@@ -658,6 +690,7 @@ for (const [id, action] of Object.entries({
   draw: () => setDrawing($("draw").getAttribute("aria-pressed") !== "true"),
   delete: remove,
   undo,
+  redo,
   copy: copyPrevious,
   nothing,
   accept: acceptSuggestions,
