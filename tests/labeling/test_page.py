@@ -15,6 +15,7 @@ from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.annotation import Box
 from tfod.annotation.voc import read_xml
 from tfod.detection.detector import Detector
+from tfod.errors import UserError
 
 pytestmark = [
     pytest.mark.long,
@@ -551,6 +552,20 @@ def test_suggestions_are_accepted(opened, photos):
         label.key("Enter")
         expected = [Box("dog", 80, 30, 160, 150), Box("cat", 240, 180, 360, 270)]
         wait_for_boxes(label, photos / "b.xml", expected)
+
+
+def test_an_image_stays_if_the_detector_fails(serve, photos):
+    def fail(pixels):
+        raise UserError("model.tflite", "cannot be run", "Use another one")
+
+    detector = Detector({1: "dog"}, fail, threshold=0.5)
+    with serve(photos, detector) as url, browser("--window-size=1400,900") as page:
+        label = Label(page, url, image=1)
+        label.wait_for_status("model.tflite: cannot be run")
+        label.key("1")
+        label.draw((50, 60), (150, 200))
+        label.wait_for_status("Saved: b.png: new dog")
+        assert page.value("document.getElementById('image').naturalWidth") == 400
 
 
 def test_a_change_by_another_program_is_shown(opened, photos):

@@ -311,7 +311,10 @@ async function show(number) {
 }
 
 async function suggest(image) {
-  const suggestions = await ask(`api/suggestions/${image.number}`);
+  const suggestions = await ask(`api/suggestions/${image.number}`).catch((error) => {
+    if (image === open) say(error.message, true);
+    return [];
+  });
   if (image !== open || image.objects.length) return;
   suggestions.forEach(({ name, box, score }) => {
     const rounded = box.map(Math.round);
