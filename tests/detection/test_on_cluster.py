@@ -90,12 +90,9 @@ def local(beam_environment, folder, data) -> list[str]:
 
 
 @pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("output", "runner"),
-    [
-        pytest.param("one_worker", LOCAL, marks=pytest.mark.slow),
-        ("two_workers", TWO_WORKERS),
-    ],
+    ("output", "runner"), [("one_worker", LOCAL), ("two_workers", TWO_WORKERS)]
 )
 def test_outputs_are_those_of_a_local_run(beam_environment, folder, data, local, output, runner):
     assert run_all(beam_environment, folder, data.folder, output, *runner) == local

@@ -53,7 +53,12 @@ def test_train_configures_itself_and_resumes(data, tmp_path):
     options = ["--init", "scratch", "--input-size", 96, "--steps", 2, "--batch-size", 2]
     assert tfod("plan", "--data", tiled, *options, "--no-balance") == plan
 
-    larger = tmp_path / "larger"
+
+@pytest.mark.slow
+def test_an_earlier_detector_keeps_its_model_and_classes(data, tmp_path):
+    run, larger = tmp_path / "run", tmp_path / "larger"
+    options = ["--init", "scratch", "--input-size", 96, "--steps", 1, "--batch-size", 2]
+    tfod("train", "--data", data.folder, "--output", run, *options)
     again = ["train", "--data", data.folder, "--output", larger, "--steps", 1, "--init", run]
     result = CliRunner().invoke(main, [str(word) for word in again])
     assert result.exit_code == 0, result.output

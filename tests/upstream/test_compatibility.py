@@ -65,6 +65,7 @@ def test_the_od_api_exports_a_run(run, images, tmp_path):
     assert_equal(Detector.load(run), expected, images[:3])
 
 
+@pytest.mark.slow
 def test_the_od_api_continues_a_run_and_tfod_reads_its_checkpoint(run, continued, images, tmp_path):
     import tensorflow as tf
 

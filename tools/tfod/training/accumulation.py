@@ -17,6 +17,9 @@ def parts_of_batch(
     """Divides the tensors of a batch along their first dimension, a multiple of `parts`."""
     import tensorflow as tf
 
+    if parts == 1:  # maybe the batches of several devices
+        yield features, labels
+        return
     size = len(next(iter(features.values()))) // parts
     for first in range(0, parts * size, size):
 
