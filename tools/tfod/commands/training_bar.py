@@ -23,8 +23,9 @@ class TrainingBar:
         self.evaluations: list[Evaluation] = []
         self._postfix: dict[str, str] = {}
         self._shown = 0.0  # time of the last description
-        # The model is built and traced before the first step.
-        self._bar = open_bar(unit="step", desc="building", mininterval=0.5)
+        # The model is built and traced before the first step. Without `miniters`, tqdm takes the
+        # first step of a resumed run for many, and then waits for as many.
+        self._bar = open_bar(unit="step", desc="building", mininterval=0.5, miniters=1)
 
     def close(self) -> None:
         self._bar.close()
