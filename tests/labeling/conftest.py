@@ -1,4 +1,4 @@
-"""Fixtures of the tests of `tfod label`: a served folder of images."""
+"""Fixtures of the tests of `tfod label`: a served folder of images, and its page."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from browser import browser
+from helpers.label_page import Label
 from helpers.voc_files import voc_object, write_image, write_xml
 from tfod.errors import UserError
 from tfod.labeling.folder import LabelFolder
@@ -55,3 +57,13 @@ def serve(annotorious) -> Callable:
             server.server_close()
 
     return serve
+
+
+@pytest.fixture
+def opened(serve):
+    @contextmanager
+    def opened(folder: Path, detector=None, image: int = 0):
+        with serve(folder, detector) as url, browser("--window-size=1400,900") as page:
+            yield Label(page, url, image)
+
+    return opened

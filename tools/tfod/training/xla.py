@@ -24,8 +24,7 @@ def check_gpu() -> None:
 def compiled_by_xla() -> Iterator[None]:
     """Compiles what XLA supports in the functions that are called in the block.
 
-    The rest runs as without it. Unlike `jit_compile`, which must compile a whole function, this
-    works with all models, and after the graph rewrites of `precision`.
+    The rest runs as without it. `jit_compile` would have to compile whole functions.
 
     Source: `tf.config.optimizer.set_jit`.
     """
