@@ -191,7 +191,7 @@ EVALUATE = ["evaluate", "--detections", "{tmp}/a.json"]
         (["compare", "--data", "{data}", "{tmp}/a.tflite"], "a comparison"),
         (["inspect", "{data}"], "a page of tfod inspect"),
         (["live", "--model", "{tmp}/a.tflite"], "a page of tfod live"),
-        (["predict", "--model", "{tmp}/a.tflite", "{tmp}/a.png"], "marked as an output of tfod"),
+        (["predict", "--model", "{tmp}/a.tflite", "{tmp}/a.png"], "the output of tfod predict"),
         (["convert", "--annotations", "{tmp}/xml", "--images", "{tmp}"], "a data set"),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -16,6 +16,9 @@ import pytest
 from helpers.files import contents
 from tfod.errors import UserError
 from tfod.files import adding_to_folder, replacing_file, replacing_folder
+from tfod.folder_kind import FolderKind
+
+MINE = FolderKind("mine", ("old",), ("new*",))
 
 
 @pytest.fixture
@@ -29,9 +32,7 @@ def folder(tmp_path) -> Path:
 
 def replace(folder: Path, **options):
     """Writes an output over one that contains the file `old`."""
-    return replacing_folder(
-        folder, overwrite=True, kind="mine", is_kind=lambda path: (path / "old").exists(), **options
-    )
+    return replacing_folder(folder, overwrite=True, check_old=MINE.check, **options)
 
 
 def only_error(folder: Path, **options) -> str:
@@ -50,13 +51,29 @@ def test_folder_has_its_name_while_it_is_written_and_then_replaces_the_old_one(f
 
 
 def test_only_an_output_of_the_same_kind_is_replaced(folder, tmp_path):
-    with pytest.raises(UserError, match=r"data: already exists\. .* or add --overwrite"):
-        replacing_folder(folder).__enter__()
+    for check, remedy in ((None, "Choose another --output"), (MINE.check, ".* or add --overwrite")):
+        with pytest.raises(UserError, match=rf"data: already exists\. {remedy}\.$"):
+            replacing_folder(folder, check_old=check).__enter__()
     (folder / "old").rename(folder / "thesis.txt")
     assert only_error(folder) == (
         f"{folder}: exists and is not mine, so it is not overwritten. Choose another --output."
     )
     assert contents(tmp_path) == {"data/thesis.txt": b""}
+
+
+def test_a_file_of_the_user_in_an_output_is_never_deleted(folder, tmp_path):
+    (folder / "new.partial").touch()  # of a process that was killed
+    (folder / ".DS_Store").touch()
+    (folder / "thesis.txt").touch()
+    assert only_error(folder) == (
+        f"{folder}: contains thesis.txt, which is not part of mine, so it is not overwritten. "
+        "Move thesis.txt, or choose another --output."
+    )
+    assert (folder / "thesis.txt").exists()
+    (folder / "thesis.txt").unlink()
+    with replace(folder) as partial:
+        (partial / "new").touch()
+    assert contents(tmp_path) == {"data/new": b""}
 
 
 @pytest.mark.parametrize("name", ["data.partial", "data.replaced.partial", "data.replaced"])
@@ -108,7 +125,7 @@ def rename_or_die(path, target):
     kill_at(len(renamed))
 
 Path.rename = rename_or_die
-with replacing_folder(folder, True, is_kind=lambda folder: True) as partial:
+with replacing_folder(folder, True, check_old=lambda folder, option: None) as partial:
     (partial / "new").touch()
     kill_at(0)
 """
@@ -127,7 +144,7 @@ def test_after_kill_the_next_call_finds_the_old_folder_or_the_new_one(
     with pytest.raises(UserError, match="already exists"):
         replacing_folder(folder).__enter__()
     assert contents(folder) == {kept: b""}
-    with replacing_folder(folder, True, is_kind=lambda folder: True) as partial:
+    with replacing_folder(folder, True, check_old=lambda folder, option: None) as partial:
         (partial / "newest").touch()
     assert contents(tmp_path) == {"data/newest": b""}
 

@@ -244,6 +244,17 @@ def test_overwrite_deletes_only_data_sets(voc):
         run(voc, "voc", overwrite=True)
     assert (voc / "annotations").is_dir()
 
+    thesis.unlink()
+    split = Path(shutil.copy(run(voc).folder / "annotations.csv", voc.parent / "data/split.csv"))
+    with pytest.raises(UserError, match=r"contains split\.csv, .* Move split\.csv, or choose"):
+        run(voc, split_by=split, overwrite=True)
+    split.unlink()
+    first = contents(voc.parent / "data")
+    run(
+        voc, split_by=voc.parent / "data/annotations.csv", overwrite=True
+    )  # its own is written again
+    assert contents(voc.parent / "data")["annotations.csv"] == first["annotations.csv"]
+
 
 def test_images_in_a_folder_with_the_temporary_name_are_kept(voc):
     images = (voc / "images").rename(voc.parent / "data.partial")

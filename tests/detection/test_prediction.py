@@ -11,6 +11,7 @@ import pytest
 import supervision as sv
 from PIL import Image
 
+from helpers.files import contents
 from helpers.video_files import gray, write_video
 from tfod.annotation.voc import read_xml
 from tfod.detection import outputs
@@ -239,9 +240,9 @@ def test_unreadable_images_are_reported_and_the_others_processed(detector, folde
 
 
 def test_an_interrupted_prediction_leaves_existing_outputs_unchanged(detector, folder, tmp_path):
-    with outputs.drawn_images(tmp_path / "out", overwrite=False):
-        pass
-    (tmp_path / "out" / "precious").write_text("mine")
+    with outputs.drawn_images(tmp_path / "out", overwrite=False) as write:
+        write_predictions(detector, [folder / "dark.jpg"], write)
+    before = contents(tmp_path / "out")
     (tmp_path / "detections.csv").write_text("old")
     with pytest.raises(UserError, match="already exists"):
         outputs.drawn_images(tmp_path / "out", overwrite=False).__enter__()
@@ -255,7 +256,7 @@ def test_an_interrupted_prediction_leaves_existing_outputs_unchanged(detector, f
             write(prediction)
             raise KeyboardInterrupt
     assert {path.name for path in tmp_path.iterdir()} == {"in", "out", "detections.csv"}
-    assert (tmp_path / "out" / "precious").exists()
+    assert contents(tmp_path / "out") == before
     assert (tmp_path / "detections.csv").read_text() == "old"
 
 
@@ -267,9 +268,25 @@ def test_only_an_earlier_output_is_overwritten(write, tmp_path):
         pass
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc" / "a.xml").touch()
-    with pytest.raises(UserError, match="voc: exists and is not marked as an output of tfod"):
+    with pytest.raises(UserError, match="voc: exists and is not the output of tfod predict"):
         write(tmp_path / "voc", overwrite=True).__enter__()
     assert [path.name for path in (tmp_path / "voc").iterdir()] == ["a.xml"]
+
+
+def test_corrected_annotations_and_added_files_are_not_overwritten(detector, folder, tmp_path):
+    for overwrite in (False, True):
+        with outputs.voc_folder(tmp_path / "voc", overwrite) as write:
+            write_predictions(detector, [folder], write)
+    (tmp_path / "voc" / ".DS_Store").touch()
+    (tmp_path / "voc" / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"contains notes\.txt, .* Move notes\.txt, or"):
+        outputs.voc_folder(tmp_path / "voc", overwrite=True).__enter__()
+    (tmp_path / "voc" / "notes.txt").unlink()
+    corrected = tmp_path / "voc" / "bright.xml"
+    corrected.write_text(corrected.read_text().replace("</object>", "<note/></object>", 1))
+    with pytest.raises(UserError, match=r"contains bright\.xml, which was changed"):
+        outputs.voc_folder(tmp_path / "voc", overwrite=True).__enter__()
+    assert "<note/>" in corrected.read_text()
 
 
 def test_missing_and_invalid_inputs_are_errors(tmp_path):

@@ -18,7 +18,7 @@ from tfod.detection.detections import Detections
 from tfod.errors import UserError
 from tfod.evaluation.candidates import Candidate, find_candidates
 from tfod.evaluation.comparison import Compared, compare, comparison_table, formatted
-from tfod.evaluation.comparison_report import is_comparison, most_different
+from tfod.evaluation.comparison_report import most_different
 from tfod.evaluation.metrics import evaluate
 
 
@@ -93,9 +93,10 @@ def test_the_folder_has_numbers_curves_and_the_images_that_differ(run, exported,
     page = html.fromstring((output / "report.html").read_bytes())
     plots = [image.get("alt") for image in page.xpath("//div[@class='plots']//img")]
     assert plots == ["Speed and accuracy", "Training"]
-    assert is_comparison(output)
-    refused = CliRunner().invoke(main, list(map(str, command)))
-    assert (refused.exit_code, "already exists" in refused.stderr) == (2, True)
+    (output / "notes.txt").touch()
+    for overwrite, message in (([], "already exists"), (["--overwrite"], "contains notes.txt")):
+        refused = CliRunner().invoke(main, [*map(str, command), *overwrite])
+        assert (refused.exit_code, message in refused.stderr) == (2, True)
 
 
 def compared(name: str, *images: Detections) -> Compared:

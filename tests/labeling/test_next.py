@@ -128,7 +128,7 @@ def test_the_command_writes_a_page_and_a_list_for_tfod_label(exported, photos, t
     assert tfod(*command).exit_code == 2  # it exists
     (output / "notes.txt").touch()
     result = tfod(*command, "--overwrite")
-    assert result.exit_code == 2 and "is not a page of tfod next" in result.stderr
+    assert result.exit_code == 2 and "contains notes.txt, which" in result.stderr
     (photos / "b.xml").write_bytes((photos / "a.xml").read_bytes())
     (photos / "sub" / "c.xml").write_bytes((photos / "a.xml").read_bytes())
     assert "nothing to label: all 3 images are labeled" in tfod(*command[:4]).stdout

@@ -183,9 +183,10 @@ def test_other_members_of_the_archive_are_not_written(model, tmp_path):
         content.addfile(link)
     site = tmp_path / "site"
     site.mkdir()
-    assert not live.is_site(site)
+    with pytest.raises(UserError, match="is not a page of tfod live"):
+        live.LIVE_PAGE.check(site, "--output")
     live.write_site([model], site, archive)
-    assert live.is_site(site)
+    live.LIVE_PAGE.check(site, "--output")
     written = {str(path.relative_to(site)) for path in (site / "vision").rglob("*")}
     assert written == {"vision/wasm", "vision/vision_bundle.mjs"}
     assert {path.name for path in tmp_path.iterdir()} == {"evil.tgz", "site"}

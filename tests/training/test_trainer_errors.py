@@ -61,6 +61,9 @@ def test_overwrite_replaces_only_runs_and_not_the_initial_checkpoint(data, tiny_
     with pytest.raises(UserError, match=f"run: would replace {checkpoint}"):
         options = replace(OPTIONS, init=checkpoint)
         train(data, str(tiny_template), run, options, overwrite=True)
+    (run / "notes.txt").touch()
+    with pytest.raises(UserError, match=r"run: contains notes\.txt, which is not part of a run"):
+        train(data, str(tiny_template), run, OPTIONS, overwrite=True)
     assert tf_latest(run) == str(checkpoint)
     other.mkdir()
     (other / "notes.txt").touch()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import itertools
 import json
 import os
@@ -19,6 +20,7 @@ from tfod.errors import UserError
 
 LOCK = ".tfod"  # in NAME.partial: says that tfod made the folder, and is locked by who writes there
 SMALL_LOCK = ".tfod-file"  # the same in NAME.RANDOM.partial, which has one small file
+CHUNK = 1 << 20  # bytes read at a time
 REMEDIES = {
     errno.EACCES: "Check the permissions, or choose another place",
     errno.EPERM: "Check the permissions, or choose another place",
@@ -51,13 +53,21 @@ def load_json(path: Path, remedy: str, read_object: Callable[[dict], Any] | None
         raise UserError(path, f"is not JSON: {error}", remedy) from error
 
 
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
 @contextmanager
 def replacing_folder(
     folder: Path,
     overwrite: bool = False,
     *,
-    kind: str = "",
-    is_kind: Callable[[Path], bool] = lambda folder: False,
+    check_old: Callable[[Path, str], None] | None = None,
     inputs: Iterable[Path] = (),
     option: str = "--output",
 ) -> Iterator[Path]:
@@ -70,8 +80,8 @@ def replacing_folder(
 
     Args:
       overwrite: replaces a folder that is not empty.
-      kind: what the folder will contain, such as "a data set", for messages.
-      is_kind: whether an existing folder is of that kind. Others are not replaced.
+      check_old: called as `check_old(folder, option)` before that. Raises a UserError if the folder
+        must not be replaced, such as `FolderKind.check`. Without it, no folder is replaced.
       inputs: files and folders that must not be replaced.
       option: that named the folder, for messages.
 
@@ -90,12 +100,10 @@ def replacing_folder(
             refuse_to_replace(folder, inputs, option)
             if not target.is_dir() or not any(target.iterdir()):
                 return
-            if not overwrite:
-                remedy = f"Choose another {option}, or add --overwrite"
+            if not overwrite or check_old is None:
+                remedy = f"Choose another {option}{', or add --overwrite' * bool(check_old)}"
                 raise UserError(folder, "already exists", remedy)
-            if not is_kind(target):
-                what = f"exists and is not {kind}, so it is not overwritten"
-                raise UserError(folder, what, f"Choose another {option}")
+            check_old(folder, option)
 
         check()
         with _own_folder(partial, folder, option):

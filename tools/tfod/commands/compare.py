@@ -46,14 +46,13 @@ def compare(
     with contextlib.ExitStack() as stack:
         if output is not None:
             # Loads Matplotlib.
-            from tfod.evaluation.comparison_report import PAGE, is_comparison, write_comparison
+            from tfod.evaluation.comparison_report import COMPARISON, PAGE, write_comparison
 
             folder = stack.enter_context(
                 replacing_folder(
                     output,
                     overwrite,
-                    kind="a comparison",
-                    is_kind=is_comparison,
+                    check_old=COMPARISON.check,
                     inputs=[data, *paths],
                 )
             )

@@ -119,10 +119,10 @@ def evaluate(
     part = dataset.split(split)
     with contextlib.ExitStack() as stack:
         if output is not None:
-            from tfod.evaluation.report import PAGE, is_report, write_report  # loads Matplotlib
+            from tfod.evaluation.report import PAGE, REPORT, write_report  # loads Matplotlib
 
             report = replacing_folder(
-                output, overwrite, kind="a report", is_kind=is_report, inputs=[source, data]
+                output, overwrite, check_old=REPORT.check, inputs=[source, data]
             )
             folder = stack.enter_context(report)
         if detections is not None:

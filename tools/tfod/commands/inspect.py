@@ -92,8 +92,7 @@ def inspect(
                 replacing_folder(
                     output,
                     overwrite,
-                    kind="a page of tfod inspect",
-                    is_kind=page.is_page,
+                    check_old=page.INSPECT_PAGE.check,
                     inputs=[path for path in (data, label_map, template, model) if path],
                 )
             )

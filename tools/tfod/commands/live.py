@@ -46,7 +46,7 @@ def live(
 
     from tfod.detection.tflite_file import read_tflite
     from tfod.files import replacing_folder
-    from tfod.live import fetch_mediapipe, find_models, is_site, serve, write_site
+    from tfod.live import LIVE_PAGE, fetch_mediapipe, find_models, serve, write_site
     from tfod.progress import progress_bars
 
     found = find_models(models or [shipped_model()])
@@ -54,9 +54,7 @@ def live(
         if output is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         else:
-            site = replacing_folder(
-                output, overwrite, kind="a page of tfod live", is_kind=is_site, inputs=found
-            )
+            site = replacing_folder(output, overwrite, check_old=LIVE_PAGE.check, inputs=found)
             folder = stack.enter_context(site)
         with progress_bars("B") as progress:
             mediapipe = fetch_mediapipe(progress)

@@ -60,14 +60,13 @@ def next_(
     with contextlib.ExitStack() as stack:
         if output is not None:
             # Loads Matplotlib.
-            from tfod.labeling.next_page import PAGE, is_page, write_page
+            from tfod.labeling.next_page import NEXT_PAGE, PAGE, write_page
 
             folder = stack.enter_context(
                 replacing_folder(
                     output,
                     overwrite,
-                    kind="a page of tfod next",
-                    is_kind=is_page,
+                    check_old=NEXT_PAGE.check,
                     inputs=[images, path, *([annotations] if annotations else [])],
                 )
             )

@@ -12,7 +12,7 @@ from tfod.annotation import Annotation
 from tfod.conversion import checks, record_files
 from tfod.conversion.record_check import CheckedRecord, LabelMap, check_record
 from tfod.conversion.split import SPLITS
-from tfod.conversion.table import TABLE, write_table
+from tfod.conversion.table import write_table
 from tfod.dataset import manifest, records, tfrecord
 from tfod.dataset.label_map import LABEL_MAP, read_label_map, read_names, write_label_map
 from tfod.dataset.manifest import Dataset, Remark
@@ -72,8 +72,7 @@ def adopt(
         replacing_folder(
             output,
             overwrite,
-            kind="a data set",
-            is_kind=manifest.is_dataset,
+            check_old=manifest.DATASET.check,
             inputs=[label_map, *(path for paths in files.values() for path in paths)],
         ) as partial,
         warnings.catch_warnings(),
@@ -277,7 +276,7 @@ def _write_rest(
     if not any(annotation.objects for annotation in annotations):
         raise UserError(name, "no record contains an object", "Annotate some objects")
     write_label_map(folder / LABEL_MAP, labels.classes)
-    write_table(folder / TABLE, parts)
+    write_table(folder / manifest.TABLE, parts)
     manifest.write_manifest(
         folder,
         {

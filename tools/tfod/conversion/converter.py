@@ -19,7 +19,7 @@ from tfod.conversion import checks, similar_groups, tiling
 from tfod.conversion.annotation_folder import MapFunction, read_folder
 from tfod.conversion.split import split_annotations, split_fractions
 from tfod.conversion.split_file import apply_split
-from tfod.conversion.table import TABLE, write_table
+from tfod.conversion.table import write_table
 from tfod.dataset import manifest, records
 from tfod.dataset.label_map import LABEL_MAP, read_label_map, write_label_map
 from tfod.dataset.manifest import Dataset, Remark, Split
@@ -113,8 +113,7 @@ def convert(
     with replacing_folder(
         output,
         overwrite,
-        kind="a data set",
-        is_kind=manifest.is_dataset,
+        check_old=manifest.DATASET.check,
         inputs=(annotations, images),
     ) as partial:
         map_function: MapFunction = functools.partial(ordered_map, workers=workers)
@@ -149,7 +148,7 @@ def convert(
         written = parts | {name: split.annotations for name, split in tiled.items()}
         splits = _write_shards(partial, written, classes, shards, workers, beam, progress)
         write_label_map(partial / LABEL_MAP, classes)
-        write_table(partial / TABLE, parts)
+        write_table(partial / manifest.TABLE, parts)
         manifest.write_manifest(
             partial,
             splits,

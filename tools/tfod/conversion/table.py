@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tfod.annotation import Annotation, csv_table
 
-TABLE = "annotations.csv"
 COLUMNS = [*csv_table.COLUMNS, "split"]
 
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from tfod.annotation import Annotation, Repair
 from tfod.dataset.label_map import LABEL_MAP, read_label_map
 from tfod.errors import FileFault, UserError
+from tfod.folder_kind import FolderKind
 from tfod.tiles import Tiles
 
-MANIFEST = "dataset.json"
+MANIFEST, TABLE = "dataset.json", "annotations.csv"
 MANIFEST_VERSION = 1
+DATASET = FolderKind("a data set", (MANIFEST,), (LABEL_MAP, TABLE, "*.tfrecord"))
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ Files and folders appear when the block succeeds; nothing is left behind if it f
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,14 +23,16 @@ from tfod.detection.coco_results import entries_file, result_entries
 from tfod.detection.counting import Place
 from tfod.detection.drawing import contact_sheet, draw_counts, draw_detections
 from tfod.detection.prediction import Prediction
-from tfod.files import UniqueNames, replacing_file, replacing_folder
+from tfod.errors import UserError
+from tfod.files import UniqueNames, load_json, replacing_file, replacing_folder, sha256
+from tfod.folder_kind import SYSTEM_FILES, strange_file
 
 if TYPE_CHECKING:
     import supervision as sv
 
 CONTACT_SHEET = "contact_sheet.jpg"
 MAX_SHEET_IMAGES = 24
-MARKER = ".tfod-predict"  # in each folder: only such a folder is overwritten
+MARKER = ".tfod-predict"  # in each folder: the hashes of its files, as written
 
 Write = Callable[[Prediction], None]
 
@@ -182,15 +185,34 @@ def _safe_name(name: str) -> str:
 
 @contextmanager
 def _folder(folder: Path, overwrite: bool, option: str) -> Iterator[Path]:
-    with replacing_folder(
-        folder,
-        overwrite,
-        kind="marked as an output of tfod predict",
-        is_kind=lambda folder: (folder / MARKER).is_file(),
-        option=option,
-    ) as partial:
-        (partial / MARKER).touch()
+    with replacing_folder(folder, overwrite, check_old=_check_own, option=option) as partial:
         yield partial
+        (partial / MARKER).write_text(json.dumps(dict(_hashes(partial))), encoding="utf-8")
+
+
+def _check_own(folder: Path, option: str) -> None:
+    """Raises a UserError if a folder contains something that `tfod predict` did not write.
+
+    A file that was changed counts too, such as annotations that somebody has corrected.
+    """
+    kind = "the output of tfod predict"
+    if not (folder / MARKER).is_file():
+        what = f"exists and is not {kind}, so it is not overwritten"
+        raise UserError(folder, what, f"Choose another {option}")
+    written = load_json(folder / MARKER, f"Choose another {option}")
+    for name, digest in _hashes(folder):
+        if name not in written:
+            raise strange_file(folder, name, kind, option)
+        if written[name] != digest:
+            what = f"contains {name}, which was changed, so it is not overwritten"
+            raise UserError(folder, what, f"Choose another {option}")
+
+
+def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yields the relative path and the SHA-256 of each file in a folder but the marker."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / MARKER and path.name not in SYSTEM_FILES:
+            yield path.relative_to(folder).as_posix(), sha256(path)
 
 
 @contextmanager

@@ -18,19 +18,16 @@ from tfod.evaluation.candidates import ONNX, RUN, SAVED_MODEL, TFLITE
 from tfod.evaluation.coco_evaluation import COCO_NAMES
 from tfod.evaluation.comparison import Compared, formatted
 from tfod.evaluation.image_results import draw_image_result, image_results
+from tfod.folder_kind import FolderKind
 from tfod.images import load_rgb
 from tfod.model.run_folder import RunFolder
 
 TABLE, PLOT, PAGE = "comparison.csv", "comparison.png", "report.html"
+COMPARISON = FolderKind("a comparison", (TABLE, PLOT, PAGE))
 MARKERS = {RUN: "o", SAVED_MODEL: "s", TFLITE: "^", ONNX: "D"}
 SHOWN = 12  # images on which the models differ most
 THUMBNAIL = 360  # longer edge, pixels
 SMOOTHED = 0.1  # of the steps of a run are averaged in a point of its training curve
-
-
-def is_comparison(folder: Path) -> bool:
-    """Whether `write_comparison` wrote this folder."""
-    return (folder / TABLE).is_file() and (folder / PLOT).is_file()
 
 
 def write_comparison(

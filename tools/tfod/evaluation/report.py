@@ -35,11 +35,13 @@ from tfod.evaluation.image_results import (
 )
 from tfod.evaluation.matching import Matching
 from tfod.evaluation.metrics import Metrics
+from tfod.folder_kind import FolderKind
 from tfod.images import load_rgb
 from tfod.model.run_folder import METRICS_NAME, RunFolder
 from tfod.text import percent, share
 
 PAGE, DETECTIONS = "report.html", "detections.json"
+REPORT = FolderKind("a report", (PAGE, DETECTIONS, METRICS_NAME, *RESULTS))
 RESULT_IMAGES = {KO: 24, SO_SO: 24, OK: 12}  # on the page; the folders contain all images
 THUMBNAIL = 360  # longer edge, pixels
 TITLES = {
@@ -47,11 +49,6 @@ TITLES = {
     SO_SO: "Partly correct (so_so)",
     OK: "All objects identified, nothing false (ok)",
 }
-
-
-def is_report(folder: Path) -> bool:
-    """Whether `write_report` wrote this folder."""
-    return all((folder / name).is_file() for name in (PAGE, DETECTIONS, METRICS_NAME))
 
 
 def write_report(

@@ -40,7 +40,7 @@ from tfod.images import load_rgb
 from tfod.model.checkpoint import restore_for_inference
 from tfod.model.detection_file import DEFAULT_THRESHOLD, write_detection
 from tfod.model.detection_function import detection_function
-from tfod.model.export_folder import ExportFolder
+from tfod.model.export_folder import EXPORT, ExportFolder
 from tfod.model.pipeline import read_pipeline, set_input_size, write_pipeline
 from tfod.model.run_folder import RunFolder
 from tfod.progress import Progress, silent
@@ -120,9 +120,7 @@ def export(
     if not source.is_run:
         raise UserError(run, "is not a run folder", "Give a folder written by `tfod train`")
     with (
-        replacing_folder(
-            output, overwrite, kind="an export", is_kind=_is_own, inputs=[run]
-        ) as partial_output,
+        replacing_folder(output, overwrite, check_old=EXPORT.check, inputs=[run]) as partial_output,
         _full_disk_as_os_error(),
     ):
         folder = ExportFolder(partial_output)
@@ -246,12 +244,6 @@ def _full_disk_as_os_error() -> Iterator[None]:
             if os.strerror(number) in error.message:
                 raise OSError(number, os.strerror(number)) from error
         raise
-
-
-def _is_own(path: Path) -> bool:
-    """Whether `export` wrote this folder. An archive of the model zoo has a SavedModel, too."""
-    folder = ExportFolder(path)
-    return folder.is_export and folder.labels.is_file()
 
 
 def _choose_variants(

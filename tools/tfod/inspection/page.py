@@ -15,6 +15,7 @@ from PIL import Image
 from tfod import html_page
 from tfod.detection.drawing import contact_sheet, draw_detections
 from tfod.figures import label
+from tfod.folder_kind import FolderKind
 from tfod.image_files import IMAGE_LIST, write_image_list
 from tfod.inspection.similar_pairs import SimilarImages
 from tfod.inspection.statistics import Inspection, class_counts, size_table
@@ -27,12 +28,12 @@ MAX_LEGEND_ENTRIES = 12
 NOT_COMPARED = SuspiciousAnnotations()
 
 
-def is_page(folder: Path) -> bool:
-    """Whether `write_page` wrote all files in this folder."""
-    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    return {PAGE} <= names <= {PAGE, IMAGE_LIST} and f'alt="{COUNTS_TITLE}"'.encode() in (
-        folder / PAGE
-    ).read_bytes()
+def _has_counts(folder: Path) -> bool:
+    """Whether `write_page` wrote the page, whose name is that of many web pages."""
+    return f'alt="{COUNTS_TITLE}"'.encode() in (folder / PAGE).read_bytes()
+
+
+INSPECT_PAGE = FolderKind("a page of tfod inspect", (PAGE,), (IMAGE_LIST,), _has_counts)
 
 
 def write_page(

@@ -10,6 +10,7 @@ from PIL import Image
 
 from tfod import html_page
 from tfod.detection.drawing import draw_detections
+from tfod.folder_kind import FolderKind
 from tfod.image_files import IMAGE_LIST, write_image_list
 from tfod.images import load_rgb
 from tfod.labeling.folder import LabelFolder
@@ -17,14 +18,9 @@ from tfod.labeling.next_images import Chosen, reason
 from tfod.progress import Progress, silent, tracked
 
 PAGE = "index.html"
+NEXT_PAGE = FolderKind("a page of tfod next", (PAGE, IMAGE_LIST))
 SHOWN = 200  # images: more would make a page of tens of megabytes
 THUMBNAIL = 480  # pixels
-
-
-def is_page(folder: Path) -> bool:
-    """Whether `write_page` wrote all files in this folder."""
-    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    return names == sorted((PAGE, IMAGE_LIST))
 
 
 def write_page(

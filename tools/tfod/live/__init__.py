@@ -1,5 +1,5 @@
 """A web page that runs a `.tflite` on a camera in the browser, and its server (`tfod live`)."""
 
-from tfod.live.site import fetch_mediapipe, find_models, is_site, serve, write_site
+from tfod.live.site import LIVE_PAGE, fetch_mediapipe, find_models, serve, write_site
 
-__all__ = ["fetch_mediapipe", "find_models", "is_site", "serve", "write_site"]
+__all__ = ["LIVE_PAGE", "fetch_mediapipe", "find_models", "serve", "write_site"]

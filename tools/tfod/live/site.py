@@ -17,6 +17,7 @@ from pathlib import Path
 from tfod.detection.tflite_file import read_tflite
 from tfod.download import download_npm_package
 from tfod.errors import UserError
+from tfod.folder_kind import FolderKind
 from tfod.progress import Progress, silent
 
 PAGE = Path(__file__).with_name("page")
@@ -28,6 +29,11 @@ DIGEST = (
 )
 BUNDLE = "vision_bundle.mjs"
 SITE = "site.json"
+LIVE_PAGE = FolderKind(
+    "a page of tfod live",
+    (SITE, "worker.js"),
+    ("models", "vision", *sorted(path.name for path in PAGE.iterdir())),
+)
 
 
 def fetch_mediapipe(progress: Progress = silent) -> Path:
@@ -37,11 +43,6 @@ def fetch_mediapipe(progress: Progress = silent) -> Path:
       UserError: see `download_npm_package`.
     """
     return download_npm_package(PACKAGE, VERSION, DIGEST, progress)
-
-
-def is_site(folder: Path) -> bool:
-    """Whether `write_site` wrote this folder."""
-    return (folder / SITE).is_file() and (folder / "worker.js").is_file()
 
 
 def find_models(paths: Sequence[Path]) -> list[Path]:

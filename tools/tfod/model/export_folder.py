@@ -9,11 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tfod.dataset.label_map import LABEL_MAP
+from tfod.folder_kind import FolderKind
 from tfod.model.detection_file import DETECTION_NAME
 from tfod.model.pipeline import CONFIG_NAME
 from tfod.model.run_folder import METRICS_NAME
 
 FLOAT32 = "float32"
+# An archive of the model zoo has a SavedModel, too, but no labels.
+EXPORT = FolderKind(
+    "an export",
+    ("saved_model", "labels.txt"),
+    (
+        *("checkpoint", CONFIG_NAME, LABEL_MAP, METRICS_NAME, DETECTION_NAME),
+        *("parity.csv", "operations.csv", "model.onnx", "model*.tflite", "model*_metrics.json"),
+    ),
+)
 
 
 @dataclass(frozen=True)

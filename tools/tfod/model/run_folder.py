@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tfod.dataset.label_map import LABEL_MAP
 from tfod.errors import UserError
+from tfod.folder_kind import FolderKind
 from tfod.model.detection_file import (
     DETECTION_NAME,
     stored_input_size,
@@ -19,6 +20,14 @@ from tfod.model.pipeline import CONFIG_NAME
 from tfod.tiles import Tiles
 
 METRICS_NAME = "metrics.json"
+RUN = FolderKind(
+    "a run folder",
+    (CONFIG_NAME, "run.json"),
+    (
+        *("plan.md", LABEL_MAP, DETECTION_NAME, METRICS_NAME, "metrics.csv", "training.png"),
+        *("checkpoint*", "ckpt-*", "best", "train", "val"),
+    ),
+)
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,15 @@ from typing import IO
 from tfod.dataset.label_map import LABEL_MAP
 from tfod.download import cache_folder, download
 from tfod.errors import UserError
-from tfod.files import load_json, replacing_folder
+from tfod.files import load_json, replacing_folder, sha256
+from tfod.folder_kind import FolderKind
 from tfod.progress import Progress, silent
 
 SERVER = "http://download.tensorflow.org/models/object_detection/tf2"
 ARCHIVE_LIST = Path(__file__).with_name("zoo.csv")
 COCO_LABEL_MAP = Path(__file__).with_name("coco_label_map.pbtxt")
 RECORD = "archive.json"
+CHECKPOINT = FolderKind("a checkpoint of the zoo", (RECORD,), ("*",))
 # Templates without a model of their own kind in the zoo, and the kind that has their backbone.
 SAME_BACKBONE = {"simple_cnn": "ssd_mobilenet_v2_320x320"}
 # The largest archive of the zoo, CenterNet with Hourglass-104, unpacks to less. The limits stop
@@ -167,7 +169,7 @@ def fetch_checkpoint(
         if _is_intact(folder, record):
             return _prefix(folder)
         digest = record["sha256"]
-    if archive.file.is_file() and digest not in (None, _sha256(archive.file)):
+    if archive.file.is_file() and digest not in (None, sha256(archive.file)):
         archive.file.unlink()
     remedy = f"Download {archive.url} on a machine with a network and copy it to {archive.file}"
     remedy += alternatives
@@ -177,15 +179,14 @@ def fetch_checkpoint(
     with replacing_folder(
         folder,
         overwrite=True,
-        kind="a checkpoint of the zoo",
-        is_kind=lambda folder: (folder / RECORD).is_file(),
+        check_old=CHECKPOINT.check,
         option="XDG_CACHE_HOME",
     ) as partial:
         digests = _unpack(archive.file, partial)
         record = {
             "url": archive.url,
             "bytes": archive.file.stat().st_size,
-            "sha256": _sha256(archive.file),
+            "sha256": sha256(archive.file),
             "files": digests,
         }
         (partial / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
@@ -196,7 +197,7 @@ def fetch_checkpoint(
 def _is_intact(folder: Path, record: dict) -> bool:
     """Whether all unpacked files have the recorded hashes."""
     return all(
-        (folder / name).is_file() and _sha256(folder / name) == digest
+        (folder / name).is_file() and sha256(folder / name) == digest
         for name, digest in record["files"].items()
     )
 
@@ -263,11 +264,3 @@ def _refused(archive: Path, what: str) -> UserError:
     """Deletes an archive and returns the error to raise."""
     archive.unlink(missing_ok=True)
     return UserError(archive, what, "It was deleted; repeat the command to download it again")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from tfod.files import replacing_folder
 from tfod.model.checkpoint import checkpoint_type, find_checkpoint
 from tfod.model.pipeline import Options, read_pipeline, write_pipeline
-from tfod.model.run_folder import RunFolder
+from tfod.model.run_folder import RUN, RunFolder
 from tfod.text import printable
 from tfod.training import strategy as strategies
 from tfod.training.settings import RunSettings, write_settings
@@ -65,12 +65,7 @@ def write_run_folder(
     plan: str | None,
 ) -> None:
     """Writes the folder of a new run, without checkpoints."""
-    with replacing_folder(
-        output,
-        overwrite,
-        kind="a run folder",
-        is_kind=lambda folder: RunFolder(folder).is_run,
-    ) as partial_output:
+    with replacing_folder(output, overwrite, check_old=RUN.check) as partial_output:
         run = RunFolder(partial_output)
         write_pipeline(pipeline, run.config)
         write_settings(run, settings)
