@@ -98,11 +98,11 @@ def test_plan_refuses_what_train_refuses(data, options, message):
 
 def test_several_machines_need_a_pipeline(data, tmp_path, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", '{"cluster": {"worker": ["a:1", "b:1"]}}')
-    arguments = ["train", "--data", str(data.folder), "--output", str(tmp_path / "run")]
-    result = CliRunner().invoke(main, arguments)
-    assert result.exit_code == 2
-    assert result.stderr.endswith(
-        "tfod: --pipeline: auto does not work with several machines. Give a template, or the "
-        "pipeline.config of a run.\n"
-    )
+    for command in (["train", "--output", str(tmp_path / "run")], ["plan"]):
+        result = CliRunner().invoke(main, [*command, "--data", str(data.folder)])
+        assert result.exit_code == 2
+        assert result.stderr.endswith(
+            "tfod: --pipeline: auto does not work with several machines, and TF_CONFIG is set. "
+            "Give a template, or the pipeline.config of a run.\n"
+        )
     assert not (tmp_path / "run").exists()

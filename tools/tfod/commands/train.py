@@ -33,7 +33,6 @@ from tfod.commands.options import (
 )
 from tfod.commands.stored import synchronize, when_stored
 from tfod.commands.tables import note, say, table
-from tfod.errors import UserError
 from tfod.planning.targets import AUTO_PIPELINE
 from tfod.text import share
 from tfod.training.precision import AUTO, PRECISIONS
@@ -305,9 +304,6 @@ def _configuration(
         yield _Start(config, config.absolute().parent.name, RunSettings())
     elif run is not None:  # facts of the machine, such as its cores, may have changed
         yield _Start(run.config, "", read_settings(run))
-    elif os.environ.get("TF_CONFIG"):
-        what = "auto does not work with several machines"
-        raise UserError("--pipeline", what, "Give a template, or the pipeline.config of a run")
     else:
         from tfod.model.earlier_detector import find_earlier_detector
         from tfod.planning.plan import make_plan, plan_text

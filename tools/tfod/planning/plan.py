@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tfod.dataset.manifest import Dataset
+from tfod.errors import UserError
 from tfod.model.pipeline import (
     architecture,
     read_pipeline,
@@ -67,8 +69,11 @@ def make_plan(
       earlier: the detector to start from, whose model is then kept.
 
     Raises:
-      UserError: the data set has no objects to train on.
+      UserError: the data set has no objects to train on, or several machines would train.
     """
+    if os.environ.get("TF_CONFIG"):  # the other machines may be slower, or have less memory
+        what = "auto does not work with several machines, and TF_CONFIG is set"
+        raise UserError("--pipeline", what, "Give a template, or the pipeline.config of a run")
     facts = data_facts(data)
     machine = machine or machine_facts()
     phone = read_pipeline(find_template(rules.PHONE_TEMPLATE))
