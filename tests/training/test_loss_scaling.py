@@ -200,14 +200,15 @@ def set_scale(checkpoint: tf.train.Checkpoint, scale: float, folder: Path) -> No
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("parts", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_detector_trains_alike_with_any_scale_unless_it_overflows(
-    data, tiny_template, deterministic, tmp_path
+    data, tiny_template, deterministic, tmp_path, parts
 ):
     """On a CPU, the rewrite to float16 does nothing: this tests the rest of a step in float32."""
     pipeline = configure(tiny_template, data, Options(batch_size=2))
     pipeline.train_config.optimizer.use_moving_average = True
     pipeline.train_config.gradient_clipping_by_norm = 1.0
-    learner = Learner(pipeline, RunSettings(), precision=FLOAT16)
+    learner = Learner(pipeline, RunSettings(accumulate=parts), precision=FLOAT16)
     batch = next(iter(training_batches(pipeline, learner.model, seed=1)))
     checkpoint = learner.checkpoint()
     start = checkpoint.save(tmp_path / "start")
