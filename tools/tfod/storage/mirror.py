@@ -156,12 +156,15 @@ class Mirror:
             # names were there when the others were listed.
             last = {path: _stamp(path) for path in self._local_files() if path.name in LAST}
             stamps = {path: _stamp(path) for path in self._local_files()}
+            early = {
+                path for path in stamps if path.name in LAST and last.get(path) != stamps[path]
+            }
             changed = {
                 path: stamp
                 for path, stamp in stamps.items()
                 if stamp is not None
-                and (path not in copies or not copies[path].version or copies[path].stamp != stamp)
-                and (path.name not in LAST or last.get(path) == stamp)
+                and path not in early
+                and not _is_stored(copies.get(path), stamp)
             }
             if not changed:
                 return
@@ -171,11 +174,16 @@ class Mirror:
             index.add({path: Copy(version, changed[path]) for path, version in versions.items()})
             if self.is_output:
                 gone = [path for path in copies if path not in stamps and _stamp(path) is None]
-                # Not those that another machine has written meanwhile.
-                mine = [p for p in gone if p in remotes and remotes[p].version == copies[p].version]
-                for path in mine:
-                    self._files().rm_file(self._key_of(path))  # `rm` expands patterns such as [1]
+                self._delete(gone, copies, remotes)
                 index.remove(gone)
+
+    def _delete(
+        self, gone: Iterable[Path], copies: Mapping[Path, Copy], remotes: Mapping[Path, _Remote]
+    ) -> None:
+        """Deletes files that are gone here, unless another machine has replaced them."""
+        for path in gone:
+            if path in remotes and remotes[path].version == copies[path].version:
+                self._files().rm_file(self._key_of(path))  # `rm` expands patterns such as [1]
 
     @property
     def _key(self) -> str:
@@ -322,6 +330,11 @@ def _stamp(path: Path) -> Stamp | None:
     except OSError:
         return None
     return Stamp(status.st_size, status.st_mtime_ns)
+
+
+def _is_stored(copy: Copy | None, stamp: Stamp) -> bool:
+    """Whether the store has the present state of a local file."""
+    return copy is not None and bool(copy.version) and copy.stamp == stamp
 
 
 def _batches(
