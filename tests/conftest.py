@@ -10,11 +10,13 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import tfod  # before any test imports TensorFlow
+from helpers.once import build_once
 from helpers.packages import install
 from helpers.protos import batch_norms
 from tfod.model.detection_file import write_detection
@@ -28,6 +30,25 @@ TEMPLATE = "ssd_mobilenet_v2_fpnlite_w050_224x224"
 def pytest_unconfigure() -> None:
     # At exit TensorFlow warns about rejected checkpoints, in hundreds of lines below the summary.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Orders the files: those of an export begin and end, so that only one process waits for it.
+
+    Those without training are last, so that no process ends much later than the other.
+    """
+    exporting = {item.path for item in items if "exported" in getattr(item, "fixturenames", ())}
+    training = {item.path for item in items if item.get_closest_marker("long")}
+    first = next((item.path for item in items if item.path in exporting), None)
+
+    def place(item: pytest.Item) -> int:
+        if item.path == first:
+            return 0
+        if item.path in exporting:
+            return 2
+        return 1 if item.path in training else 3
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -63,8 +84,7 @@ def beam_environment(tmp_path_factory) -> dict[str, str]:
     """
     paths = [str(path) for path in (Path(tfod.__file__).parents[1], Path(__file__).parent)]
     if importlib.util.find_spec("apache_beam") is None:
-        folder = tmp_path_factory.mktemp("beam")
-        install(folder, "apache-beam")
+        folder = build_once(tmp_path_factory, "beam", lambda folder: install(folder, "apache-beam"))
         paths.insert(0, str(folder))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
 
@@ -74,22 +94,18 @@ def sample_voc(tmp_path_factory) -> Path:
     """VOC folder with 24 synthetic scenes."""
     from tfod.sample.sample import write_sample
 
-    folder = tmp_path_factory.mktemp("sample") / "voc"
-    write_sample(folder, 24, seed=0)
-    return folder
+    return build_once(tmp_path_factory, "voc", partial(write_sample, count=24, seed=0))
 
 
 @pytest.fixture(scope="session")
 def data(sample_voc, tmp_path_factory):
     """The converted scenes: 16 train, 4 val, 4 test."""
     from tfod.conversion.converter import convert
+    from tfod.dataset.manifest import load_dataset
 
-    return convert(
-        sample_voc / "annotations",
-        sample_voc / "images",
-        tmp_path_factory.mktemp("data") / "sample",
-        split=(0.67, 0.17, 0.16),
-    )
+    folders = (sample_voc / "annotations", sample_voc / "images")
+    build = partial(convert, *folders, split=(0.67, 0.17, 0.16))
+    return load_dataset(build_once(tmp_path_factory, "sample", build))
 
 
 @pytest.fixture(scope="session")
@@ -128,9 +144,12 @@ def run(data, tiny_template, options, tmp_path_factory) -> Path:
     """Run folder of four training steps, without interruption."""
     from tfod.training.trainer import RunSettings, train
 
-    output = tmp_path_factory.mktemp("runs") / "tiny"
-    train(data, str(tiny_template), output, options, RunSettings(checkpoint_every=2))
-    return output
+    settings = RunSettings(checkpoint_every=2)
+
+    def build(folder: Path) -> None:
+        train(data, str(tiny_template), folder / "tiny", options, settings)
+
+    return build_once(tmp_path_factory, "runs", build) / "tiny"
 
 
 @pytest.fixture(scope="session")
@@ -147,7 +166,10 @@ def exported(run, tmp_path_factory) -> Path:
     """Export of that run. Its `.tflite` files suppress within each class, like the checkpoint."""
     from tfod.export.exporter import export
 
-    return export(run, tmp_path_factory.mktemp("exported") / "tiny", nms="regular")
+    def build(folder: Path) -> None:
+        export(run, folder / "tiny", nms="regular")
+
+    return build_once(tmp_path_factory, "exported", build) / "tiny"
 
 
 @pytest.fixture(scope="session")

@@ -143,6 +143,7 @@ def highest_overlap(detections: Detections) -> float:
     return iou(boxes, boxes)[~np.eye(len(boxes), dtype=bool)].max()
 
 
+@pytest.mark.slow
 def test_input_size_and_suppression_across_classes_apply_to_all_models(run, images, tmp_path):
     """Exports a run, trained at 96 pixels, at 128 pixels and with suppression across classes."""
     copy = Path(shutil.copytree(run, tmp_path / "run"))

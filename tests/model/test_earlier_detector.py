@@ -83,10 +83,13 @@ def earlier(tmp_path_factory):
         ("ssd_mobilenet_v2_fpnlite_320x320", REORDERED),
         ("simple_cnn", SMALLER),
         ("simple_cnn", OTHERS),
-        pytest.param("ssd_mobilenet_v2_320x320", GROWN, marks=pytest.mark.long),
         *(
             pytest.param(name, GROWN, marks=[pytest.mark.long, pytest.mark.slow])
-            for name in ("faster_rcnn_resnet50_v1_640x640", "ssd_resnet50_v1_fpn_640x640")
+            for name in (
+                "ssd_mobilenet_v2_320x320",
+                "faster_rcnn_resnet50_v1_640x640",
+                "ssd_resnet50_v1_fpn_640x640",
+            )
         ),
     ],
 )

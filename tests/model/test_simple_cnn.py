@@ -50,6 +50,7 @@ def test_a_run_detects_one_object_in_each_image(run, images, data):
 
 
 @pytest.mark.long
+@pytest.mark.slow
 def test_exports_detect_the_same_object(run, images, tmp_path):
     exported = export(run, tmp_path / "exported", tflite=["float32", "int8"])
     expected = Detector.load(run).predict(images[0])

@@ -51,6 +51,7 @@ def test_export_and_predict_use_the_chosen_size_and_threshold(chosen, sample_voc
         assert len(table.read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_too_little_memory_for_the_choice_keeps_the_run_and_the_same_command_chooses(
     run, data, tmp_path, monkeypatch
 ):

@@ -65,7 +65,7 @@ def test_all_steps_have_the_same_input_without_a_first_size(data, tiny_template,
     ("interrupted", "sizes"),
     [
         (4, [(0, 64), (4, 64), (6, SIZE)]),
-        (6, [(0, 64), (6, SIZE)]),
+        pytest.param(6, [(0, 64), (6, SIZE)], marks=pytest.mark.slow),
         (7, [(0, 64), (6, SIZE), (7, SIZE)]),
     ],
 )

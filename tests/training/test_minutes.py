@@ -58,7 +58,9 @@ def test_the_steps_of_the_config_are_the_most(data, template, tmp_path):
     assert len(steps) == FIRST_FIT + 7
 
 
-@pytest.mark.parametrize("interrupted", [FIRST_FIT // 2, FIRST_FIT + 5])
+@pytest.mark.parametrize(
+    "interrupted", [FIRST_FIT // 2, pytest.param(FIRST_FIT + 5, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_run_resumes_and_keeps_its_number_of_steps(
     data, template, tmp_path, interrupted
 ):

@@ -233,6 +233,7 @@ def test_ctrl_c_saves_the_current_step_and_its_evaluation_follows(data, tiny_tem
     assert best == output / "best" / "ckpt-2"
 
 
+@pytest.mark.slow
 def test_run_resumes_from_the_last_checkpoint_after_kill_9(data, shallow_template, tmp_path):
     output = tmp_path / "run"
     command = [sys.executable, "-m", "tfod", "train", "--data", data.folder, "--init", "scratch"]

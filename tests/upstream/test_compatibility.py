@@ -60,6 +60,7 @@ def assert_equal(detector: Detector, upstream_outputs: list[dict[str, np.ndarray
         np.testing.assert_array_equal(detections.class_ids, expected["detection_classes"])
 
 
+@pytest.mark.slow
 def test_the_od_api_exports_a_run(run, images, tmp_path):
     expected = upstream_detections(run, tmp_path / "exported", images[:3])
     assert_equal(Detector.load(run), expected, images[:3])

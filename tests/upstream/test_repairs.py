@@ -124,7 +124,10 @@ def test_tensorflow_imported_first_with_keras_3_is_reported():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("first", "flag"), [("tensorflow", "1"), ("tfod", "0"), ("tfod", "1")])
+@pytest.mark.parametrize(
+    ("first", "flag"),
+    [("tensorflow", "1"), ("tfod", "0"), pytest.param("tfod", "1", marks=pytest.mark.slow)],
+)
 def test_keras_2_is_used_whichever_package_is_imported_first(first, flag):
     second = {"tensorflow": "tfod", "tfod": "tensorflow"}[first]
     result = python(
