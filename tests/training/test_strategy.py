@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,7 +62,7 @@ def start(
 
 def finish(*processes: subprocess.Popen) -> None:
     for process in processes:
-        stderr = process.communicate(timeout=scaled(400))[1].decode()
+        stderr = process.communicate(timeout=scaled(1000))[1].decode()
         assert process.returncode == 0, stderr[-3000:]
 
 
@@ -190,7 +191,7 @@ def test_four_workers_wait_for_a_slow_one_and_for_one_that_restarts(
         start(data, mobilenet_v1_template, tmp_path / "run", *arguments, TF_CONFIG=config)
         for config in configs
     ]
-    end = time.monotonic() + scaled(400)
+    end = time.monotonic() + scaled(1000)
 
     def wait_for(checkpoint: str) -> None:
         while not (tmp_path / f"run/{checkpoint}.index").exists():
@@ -211,7 +212,73 @@ def test_four_workers_wait_for_a_slow_one_and_for_one_that_restarts(
     assert_equivalent(tmp_path / "run", runs / "one_device")
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"cluster": []}', '{"cluster": {"worker": 3}}'])
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_worker_may_restart_before_the_others_notice(data, mobilenet_v1_template, runs, tmp_path):
+    """The chief is busy meanwhile, such as with an evaluation."""
+    arguments = (*ARGUMENTS, "--checkpoint-every", 1)
+    configs = cluster_configs(2)
+    chief, other = (
+        start(data, mobilenet_v1_template, tmp_path / "run", *arguments, TF_CONFIG=config)
+        for config in configs
+    )
+    end = time.monotonic() + scaled(300)
+    while not (tmp_path / "run/ckpt-2.index").exists():
+        assert time.monotonic() < end and chief.poll() is other.poll() is None
+        time.sleep(0.1)
+    chief.send_signal(signal.SIGSTOP)
+    other.kill()
+    other.communicate()
+    other = start(data, mobilenet_v1_template, tmp_path / "run", *arguments, TF_CONFIG=configs[1])
+    time.sleep(scaled(30))  # it has started TensorFlow, and waits for the chief
+    chief.send_signal(signal.SIGCONT)
+    finish(chief, other)
+    assert_equivalent(tmp_path / "run", runs / "one_device")
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_worker_that_cannot_start_ends_the_others(data, mobilenet_v1_template, tmp_path):
+    first, second = (
+        start(data, mobilenet_v1_template, tmp_path / "run", *ARGUMENTS, *init, TF_CONFIG=config)
+        for config, init in zip(cluster_configs(2), ((), ("--init", "missing")), strict=True)
+    )
+    expected = "missing: is not a checkpoint", "TF_CONFIG: names a worker that has stopped"
+    for worker, message in zip((second, first), expected, strict=True):
+        errors = worker.communicate(timeout=scaled(300))[1].decode()
+        assert worker.returncode == 2
+        assert message in errors.splitlines()[-1]
+        assert "waiting until all workers have started: localhost:" in errors
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.long
+def test_a_port_that_is_in_use_is_reported(data, mobilenet_v1_template, tmp_path):
+    with socket.create_server(("localhost", 0)) as server:
+        port = server.getsockname()[1]
+        cluster = {"worker": [f"localhost:{port}", "localhost:9"]}
+        config = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 0}})
+        worker = start(data, mobilenet_v1_template, tmp_path / "run", TF_CONFIG=config)
+        errors = worker.communicate(timeout=scaled(200))[1].decode()
+    assert worker.returncode == 2
+    assert f"TF_CONFIG: names localhost:{port} for this worker, and" in errors.splitlines()[-1]
+
+
+CLUSTER = '{"cluster": {"worker": ["a:1", "b:1"]}'
+INVALID = [
+    "{",
+    "[]",
+    '{"cluster": []}',
+    '{"cluster": {"worker": 3}}',
+    '{"cluster": {"worker": [1, 2]}}',
+    f"{CLUSTER}}}",  # no task
+    f'{CLUSTER}, "task": {{"type": "worker", "index": 2}}}}',
+    f'{CLUSTER}, "task": {{"type": "worker", "index": "last"}}}}',
+    f'{CLUSTER}, "task": {{"type": "other", "index": 0}}}}',
+]
+
+
+@pytest.mark.parametrize("text", INVALID)
 def test_invalid_tf_config_is_reported(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="TF_CONFIG: is not a valid cluster description"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,17 +24,21 @@ AUTO, ONE_DEVICE, MIRRORED, MULTI_WORKER = STRATEGIES = (
 )
 
 
-def make_strategy(name: str = AUTO) -> tf.distribute.Strategy:
+def make_strategy(
+    name: str = AUTO, on_note: Callable[[str], None] = lambda note: None
+) -> tf.distribute.Strategy:
     """Returns a `tf.distribute` strategy. Call this before any other use of TensorFlow.
 
-    GPU memory is allocated as needed, not all at once.
+    GPU memory is allocated as needed, not all at once. With several workers, this function returns
+    when all of them have called it.
 
     Args:
       name: one of `STRATEGIES`. `auto` is `multi_worker` if `TF_CONFIG` names several workers,
         `mirrored` if there are several GPUs, and `one_device` otherwise.
+      on_note: called with the addresses of the workers that this one waits for.
 
     Raises:
-      UserError: `TF_CONFIG` is missing or invalid.
+      UserError: `TF_CONFIG` is missing or invalid, or the workers cannot be connected.
     """
     import tensorflow as tf
 
@@ -54,7 +59,7 @@ def make_strategy(name: str = AUTO) -> tf.distribute.Strategy:
                 'Set it on each machine: {"cluster": {"worker": ["HOST:PORT", …]}, "task": '
                 '{"type": "worker", "index": 0}}',
             )
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        return _connect_workers(on_note)
     if name == MIRRORED:
         devices = [f"GPU:{index}" for index in range(len(gpus))]
         return tf.distribute.MirroredStrategy(devices or _logical_cpus())
@@ -110,6 +115,19 @@ def is_lost_worker(error: tf.errors.OpError, strategy: tf.distribute.Strategy) -
     return isinstance(error, lost) and worker_count(strategy) > 0
 
 
+@contextmanager
+def lost_workers(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Raises a `WorkerLostError`, without progress, for an error of a worker that has stopped."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if is_lost_worker(error, strategy):
+            raise WorkerLostError(False) from error
+        raise
+
+
 def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
     """Blocks until every worker has called this function."""
     if worker_count(strategy):
@@ -117,23 +135,12 @@ def wait_for_workers(strategy: tf.distribute.Strategy) -> None:
 
 
 def first_then_others(strategy: tf.distribute.Strategy, function: Callable[[], None]) -> None:
-    """Calls a function in the first worker, and then in the others. Not without `multi_worker`.
-
-    Raises:
-      WorkerLostError: another worker has stopped.
-    """
-    import tensorflow as tf
-
+    """Calls a function in the first worker, and then in the others. Not without `multi_worker`."""
     if not worker_count(strategy):
         return
     if is_chief(strategy):
         function()
-    try:
-        wait_for_workers(strategy)
-    except tf.errors.OpError as error:
-        if is_lost_worker(error, strategy):
-            raise WorkerLostError(False) from error
-        raise
+    wait_for_workers(strategy)
     if not is_chief(strategy):
         function()
 
@@ -165,16 +172,45 @@ def _mean(strategy: tf.distribute.Strategy, value: int) -> float:
     return float(all_reduce())
 
 
+def _connect_workers(on_note: Callable[[str], None]) -> tf.distribute.Strategy:
+    """Returns the strategy of several machines. Waits until all of them have started."""
+    import tensorflow as tf
+
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    try:
+        cluster = resolver.cluster_spec()
+        addresses = [address for job in cluster.jobs for address in cluster.job_tasks(job)]
+        on_note(f"waiting until all workers have started: {', '.join(addresses)}")
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except (ValueError, TypeError) as error:
+        raise _invalid_cluster(error) from error
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        if "Could not start gRPC server" in reason:
+            address = cluster.task_address(resolver.task_type, resolver.task_id)
+            what = f"names {address} for this worker, and the port cannot be opened"
+            remedy = "End the program that uses it, or choose another port for this worker"
+        else:
+            what = f"names workers that cannot be connected: {reason}"
+            remedy = "Check the addresses, and run the same command on all machines"
+        raise UserError("TF_CONFIG", what, remedy) from error
+
+
 def _configured_workers() -> int:
     """Returns the number of workers in `TF_CONFIG`, with the chief; 0 if it is not set."""
     try:
         return _count_workers(json.loads(os.environ.get("TF_CONFIG") or "{}").get("cluster", {}))
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(
-            "TF_CONFIG",
-            f"is not a valid cluster description: {error}",
-            'Set it to JSON such as {"cluster": {"worker": ["HOST:PORT"]}, …}, or unset it',
-        ) from error
+        raise _invalid_cluster(error) from error
+
+
+def _invalid_cluster(error: Exception) -> UserError:
+    return UserError(
+        "TF_CONFIG",
+        f"is not a valid cluster description: {str(error).rstrip('.')}",
+        'Set it to JSON such as {"cluster": {"worker": ["HOST:PORT", …]}, "task": {"type": '
+        '"worker", "index": 0}}, or unset it',
+    )
 
 
 def _count_workers(cluster: dict) -> int:

@@ -117,36 +117,36 @@ def train(
     import tensorflow as tf
 
     started = time.monotonic()
-    distribution = strategies.make_strategy(strategy)  # before any other use of TensorFlow
+    distribution = strategies.make_strategy(strategy, on_note)  # before any other use of TensorFlow
     is_chief = strategies.is_chief(distribution)
-    strategies.first_then_others(distribution, synchronize)
-    if strategies.has_unused_gpu():
-        on_note(
-            "training on the CPU: TensorFlow cannot use this machine's GPU. Install the CUDA "
-            "libraries with tools/setup.sh or: pip install 'tensorflow[and-cuda]'"
+    with strategies.lost_workers(distribution), ExitStack() as locks:
+        strategies.first_then_others(distribution, synchronize)
+        if strategies.has_unused_gpu():
+            on_note(
+                "training on the CPU: TensorFlow cannot use this machine's GPU. Install the CUDA "
+                "libraries with tools/setup.sh or: pip install 'tensorflow[and-cuda]'"
+            )
+        options, settings = options or pipelines.Options(), settings or RunSettings()
+        resume = checks.is_used(output) and not overwrite
+        if not resume:
+            checks.check_output(output, data, options)
+        options = resolve_checkpoint(options, RunFolder(output) if resume else None)
+        pipeline = pipelines.configure(find_template(template), data, options)
+        checks.check_data(
+            data,
+            pipeline.train_config.batch_size,
+            distribution.num_replicas_in_sync,
+            settings.accumulate,
         )
-    options, settings = options or pipelines.Options(), settings or RunSettings()
-    resume = checks.is_used(output) and not overwrite
-    if not resume:
-        checks.check_output(output, data, options)
-    options = resolve_checkpoint(options, RunFolder(output) if resume else None)
-    pipeline = pipelines.configure(find_template(template), data, options)
-    checks.check_data(
-        data,
-        pipeline.train_config.batch_size,
-        distribution.num_replicas_in_sync,
-        settings.accumulate,
-    )
-    checks.check_choices(pipeline, settings)
-    run = RunFolder(output)
-    if settings.minutes is not None:
-        checks.check_minutes(options, settings, pipeline, distribution)
-        if resume:  # its first steps decided how many there are
-            steps = pipelines.read_pipeline(run.config).train_config.num_steps
-            pipelines.set_steps(pipeline.train_config, steps)
-    steps = pipeline.train_config.num_steps
-    more_steps = resume and checks.check_same_run(output, pipeline, settings, options) < steps
-    with ExitStack() as locks:
+        checks.check_choices(pipeline, settings)
+        run = RunFolder(output)
+        if settings.minutes is not None:
+            checks.check_minutes(options, settings, pipeline, distribution)
+            if resume:  # its first steps decided how many there are
+                steps = pipelines.read_pipeline(run.config).train_config.num_steps
+                pipelines.set_steps(pipeline.train_config, steps)
+        steps = pipeline.train_config.num_steps
+        more_steps = resume and checks.check_same_run(output, pipeline, settings, options) < steps
         if is_chief and run.settings.is_file():
             locks.enter_context(locked(run.settings, output))
         # No worker may write the folder before all have checked whether it exists.
