@@ -223,9 +223,15 @@ def _examples(
         return position, tf.ensure_shape(data, [])
 
     read_without_autograph = tf.autograph.experimental.do_not_convert(read)
-    return positions.map(read_without_autograph, tf.data.AUTOTUNE).map(
-        tf.autograph.experimental.do_not_convert(traced),
-        tf.data.AUTOTUNE,
+    # Without autotuning, AUTOTUNE means one call per core, up to 16. The autotuner's thread sleeps
+    # up to a minute, and the end of a training often waits for it: it is woken before it can see
+    # that it was cancelled.
+    without_autotuning = tf.data.Options()
+    without_autotuning.autotune.enabled = False
+    return (
+        positions.map(read_without_autograph, tf.data.AUTOTUNE)
+        .map(tf.autograph.experimental.do_not_convert(traced), tf.data.AUTOTUNE)
+        .with_options(without_autotuning)
     )
 
 
