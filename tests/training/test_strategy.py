@@ -139,6 +139,24 @@ def test_two_workers_train_like_one_device(data, mobilenet_v1_template, runs, tm
 
 @pytest.mark.long
 @pytest.mark.slow
+def test_two_workers_continue_after_an_evaluation(data, mobilenet_v1_template, runs, tmp_path):
+    """Only the first one has the table that says whether the last step was evaluated."""
+    shutil.copytree(runs / "one_device", tmp_path / "run")
+    finish(
+        *(
+            start(
+                *(data, mobilenet_v1_template, tmp_path / "run", "--steps", 7, "--eval-every", 6),
+                TF_CONFIG=config,
+            )
+            for config in cluster_configs(2)
+        )
+    )
+    table = pd.read_csv(tmp_path / "run/metrics.csv")
+    assert table["step"].tolist() == [1, 2, 3, 4, 5, 6, 6, 7, 7]  # two rows if it was evaluated
+
+
+@pytest.mark.long
+@pytest.mark.slow
 def test_workers_that_restored_different_steps_stop(data, mobilenet_v1_template, runs, tmp_path):
     """As on a network file system that shows an old state of the run folder to one of them."""
     for name in ("new", "old"):

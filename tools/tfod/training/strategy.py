@@ -160,6 +160,13 @@ def check_same_step(strategy: tf.distribute.Strategy, step: int, output: Path) -
         raise UserError(output, what, remedy)
 
 
+def is_true_for_chief(strategy: tf.distribute.Strategy, condition: bool) -> bool:
+    """Returns the condition of the worker that writes the run folder, whose files others lack."""
+    if not worker_count(strategy):
+        return condition
+    return _mean(strategy, int(condition and is_chief(strategy))) > 0
+
+
 def _mean(strategy: tf.distribute.Strategy, value: int) -> float:
     """Returns the mean of the values with which the workers call this function."""
     import tensorflow as tf

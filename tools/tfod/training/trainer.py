@@ -282,10 +282,8 @@ class _Run:
         on_saved: Callable[[], None],
     ) -> None:
         done = self.learner.steps_done
-        if done and self._needs_evaluation(done) and not run_log.has_evaluation(done):
-            # The run was interrupted between this step and its evaluation.
-            on_evaluation(self._evaluate(run_log))
-            self._save(self.manager)
+        if done and self._needs_evaluation(done):
+            self._evaluate_if_missing(run_log, on_evaluation)
         # A resumed run keeps its number of steps: the time before the interruption is not known.
         pace = self._pace() if done < FIRST_FIT else None
         if done < self.last_step:  # the best checkpoint may change
@@ -332,6 +330,15 @@ class _Run:
             if is_last:
                 return
             before = time.perf_counter()
+
+    def _evaluate_if_missing(
+        self, run_log: RunLog, on_evaluation: Callable[[Evaluation], None]
+    ) -> None:
+        """Evaluates if the run was interrupted between its last step and that evaluation."""
+        is_missing = not run_log.has_evaluation(self.learner.steps_done)
+        if strategies.is_true_for_chief(self.learner.strategy, is_missing):
+            on_evaluation(self._evaluate(run_log))
+            self._save(self.manager)
 
     def _all_batches(self, pace: Pace | None) -> Iterator[tuple[Tensors, Tensors]]:
         """Yields the batches of both parts of the run, from the next step on."""
