@@ -250,9 +250,8 @@ def test_overwrite_deletes_only_data_sets(voc):
         run(voc, split_by=split, overwrite=True)
     split.unlink()
     first = contents(voc.parent / "data")
-    run(
-        voc, split_by=voc.parent / "data/annotations.csv", overwrite=True
-    )  # its own is written again
+    own = voc.parent / "data/annotations.csv"
+    run(voc, split_by=own, overwrite=True)  # it is written again
     assert contents(voc.parent / "data")["annotations.csv"] == first["annotations.csv"]
 
 

@@ -268,9 +268,12 @@ def test_only_an_earlier_output_is_overwritten(write, tmp_path):
         pass
     (tmp_path / "voc").mkdir()
     (tmp_path / "voc" / "a.xml").touch()
-    with pytest.raises(UserError, match="voc: exists and is not the output of tfod predict"):
-        write(tmp_path / "voc", overwrite=True).__enter__()
-    assert [path.name for path in (tmp_path / "voc").iterdir()] == ["a.xml"]
+    for marker in (None, "5", '["a.xml"]'):
+        if marker:
+            (tmp_path / "voc" / outputs.MARKER).write_text(marker)
+        with pytest.raises(UserError, match="voc: exists and is not the output of tfod predict"):
+            write(tmp_path / "voc", overwrite=True).__enter__()
+    assert (tmp_path / "voc" / "a.xml").exists()
 
 
 def test_corrected_annotations_and_added_files_are_not_overwritten(detector, folder, tmp_path):

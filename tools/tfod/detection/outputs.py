@@ -196,16 +196,16 @@ def _check_own(folder: Path, option: str) -> None:
     A file that was changed counts too, such as annotations that somebody has corrected.
     """
     kind = "the output of tfod predict"
-    if not (folder / MARKER).is_file():
-        what = f"exists and is not {kind}, so it is not overwritten"
-        raise UserError(folder, what, f"Choose another {option}")
-    written = load_json(folder / MARKER, f"Choose another {option}")
+    marker, remedy = folder / MARKER, f"Choose another {option}"
+    written = load_json(marker, remedy) if marker.is_file() else None
+    if not isinstance(written, dict):
+        raise UserError(folder, f"exists and is not {kind}, so it is not overwritten", remedy)
     for name, digest in _hashes(folder):
         if name not in written:
             raise strange_file(folder, name, kind, option)
         if written[name] != digest:
             what = f"contains {name}, which was changed, so it is not overwritten"
-            raise UserError(folder, what, f"Choose another {option}")
+            raise UserError(folder, what, remedy)
 
 
 def _hashes(folder: Path) -> Iterator[tuple[str, str]]:
